@@ -1,0 +1,292 @@
+//! API keys: who asks, and what they may do.
+//!
+//! A key is a token of the form `ck_<tenant>_<keyId>_<secret><checksum>`. The checksum lets garbage be
+//! refused, and leaked keys be recognised by secret scanners, without a look into the database. Of the
+//! secret, 256 random bits, only the SHA-256 is stored: with that much entropy a plain hash can't be
+//! searched, and it is compared in constant time.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::identifiers::{KeyId, TenantId};
+
+const PREFIX: &str = "ck";
+/// 256 bits, in lower-case hexadecimal.
+const SECRET_DIGITS: usize = 64;
+/// CRC-32 of all that stands before it, in lower-case hexadecimal.
+const CHECKSUM_DIGITS: usize = 8;
+
+/// An API key as a caller sends it. Its form and checksum are right; whether it is the key of anyone
+/// is for [`ApiKey::admits`] to say.
+#[derive(Clone)]
+pub struct Token {
+    tenant: TenantId,
+    key_id: KeyId,
+    secret: [u8; 32],
+}
+
+/// A text that is no API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an API key")]
+pub struct MalformedToken;
+
+/// The operating system has no random numbers to give.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no random numbers: {0}")]
+pub struct NoEntropy(getrandom::Error);
+
+impl Token {
+    /// A new key for `tenant`, with a random secret.
+    ///
+    /// # Errors
+    /// The operating system has no random numbers to give.
+    pub fn generate(tenant: TenantId, key_id: KeyId) -> Result<Self, NoEntropy> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(NoEntropy)?;
+        Ok(Self { tenant, key_id, secret })
+    }
+
+    /// The tenant it claims to be of.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// The key it claims to be.
+    #[must_use]
+    pub fn key_id(&self) -> &KeyId {
+        &self.key_id
+    }
+
+    /// What is stored of its secret.
+    #[must_use]
+    pub fn secret_hash(&self) -> SecretHash {
+        SecretHash(Sha256::digest(self.secret).into())
+    }
+
+    /// The token in full, secret included: for the one moment in which its owner is told.
+    #[must_use]
+    pub fn reveal(&self) -> String {
+        let text = format!("{PREFIX}_{}_{}_{}", self.tenant, self.key_id, hex::encode(self.secret));
+        let checksum = crc32fast::hash(text.as_bytes());
+        format!("{text}{checksum:08x}")
+    }
+}
+
+impl FromStr for Token {
+    type Err = MalformedToken;
+
+    fn from_str(text: &str) -> Result<Self, MalformedToken> {
+        fn parts(text: &str) -> Option<Token> {
+            let (body, checksum) = text.split_at_checked(text.len().checked_sub(CHECKSUM_DIGITS)?)?;
+            let (name, secret) = body.split_at_checked(body.len().checked_sub(SECRET_DIGITS)?)?;
+            let (tenant, key_id) =
+                name.strip_prefix(PREFIX)?.strip_prefix('_')?.strip_suffix('_')?.split_once('_')?;
+            // Compared as text: there is one way to write a key, so that a scanner finds every copy.
+            if checksum != format!("{:08x}", crc32fast::hash(body.as_bytes())) {
+                return None;
+            }
+            let secret = <[u8; 32]>::try_from(hex::decode(secret).ok()?).ok()?;
+            Some(Token { tenant: tenant.parse().ok()?, key_id: key_id.parse().ok()?, secret })
+        }
+        parts(text).ok_or(MalformedToken)
+    }
+}
+
+/// Never the secret: a token that is printed by mistake shows only its public part.
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{PREFIX}_{}_{}_…", self.tenant, self.key_id)
+    }
+}
+
+/// The SHA-256 of a secret.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The hash as it is stored.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl From<[u8; 32]> for SecretHash {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+/// Takes the same time wherever the two differ.
+impl PartialEq for SecretHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// Read subscriptions.
+    #[serde(rename = "subscriptions:read")]
+    Read,
+    /// Cancel subscriptions.
+    #[serde(rename = "subscriptions:cancel")]
+    Cancel,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Read => "subscriptions:read",
+            Self::Cancel => "subscriptions:cancel",
+        })
+    }
+}
+
+/// An operator that uses the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    /// Identifies it.
+    pub id: TenantId,
+    /// What it is called.
+    pub name: String,
+    /// Where its days begin.
+    pub time_zone: Tz,
+}
+
+/// An API key as it is stored.
+#[derive(Clone)]
+pub struct ApiKey {
+    /// What is kept of its secret.
+    pub secret_hash: SecretHash,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// The instant from which it is no longer valid, if one was set.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The instant from which it was withdrawn, if it was.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Why a request is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdmitted {
+    /// It carries no key.
+    KeyMissing,
+    /// It carries no valid key. That the key is malformed, unknown, wrong, expired or revoked is one
+    /// and the same to whoever tries keys.
+    KeyInvalid,
+    /// Its key is valid, and may not do this.
+    ScopeMissing(Scope),
+}
+
+impl ApiKey {
+    /// Whether `token` is this key, valid at `now`, and has `scope`.
+    ///
+    /// # Errors
+    /// It is not, or has not.
+    pub fn admits(&self, token: &Token, scope: Scope, now: DateTime<Utc>) -> Result<(), NotAdmitted> {
+        let over = |end: Option<DateTime<Utc>>| end.is_some_and(|end| end <= now);
+        if self.secret_hash != token.secret_hash() || over(self.expires_at) || over(self.revoked_at) {
+            return Err(NotAdmitted::KeyInvalid);
+        }
+        if !self.scopes.contains(&scope) {
+            return Err(NotAdmitted::ScopeMissing(scope));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn token() -> Token {
+        Token::generate("demo".parse().unwrap(), "k1".parse().unwrap()).unwrap()
+    }
+
+    fn key(token: &Token) -> ApiKey {
+        ApiKey {
+            secret_hash: token.secret_hash(),
+            scopes: vec![Scope::Read],
+            created_at: DateTime::UNIX_EPOCH,
+            expires_at: None,
+            revoked_at: None,
+        }
+    }
+
+    #[test]
+    fn a_token_is_read_as_it_was_written() {
+        let token = token();
+        let text = token.reveal();
+        assert!(text.starts_with("ck_demo_k1_"), "{text}");
+        let read: Token = text.parse().unwrap();
+        assert_eq!((read.tenant, read.key_id, read.secret), (token.tenant, token.key_id, token.secret));
+    }
+
+    #[test]
+    fn a_token_with_any_character_changed_is_malformed() {
+        let text = token().reveal();
+        for position in 0..text.len() {
+            let mut changed = text.clone().into_bytes();
+            changed[position] = if changed[position] == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(changed.parse::<Token>().unwrap_err(), MalformedToken, "{changed}");
+        }
+        assert!(text.to_uppercase().parse::<Token>().is_err());
+        assert!(text[..text.len() - 1].parse::<Token>().is_err());
+        assert!(format!("{text} ").parse::<Token>().is_err());
+    }
+
+    #[test]
+    fn a_token_does_not_print_its_secret() {
+        let token = token();
+        assert_eq!(format!("{token:?}"), "ck_demo_k1_…");
+    }
+
+    #[test]
+    fn a_key_admits_its_own_token_within_its_scopes() {
+        let (token, other) = (token(), token());
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        assert_eq!(key(&token).admits(&token, Scope::Read, now), Ok(()));
+        assert_eq!(
+            key(&token).admits(&token, Scope::Cancel, now),
+            Err(NotAdmitted::ScopeMissing(Scope::Cancel))
+        );
+        assert_eq!(key(&token).admits(&other, Scope::Read, now), Err(NotAdmitted::KeyInvalid));
+    }
+
+    #[test]
+    fn an_expired_or_revoked_key_admits_nobody_from_that_instant() {
+        let token = token();
+        let end = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        let before = end - TimeDelta::milliseconds(1);
+        for ended in
+            [ApiKey { expires_at: Some(end), ..key(&token) }, ApiKey { revoked_at: Some(end), ..key(&token) }]
+        {
+            assert_eq!(ended.admits(&token, Scope::Read, before), Ok(()));
+            assert_eq!(ended.admits(&token, Scope::Read, end), Err(NotAdmitted::KeyInvalid));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text: String) {
+            prop_assert!(text.parse::<Token>().is_err());
+            let behind_a_good_beginning = format!("ck_demo_k1_{text}");
+            prop_assert!(behind_a_good_beginning.parse::<Token>().is_err());
+        }
+    }
+}

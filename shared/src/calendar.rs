@@ -1,0 +1,315 @@
+//! When a local date begins.
+//!
+//! A cancellation takes effect at the first instant of a date in the tenant's time zone. Zones make
+//! that harder than midnight: clocks skip midnight (Cairo, Havana), skip whole days (Apia), and go
+//! back across midnight, so that a date begins, is left again, and comes back (St John's, until
+//! 2011). One definition covers them all: **a date begins at the earliest instant that the zone's
+//! clocks show it, and today is the latest date that has begun.**
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono_tz::{GapInfo, Tz};
+
+/// A local date and the instant at which it begins in its zone.
+///
+/// Only [`Calendar`] makes these, so the two always belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EffectiveDate {
+    date: NaiveDate,
+    instant: DateTime<Utc>,
+}
+
+impl EffectiveDate {
+    /// The tenant's local date.
+    #[must_use]
+    pub fn date(self) -> NaiveDate {
+        self.date
+    }
+
+    /// The first instant of that date.
+    #[must_use]
+    pub fn instant(self) -> DateTime<Utc> {
+        self.instant
+    }
+}
+
+/// Why a date can't be the effective date of a cancellation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnusableDate {
+    /// The date has begun already, or is over.
+    #[error("the date must be later than today, which is {today} in {zone}")]
+    NotInFuture {
+        /// Today in the tenant's zone.
+        today: NaiveDate,
+        /// The tenant's zone.
+        zone: Tz,
+    },
+    /// The zone's clocks never show the date, as Samoa's never showed 30 December 2011.
+    #[error("there is no such date in {zone}: its clocks skip it")]
+    Skipped {
+        /// The tenant's zone.
+        zone: Tz,
+    },
+}
+
+/// A tenant's calendar at one instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Calendar {
+    zone: Tz,
+    now: DateTime<Utc>,
+}
+
+impl Calendar {
+    /// The calendar of `zone` as it is at `now`.
+    #[must_use]
+    pub fn new(zone: Tz, now: DateTime<Utc>) -> Self {
+        Self { zone, now }
+    }
+
+    /// The latest date that has begun.
+    ///
+    /// It is the date on the zone's clocks, except while they repeat the end of a day whose successor
+    /// has begun before.
+    #[must_use]
+    pub fn today(&self) -> NaiveDate {
+        let shown = self.now.with_timezone(&self.zone).date_naive();
+        match self.beginning_of(shown + Days::new(1)) {
+            Some(tomorrow) if tomorrow.instant <= self.now => tomorrow.date,
+            _ => shown,
+        }
+    }
+
+    /// The next date after today.
+    #[must_use]
+    pub fn next_day(&self) -> EffectiveDate {
+        self.beginning_on_or_after(self.today() + Days::new(1))
+    }
+
+    /// The 1st of the month after today's.
+    #[must_use]
+    pub fn beginning_of_next_month(&self) -> EffectiveDate {
+        let today = self.today();
+        let first_of_this_month = today - Days::new(u64::from(today.day0()));
+        self.beginning_on_or_after(first_of_this_month + Months::new(1))
+    }
+
+    /// A date that the caller chose.
+    ///
+    /// # Errors
+    /// The date must be later than today and exist in the zone.
+    pub fn at_date(&self, date: NaiveDate) -> Result<EffectiveDate, UnusableDate> {
+        let Self { zone, .. } = *self;
+        let today = self.today();
+        if date <= today {
+            return Err(UnusableDate::NotInFuture { today, zone });
+        }
+        self.beginning_of(date).ok_or(UnusableDate::Skipped { zone })
+    }
+
+    /// The earliest instant that the zone's clocks show `date`; none if they never do.
+    #[must_use]
+    pub fn beginning_of(&self, date: NaiveDate) -> Option<EffectiveDate> {
+        let midnight = date.and_time(NaiveTime::MIN);
+        let earliest = self.zone.from_local_datetime(&midnight).earliest();
+        let instant = earliest.or_else(|| GapInfo::new(&midnight, &self.zone)?.end)?;
+        (instant.date_naive() == date).then(|| EffectiveDate { date, instant: instant.to_utc() })
+    }
+
+    /// Where `date` is skipped, the date after the gap: no zone skips two in a row.
+    fn beginning_on_or_after(&self, date: NaiveDate) -> EffectiveDate {
+        let mut date = date;
+        loop {
+            if let Some(beginning) = self.beginning_of(date) {
+                return beginning;
+            }
+            date = date + Days::new(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use chrono_tz::TZ_VARIANTS;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn calendar(zone: &str, now: &str) -> Calendar {
+        Calendar::new(zone.parse().unwrap(), now.parse().unwrap())
+    }
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn effective(date: &str, instant: &str) -> EffectiveDate {
+        EffectiveDate { date: date.parse().unwrap(), instant: instant.parse().unwrap() }
+    }
+
+    #[test]
+    fn after_31_january_comes_1_february() {
+        let calendar = calendar("Europe/Stockholm", "2026-01-31T22:30:00Z");
+        assert_eq!(calendar.next_day(), effective("2026-02-01", "2026-01-31T23:00:00Z"));
+        assert_eq!(calendar.beginning_of_next_month(), effective("2026-02-01", "2026-01-31T23:00:00Z"));
+    }
+
+    #[test]
+    fn february_29_exists_in_leap_years_only() {
+        let leap = calendar("UTC", "2028-02-28T12:00:00Z");
+        assert_eq!(leap.next_day(), effective("2028-02-29", "2028-02-29T00:00:00Z"));
+        assert_eq!(leap.beginning_of_next_month(), effective("2028-03-01", "2028-03-01T00:00:00Z"));
+
+        let common = calendar("UTC", "2027-02-28T12:00:00Z");
+        assert_eq!(common.next_day(), effective("2027-03-01", "2027-03-01T00:00:00Z"));
+
+        let on_the_29th = calendar("UTC", "2028-02-29T12:00:00Z");
+        assert_eq!(on_the_29th.beginning_of_next_month(), effective("2028-03-01", "2028-03-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn after_31_december_comes_the_next_year() {
+        let calendar = calendar("America/New_York", "2026-12-31T12:00:00Z");
+        let new_year = effective("2027-01-01", "2027-01-01T05:00:00Z");
+        assert_eq!(calendar.next_day(), new_year);
+        assert_eq!(calendar.beginning_of_next_month(), new_year);
+    }
+
+    #[test]
+    fn in_cairo_a_day_without_midnight_begins_at_one() {
+        // 2026-04-24: clocks go from 00:00 (+02:00) to 01:00 (+03:00).
+        let calendar = calendar("Africa/Cairo", "2026-04-23T12:00:00Z");
+        assert_eq!(calendar.next_day(), effective("2026-04-24", "2026-04-23T22:00:00Z"));
+    }
+
+    #[test]
+    fn in_havana_a_day_without_midnight_begins_at_one() {
+        // 2026-03-08: clocks go from 00:00 (-05:00) to 01:00 (-04:00).
+        let calendar = calendar("America/Havana", "2026-03-07T12:00:00Z");
+        assert_eq!(calendar.next_day(), effective("2026-03-08", "2026-03-08T05:00:00Z"));
+    }
+
+    #[test]
+    fn in_havana_a_day_whose_midnight_hour_repeats_begins_at_the_first() {
+        // 2026-11-01: clocks go from 01:00 (-04:00) back to 00:00 (-05:00).
+        let calendar = calendar("America/Havana", "2026-10-31T12:00:00Z");
+        let first_midnight = effective("2026-11-01", "2026-11-01T04:00:00Z");
+        assert_eq!(calendar.next_day(), first_midnight);
+        assert_eq!(calendar.beginning_of_next_month(), first_midnight);
+    }
+
+    #[test]
+    fn in_apia_the_day_that_was_skipped_is_nobodys_next_day() {
+        // 30 December 2011 was left out when Samoa moved across the date line.
+        let calendar = calendar("Pacific/Apia", "2011-12-30T03:00:00Z");
+        assert_eq!(calendar.today(), date("2011-12-29"));
+        assert_eq!(calendar.next_day(), effective("2011-12-31", "2011-12-30T10:00:00Z"));
+        assert_eq!(
+            calendar.at_date(date("2011-12-30")),
+            Err(UnusableDate::Skipped { zone: Tz::Pacific__Apia })
+        );
+    }
+
+    #[test]
+    fn in_kathmandu_a_day_begins_a_quarter_past() {
+        let calendar = calendar("Asia/Kathmandu", "2026-06-30T18:14:59Z");
+        assert_eq!(calendar.today(), date("2026-06-30"));
+        assert_eq!(calendar.next_day(), effective("2026-07-01", "2026-06-30T18:15:00Z"));
+    }
+
+    #[test]
+    fn in_st_johns_a_date_that_was_left_again_has_begun_all_the_same() {
+        // 2010-11-07: clocks go from 00:01 (-02:30) back to 23:01 (-03:30) of the day before.
+        let repeated_evening = calendar("America/St_Johns", "2010-11-07T03:00:00Z");
+        assert_eq!(repeated_evening.today(), date("2010-11-07"));
+        assert_eq!(
+            repeated_evening.beginning_of(date("2010-11-07")),
+            Some(effective("2010-11-07", "2010-11-07T02:30:00Z"))
+        );
+        assert_eq!(repeated_evening.next_day(), effective("2010-11-08", "2010-11-08T03:30:00Z"));
+        assert!(repeated_evening.at_date(date("2010-11-07")).is_err());
+    }
+
+    #[test]
+    fn today_cannot_be_chosen_and_tomorrow_can() {
+        let calendar = calendar("Europe/Stockholm", "2026-01-31T22:59:59Z");
+        assert_eq!(
+            calendar.at_date(date("2026-01-31")),
+            Err(UnusableDate::NotInFuture { today: date("2026-01-31"), zone: Tz::Europe__Stockholm })
+        );
+        assert_eq!(calendar.at_date(date("2026-02-01")), Ok(effective("2026-02-01", "2026-01-31T23:00:00Z")));
+        assert!(calendar.at_date(date("9999-12-31")).is_ok());
+    }
+
+    /// Every second of the years 2000 to 2100, and beside the uniform ones, those near a transition
+    /// of the zone, where the mistakes are.
+    fn anywhere_and_any_time() -> impl Strategy<Value = Calendar> {
+        const FROM: i64 = 946_684_800;
+        const TO: i64 = 4_133_980_799;
+        let zone = (0..TZ_VARIANTS.len()).prop_map(|index| TZ_VARIANTS[index]);
+        let around_midnight =
+            (FROM / 86_400..TO / 86_400, -7_200_i64..7_200).prop_map(|(day, off)| day * 86_400 + off);
+        (zone, prop_oneof![FROM..TO, around_midnight], any::<bool>()).prop_map(|(zone, seconds, local)| {
+            let instant = DateTime::from_timestamp(seconds, 0).unwrap();
+            let now = match zone.from_local_datetime(&instant.naive_utc()).latest() {
+                Some(near_local_midnight) if local => near_local_midnight.to_utc(),
+                _ => instant,
+            };
+            Calendar::new(zone, now)
+        })
+    }
+
+    /// The instant is the first of its date: it shows the date, and no earlier one does.
+    fn is_first_instant(zone: Tz, effective: EffectiveDate) -> bool {
+        let shows = |instant: DateTime<Utc>| instant.with_timezone(&zone).date_naive() == effective.date;
+        let earlier = [1, 59, 60, 1_799, 1_800, 3_599, 3_600, 5_400, 7_200, 10_800, 43_200, 86_399];
+        shows(effective.instant)
+            && !earlier.into_iter().any(|seconds| shows(effective.instant - TimeDelta::seconds(seconds)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn the_next_day_is_the_first_instant_of_its_date_within_48_hours(calendar in anywhere_and_any_time()) {
+            let next = calendar.next_day();
+            prop_assert!(is_first_instant(calendar.zone, next));
+            prop_assert!(next.instant > calendar.now);
+            prop_assert!(next.instant - calendar.now <= TimeDelta::hours(48));
+            prop_assert!(next.date > calendar.today());
+        }
+
+        #[test]
+        fn the_next_month_begins_on_the_1st_of_the_following_month(calendar in anywhere_and_any_time()) {
+            let next = calendar.beginning_of_next_month();
+            let today = calendar.today();
+            prop_assert!(is_first_instant(calendar.zone, next));
+            prop_assert!(next.instant > calendar.now);
+            prop_assert_eq!(next.date.day(), 1);
+            let months = |date: NaiveDate| date.year() * 12 + i32::try_from(date.month()).unwrap();
+            prop_assert_eq!(months(next.date), months(today) + 1);
+        }
+
+        #[test]
+        fn a_chosen_date_begins_at_its_first_instant_and_never_in_the_past(
+            calendar in anywhere_and_any_time(),
+            days in 0_u64..800,
+        ) {
+            let chosen = calendar.today() + Days::new(days);
+            match calendar.at_date(chosen) {
+                Ok(effective) => {
+                    prop_assert!(days > 0);
+                    prop_assert_eq!(effective.date, chosen);
+                    prop_assert!(is_first_instant(calendar.zone, effective));
+                    prop_assert!(effective.instant > calendar.now);
+                }
+                Err(UnusableDate::NotInFuture { today, .. }) => prop_assert!(chosen <= today),
+                Err(UnusableDate::Skipped { zone }) => {
+                    // Nothing between the dates around it shows it.
+                    let before = calendar.beginning_of(chosen - Days::new(1)).unwrap().instant;
+                    let shown = (0..48).map(|hours| before + TimeDelta::hours(hours));
+                    prop_assert!(shown.into_iter().all(|at| at.with_timezone(&zone).date_naive() != chosen));
+                }
+            }
+        }
+    }
+}

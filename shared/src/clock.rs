@@ -1,0 +1,47 @@
+//! The one place that asks what time it is.
+//!
+//! Everything else is told. A function in Lambda has the system's clock; the service on one machine
+//! has one that can be set and moved, so that the date of a cancellation can be made to arrive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+
+/// A clock that runs at the speed of the system's, and can be ahead of it or behind.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    ahead_milliseconds: Arc<AtomicI64>,
+}
+
+impl Clock {
+    /// The system's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// Now, to the millisecond.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        let ahead = TimeDelta::milliseconds(self.ahead_milliseconds.load(Ordering::SeqCst));
+        system_now() + ahead
+    }
+
+    /// Sets the clock, for all who share it; it runs on from there.
+    pub fn set(&self, now: DateTime<Utc>) {
+        let ahead = now.signed_duration_since(system_now());
+        self.ahead_milliseconds.store(ahead.num_milliseconds(), Ordering::SeqCst);
+    }
+}
+
+fn system_now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(3)
+}
+
+/// How long until a deadline of the Lambda service, which goes by the system's clock.
+#[must_use]
+pub fn time_until(deadline: SystemTime) -> Duration {
+    deadline.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
+}

@@ -1,0 +1,200 @@
+//! The names of things: tenants, API keys' ids, subscriptions, cancellations.
+//!
+//! Each is parsed once, where it enters the service; a value of one of these types needs no further
+//! check, and none of them can carry the `#` and `_` that separate them in table keys and API keys.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A text that is not the identifier it was taken for. What it should look like depends on the
+/// type that was asked for, and is said there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid identifier")]
+pub struct InvalidIdentifier;
+
+/// An operator that uses the API: 1–32 lower-case letters, digits and hyphens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TenantId(String);
+
+impl FromStr for TenantId {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        name(text, allowed).map(Self)
+    }
+}
+
+/// The public part of an API key, which names it in logs and records: 1–32 ASCII letters and digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyId(String);
+
+impl FromStr for KeyId {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        name(text, |byte| byte.is_ascii_alphanumeric()).map(Self)
+    }
+}
+
+fn name(text: &str, allowed: fn(u8) -> bool) -> Result<String, InvalidIdentifier> {
+    if (1..=32).contains(&text.len()) && text.bytes().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(InvalidIdentifier)
+    }
+}
+
+/// The service's own identifier of a subscription: a UUID in its hyphenated form. Upper-case
+/// digits are accepted and mean the same (RFC 9562, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SubscriptionId(Uuid);
+
+impl FromStr for SubscriptionId {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        // The other forms that `Uuid` reads (braced, URN, without hyphens) have other lengths.
+        if text.len() != uuid::fmt::Hyphenated::LENGTH {
+            return Err(InvalidIdentifier);
+        }
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidIdentifier)
+    }
+}
+
+/// The caller's own name for a subscription, unique within the tenant: 1–255 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ReferenceId(String);
+
+impl FromStr for ReferenceId {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        // At most 255 code points are at most 1,020 bytes: room enough in DynamoDB's 2,048-byte keys.
+        if (1..=255).contains(&text.chars().count()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidIdentifier)
+        }
+    }
+}
+
+/// How a request names a subscription: by its UUID, or by its reference id behind `rid_`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubscriptionName {
+    /// The service's own identifier.
+    Id(SubscriptionId),
+    /// The caller's identifier, the `rid_` prefix stripped.
+    Reference(ReferenceId),
+}
+
+impl FromStr for SubscriptionName {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        match text.strip_prefix("rid_") {
+            Some(reference) => reference.parse().map(Self::Reference),
+            None => text.parse().map(Self::Id),
+        }
+    }
+}
+
+/// One accepted request to cancel. A later request that replaces it has another id, which is how an
+/// execution knows that the cancellation it was started for is still the one that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CancellationId(Uuid);
+
+impl CancellationId {
+    /// A new, random id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl FromStr for CancellationId {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidIdentifier)
+    }
+}
+
+macro_rules! shown_as_text {
+    ($($identifier:ident),*) => {$(
+        impl fmt::Display for $identifier {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(formatter)
+            }
+        }
+
+        impl TryFrom<String> for $identifier {
+            type Error = InvalidIdentifier;
+
+            fn try_from(text: String) -> Result<Self, InvalidIdentifier> {
+                text.parse()
+            }
+        }
+
+        impl From<$identifier> for String {
+            fn from(identifier: $identifier) -> Self {
+                identifier.0.to_string()
+            }
+        }
+    )*};
+}
+
+shown_as_text!(TenantId, KeyId, SubscriptionId, ReferenceId, CancellationId);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscription_id_is_a_hyphenated_uuid_in_either_case() {
+        let upper = "A81BC81B-DEAD-4E5D-ABFF-90865D1E13B1";
+        let id: SubscriptionId = upper.parse().unwrap();
+        assert_eq!(id.to_string(), upper.to_lowercase());
+
+        for other in [
+            "",
+            "a81bc81bdead4e5dabff90865d1e13b1",
+            "{a81bc81b-dead-4e5d-abff-90865d1e13b1}",
+            "urn:uuid:a81bc81b-dead-4e5d-abff-90865d1e13b1",
+            "a81bc81b-dead-4e5d-abff-90865d1e13bz",
+            "a81bc81b-dead-4e5d-abff-90865d1e13b1 ",
+        ] {
+            assert_eq!(other.parse::<SubscriptionId>(), Err(InvalidIdentifier), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_reference_id_has_1_to_255_characters_behind_its_prefix() {
+        let longest = "ü".repeat(255);
+        assert_eq!(
+            format!("rid_{longest}").parse(),
+            Ok(SubscriptionName::Reference(ReferenceId(longest.clone())))
+        );
+        assert_eq!(format!("rid_{longest}x").parse::<SubscriptionName>(), Err(InvalidIdentifier));
+        assert_eq!("rid_".parse::<SubscriptionName>(), Err(InvalidIdentifier));
+        assert_eq!("crm-1".parse::<SubscriptionName>(), Err(InvalidIdentifier));
+    }
+
+    #[test]
+    fn tenants_and_keys_cannot_carry_a_separator() {
+        for text in ["a#b", "a_b", "", "A", "é", &"a".repeat(33)] {
+            assert_eq!(text.parse::<TenantId>(), Err(InvalidIdentifier), "{text}");
+        }
+        for text in ["a#b", "a_b", "", "a-b", "é", &"a".repeat(33)] {
+            assert_eq!(text.parse::<KeyId>(), Err(InvalidIdentifier), "{text}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Connect Subscriptions: the cancellation service of a telecom operator's API.
+//!
+//! A caller cancels a subscription for a date to come; when the date arrives, the cancellation takes
+//! effect, exactly once. This crate is what the functions share, in reading order:
+//!
+//! **The rules** know no AWS, no I/O and no clock. They take the time, the tenant's time zone and the
+//! stored state as values, and return a decision as a value.
+//! - [`identifiers`]: the names of things, parsed once at the edge.
+//! - [`subscription`]: the document that callers see.
+//! - [`calendar`]: when a local date begins.
+//! - [`cancellation`]: what a request to cancel does, and what the arrival of its date does.
+//! - [`json`], [`cancel_request`]: reading the request, with every fault at once.
+//! - [`api_key`]: who asks, and what they may do.
+//! - [`idempotency`]: the same key and request, the same answer.
+
+#![warn(missing_docs)]
+
+pub mod identifiers;
+pub mod subscription;
+
+pub mod calendar;
+pub mod cancellation;
+
+pub mod json;
+
+pub mod cancel_request;
+
+pub mod api_key;
+pub mod idempotency;
+
+pub mod clock;
