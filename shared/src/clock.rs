@@ -45,3 +45,11 @@ fn system_now() -> DateTime<Utc> {
 pub fn time_until(deadline: SystemTime) -> Duration {
     deadline.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
 }
+
+/// The deadline of an invocation that may take `timeout`, in milliseconds since 1970, as the Lambda
+/// service gives it.
+#[must_use]
+pub fn deadline_in(timeout: Duration) -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from((since_epoch + timeout).as_millis()).unwrap_or(u64::MAX)
+}

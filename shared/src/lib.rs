@@ -9,9 +9,17 @@
 //! - [`subscription`]: the document that callers see.
 //! - [`calendar`]: when a local date begins.
 //! - [`cancellation`]: what a request to cancel does, and what the arrival of its date does.
-//! - [`json`], [`cancel_request`]: reading the request, with every fault at once.
+//! - [`json`], [`cancel_request`]: reading that request, with every fault at once.
 //! - [`api_key`]: who asks, and what they may do.
 //! - [`idempotency`]: the same key and request, the same answer.
+//!
+//! **The store** loads what a rule needs in one round trip and commits what it decided in one more.
+//! - [`store`]: the tables, the read, the conditional writes.
+//!
+//! **HTTP** is how callers speak with it.
+//! - [`http`]: requests into types, decisions and problems into answers.
+//!
+//! **What a function runs on**: [`service`], [`clock`], [`telemetry`].
 
 #![warn(missing_docs)]
 
@@ -28,4 +36,10 @@ pub mod cancel_request;
 pub mod api_key;
 pub mod idempotency;
 
+pub mod store;
+
+pub mod http;
+
 pub mod clock;
+pub mod service;
+pub mod telemetry;

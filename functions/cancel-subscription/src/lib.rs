@@ -1,1 +1,144 @@
+//! `POST /subscriptions/{subscriptionId}/cancel`: schedules the cancellation of a subscription.
+//!
+//! Authenticate and load in one round trip, decide without any, commit in one more. With an
+//! idempotency key, the answer is recorded in the transaction that has the effect, so a repeated
+//! request finds either nothing or all of it. Two requests that meet are told apart by the database:
+//! one commits, the other learns from the refusal what has changed, and decides again.
 
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lambda_http::{Body, Request, Response};
+use subscriptions::api_key::Scope;
+use subscriptions::calendar::Calendar;
+use subscriptions::cancellation::{Asking, CancelRequest, Decision, StoredSubscription, decide_cancel};
+use subscriptions::http::problem::Problem;
+use subscriptions::http::request;
+use subscriptions::http::response::{self, Answered};
+use subscriptions::idempotency::{Fingerprint, IdempotencyKey, Record, Verdict};
+use subscriptions::identifiers::{CancellationId, TenantId};
+use subscriptions::service::Service;
+use subscriptions::store::commit::{Committed, NewRecord};
+use subscriptions::store::{Store, StoreError};
+use tokio::time::Instant;
+
+/// How often a request that meets others decides again, and for how long. API Gateway gives up after
+/// 30 seconds, so there is time left for the last attempt.
+const MOST_ATTEMPTS: u32 = 8;
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Answers a request.
+pub async fn handle(service: &Service, request: Request) -> Response<Body> {
+    response::respond(&request, cancel(service, &request)).await
+}
+
+async fn cancel(service: &Service, request: &Request) -> Result<Answered, Problem> {
+    let now = service.clock.now();
+    let token = request::token(request)?;
+    response::log_caller(&token);
+    let name = request::subscription_name(request);
+    let key = request::idempotency_key(request);
+
+    let known_key = key.as_ref().ok().and_then(Option::as_ref);
+    let sealed = service.store.load(&token, name.as_ref().ok(), known_key).await?;
+    let loaded = sealed.open(Scope::Cancel, now)?;
+
+    // Who asks comes first; then whether it was asked before; only then what is asked.
+    let once = key?.map(|key| Once { key, fingerprint: request::fingerprint(request), now });
+    if let (Some(once), Some(record)) = (&once, &loaded.record)
+        && let Some(answered) = once.answer_from(record)
+    {
+        return answered;
+    }
+    name?;
+    let calendar = Calendar::new(loaded.tenant.time_zone, now);
+    let body = CancelRequest::from_json(request::json_body(request)?, &calendar)?;
+    let stored = service.store.follow(&loaded.tenant.id, loaded.found).await?;
+    if let Some(stored) = &stored {
+        response::log_subscription(stored.document.subscription_id);
+    }
+
+    let asking =
+        Asking { cancellation_id: CancellationId::random(), requested_by: token.key_id().clone(), now };
+    let decide = |stored| decide_cancel(stored, &body, &asking);
+    let request_id = response::request_id(request);
+    settle(&service.store, &loaded.tenant.id, once.as_ref(), request_id, stored, decide).await
+}
+
+/// The idempotency of a request that has a key for it.
+struct Once {
+    key: IdempotencyKey,
+    fingerprint: Fingerprint,
+    now: DateTime<Utc>,
+}
+
+impl Once {
+    /// The answer that a record of the key gives to this request; none if the record has expired.
+    fn answer_from(&self, record: &Record) -> Option<Result<Answered, Problem>> {
+        match record.verdict(self.fingerprint, self.now) {
+            Verdict::Expired => None,
+            Verdict::Replay(answer) => Some(Ok(Answered::replay(answer))),
+            Verdict::Mismatch => Some(Err(Problem::IdempotencyKeyMismatch)),
+        }
+    }
+
+    fn record(&self, answered: &Answered) -> NewRecord<'_> {
+        let record = Record::new(self.fingerprint, answered.answer.clone(), self.now);
+        NewRecord { key: &self.key, record, now: self.now }
+    }
+}
+
+/// Decides and commits until both are about the same state, or the request has met too many others.
+async fn settle(
+    store: &Store,
+    tenant: &TenantId,
+    once: Option<&Once>,
+    request_id: &str,
+    mut stored: Option<StoredSubscription>,
+    decide: impl Fn(Option<StoredSubscription>) -> Decision,
+) -> Result<Answered, Problem> {
+    let id = stored.as_ref().map(|stored| stored.document.subscription_id);
+    let begun = Instant::now();
+    for attempt in 1..=MOST_ATTEMPTS {
+        let (change, answered) = match decide(stored.take()) {
+            Decision::Change(after) => {
+                let answer = response::subscription(&after)?;
+                (Some(after), Answered::ok(answer))
+            }
+            Decision::NoChange(current) => (None, Answered::ok(response::subscription(&current)?)),
+            Decision::Refuse(refusal) => (None, Answered::problem(&refusal.into(), request_id)),
+        };
+        let record = once.map(|once| once.record(&answered));
+        let committed = match (&change, record) {
+            (Some(change), record) => store.commit(tenant, change, record).await,
+            (None, Some(record)) => store.record(tenant, record).await,
+            (None, None) => Ok(Committed::Done),
+        };
+        match committed {
+            Ok(Committed::Done) => return Ok(answered),
+            Ok(Committed::Changed(current)) => stored = current.map(|current| *current),
+            Ok(Committed::Recorded(record)) => {
+                if let Some(answered) = once.and_then(|once| once.answer_from(&record)) {
+                    return answered;
+                }
+            }
+            Err(StoreError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if begun.elapsed() > PATIENCE {
+            break;
+        }
+        if stored.is_none() {
+            // 20, 40, 60 ms …, each plus or minus half, so that those who met don't meet again.
+            tokio::time::sleep(Duration::from_millis(20 * u64::from(attempt)).mul_f64(0.5 + fastrand::f64()))
+                .await;
+            if let Some(id) = id {
+                stored = store.subscription(tenant, id).await?;
+            }
+        }
+    }
+    match once {
+        Some(_) => Err(Problem::IdempotencyKeyLocked),
+        None => Err(StoreError::Conflict.into()),
+    }
+}

@@ -1,1 +1,35 @@
+//! `GET /subscriptions/{subscriptionId}`: a subscription as it is now.
+//!
+//! Reads are consistent: what a caller has written, it reads. With `If-None-Match` and the version it
+//! has, a caller is spared the body.
 
+use lambda_http::{Body, Request, Response};
+use subscriptions::api_key::Scope;
+use subscriptions::http::problem::Problem;
+use subscriptions::http::request;
+use subscriptions::http::response::{self, Answered};
+use subscriptions::service::Service;
+
+/// Answers a request.
+pub async fn handle(service: &Service, request: Request) -> Response<Body> {
+    response::respond(&request, get(service, &request)).await
+}
+
+async fn get(service: &Service, request: &Request) -> Result<Answered, Problem> {
+    let token = request::token(request)?;
+    response::log_caller(&token);
+    let name = request::subscription_name(request);
+
+    let sealed = service.store.load(&token, name.as_ref().ok(), None).await?;
+    let loaded = sealed.open(Scope::Read, service.clock.now())?;
+    // Who asks comes first; then what they ask.
+    name?;
+    let stored = service.store.follow(&loaded.tenant.id, loaded.found).await?;
+    let stored = stored.ok_or(Problem::SubscriptionNotFound)?;
+    response::log_subscription(stored.document.subscription_id);
+
+    if request::has_version(request.headers(), &response::etag(stored.version)) {
+        return Ok(Answered::ok(response::not_modified(stored.version)));
+    }
+    Ok(Answered::ok(response::subscription(&stored)?))
+}

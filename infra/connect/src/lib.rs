@@ -1,1 +1,22 @@
+//! Connect Subscriptions on one machine.
+//!
+//! The functions run here as they do in Lambda: their own handlers are called with the events that
+//! API Gateway and EventBridge Scheduler send, and speak to a DynamoDB over HTTP. What AWS does
+//! around them is done here in their place.
+//! - [`up`]: puts it all together, and takes it down again.
+//! - [`database`]: the DynamoDB API on an embedded SQLite.
+//! - [`demo`]: a tenant, a key and a few subscriptions to begin with.
+//! - [`gateway`]: what API Gateway does, from an HTTP request to an event, and back.
+//! - [`scheduler`]: what EventBridge Scheduler does, every minute.
+//! - [`local`]: what only exists here, the clock that can be moved.
 
+#![warn(missing_docs)]
+
+pub mod up;
+
+pub mod database;
+pub mod demo;
+
+pub mod gateway;
+pub mod local;
+pub mod scheduler;

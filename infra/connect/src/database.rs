@@ -1,0 +1,78 @@
+//! The embedded database: dynoxide, which speaks the DynamoDB API on top of SQLite.
+//!
+//! The functions reach it over HTTP on a port, as they would reach Amazon DynamoDB; so can any other
+//! DynamoDB client.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The folder in which the service keeps what shall survive it. While it runs, no other may use it.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// It can't be made, or not be written to.
+    #[error("cannot write to the folder {}: {source}", path.display())]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Another process uses it.
+    #[error("the folder {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+}
+
+impl Folder {
+    /// Makes the folder if it isn't there, and reserves it.
+    ///
+    /// # Errors
+    /// It can't be written to, or another process uses it.
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let unwritable = |source| FolderError::Unwritable { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(unwritable)?;
+        let lock = File::options().create(true).append(true).open(path.join("lock")).map_err(unwritable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(FolderError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(unwritable(source)),
+        }
+    }
+
+    /// A file in the folder.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// Serves a database, kept in `folder` or in memory, until `stop` is cancelled.
+///
+/// # Errors
+/// What is in the folder is no database.
+pub fn serve(
+    listener: TcpListener,
+    folder: Option<&Folder>,
+    stop: CancellationToken,
+) -> Result<JoinHandle<Result<(), String>>, String> {
+    let database = match folder {
+        Some(folder) => {
+            let file = folder.file("dynamodb.sqlite");
+            let path = file.to_str().ok_or_else(|| format!("the path {} is not UTF-8", file.display()))?;
+            dynoxide::Database::new(path).map_err(|error| format!("cannot open {path}: {error}"))?
+        }
+        None => dynoxide::Database::memory().map_err(|error| format!("cannot open a database: {error}"))?,
+    };
+    Ok(tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, stop.cancelled_owned())))
+}

@@ -1,0 +1,286 @@
+//! What API Gateway does for an HTTP API: routes a request to a function, as an event of payload format
+//! 2.0, and turns what the function returns into a response.
+//!
+//! The event goes through JSON, as on AWS, and into the function through `lambda_http`'s own adapter.
+//! So a handler can't tell the difference, and what is tested here is what is deployed. As API Gateway
+//! does, this decodes the path of an event, joins headers of one name with commas, moves cookies into a
+//! list of their own, and encodes a body in base64 unless its content type is text.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, MatchedPath, Path, Request, State};
+use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE, USER_AGENT};
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::any;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use chrono::{DateTime, Utc};
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::Service as _;
+use lambda_http::{Adapter, Context, LambdaEvent, service_fn};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use subscriptions::service::Service;
+use tracing::error;
+use uuid::Uuid;
+
+/// The functions that HTTP requests lead to.
+#[derive(Clone, Copy, Debug)]
+enum Function {
+    GetSubscription,
+    CancelSubscription,
+}
+
+/// Which function answers which route.
+const ROUTES: [(Method, &str, Function); 2] = [
+    (Method::GET, "/subscriptions/{subscriptionId}", Function::GetSubscription),
+    (Method::POST, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
+];
+
+/// API Gateway's limit for a request's body.
+const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+/// API Gateway's limit for the answer of a function.
+const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The routes of the API.
+pub fn routes(service: Arc<Service>) -> Router {
+    let mut paths: Vec<_> = ROUTES.iter().map(|(_, path, _)| *path).collect();
+    paths.dedup();
+    let mut router = Router::new();
+    for path in paths {
+        router = router.route(path, any(integrate));
+    }
+    router.fallback(|| async { message(StatusCode::NOT_FOUND, "Not Found") }).with_state(service)
+}
+
+async fn integrate(
+    State(service): State<Arc<Service>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    path: MatchedPath,
+    Path(parameters): Path<BTreeMap<String, String>>,
+    request: Request,
+) -> Response {
+    let on_path = || ROUTES.iter().filter(|(_, template, _)| *template == path.as_str());
+    let Some((method, template, function)) = on_path().find(|(method, ..)| method == request.method()) else {
+        let allowed = on_path().map(|(method, ..)| method.as_str()).collect::<Vec<_>>().join(", ");
+        let mut response = message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+        response.headers_mut().extend(HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed)));
+        return response;
+    };
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
+        return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
+    };
+    // Others never reach API Gateway, which finds an API by its host.
+    let host = parts.headers.get(HOST).map(|host| Authority::try_from(host.as_bytes()));
+    if let Some(Err(_)) = host {
+        return message(StatusCode::BAD_REQUEST, "Bad Request");
+    }
+    let request_id = Uuid::new_v4().to_string();
+    let route = format!("{method} {template}");
+    let event = event(&request_id, &route, &parameters, &parts, peer, &body, service.clock.now());
+    // In a task of its own: neither a panic nor a caller that hangs up may cut an invocation short.
+    let invocation = tokio::spawn(invoke(service, *function, event));
+    let mut response = match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
+        Ok(Ok(Ok(returned))) => respond(returned),
+        Ok(Ok(Err(cause))) => internal_server_error(&cause),
+        Ok(Err(cause)) => internal_server_error(&cause),
+        Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+    };
+    let request_id = HeaderValue::try_from(request_id);
+    response.headers_mut().extend(request_id.ok().map(|id| (HeaderName::from_static("apigw-requestid"), id)));
+    response
+}
+
+/// A request as an event of payload format 2.0.
+fn event(
+    request_id: &str,
+    route: &str,
+    parameters: &BTreeMap<String, String>,
+    request: &Parts,
+    peer: SocketAddr,
+    body: &[u8],
+    now: DateTime<Utc>,
+) -> Value {
+    let path = percent_decode_str(request.uri.path()).decode_utf8_lossy();
+    let query = request.uri.query().unwrap_or_default();
+    let host = header(&request.headers, &HOST).unwrap_or_else(|| "localhost".to_owned());
+    let (body, is_base64_encoded) = encode(&request.headers, body);
+
+    let mut headers: BTreeMap<_, _> = request
+        .headers
+        .keys()
+        .filter(|name| *name != COOKIE)
+        .filter_map(|name| Some((name.as_str(), header(&request.headers, name)?)))
+        .collect();
+    headers.insert("x-forwarded-for", peer.ip().to_string());
+    headers.insert("x-forwarded-port", host.rsplit_once(':').map_or("80", |(_, port)| port).to_owned());
+    headers.insert("x-forwarded-proto", "http".to_owned());
+
+    let mut event = json!({
+        "version": "2.0",
+        "routeKey": route,
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
+        "pathParameters": parameters,
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "local",
+            "domainName": host,
+            "domainPrefix": host.split(['.', ':']).next(),
+            "http": {
+                "method": request.method.as_str(),
+                "path": path,
+                "protocol": format!("{:?}", request.version),
+                "sourceIp": peer.ip(),
+                "userAgent": header(&request.headers, &USER_AGENT),
+            },
+            "requestId": request_id,
+            "routeKey": route,
+            "stage": "$default",
+            "time": now.format("%d/%b/%Y:%H:%M:%S +0000").to_string(),
+            "timeEpoch": now.timestamp_millis(),
+        },
+        "body": body,
+        "isBase64Encoded": is_base64_encoded,
+    });
+    // Those that may be absent.
+    if let Value::Object(members) = &mut event {
+        if let Some(cookies) = header(&request.headers, &COOKIE) {
+            members.insert("cookies".to_owned(), cookies.split(';').map(str::trim).collect());
+        }
+        let parameters = query_parameters(query);
+        if !parameters.is_empty() {
+            members.insert("queryStringParameters".to_owned(), json!(parameters));
+        }
+    }
+    event
+}
+
+/// All values of a header as one, as they are joined in an event.
+fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let separator = if *name == COOKIE { ";" } else { "," };
+    let values: Vec<_> =
+        headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    (!values.is_empty()).then(|| values.join(separator))
+}
+
+/// The parameters of a query, decoded; several values of one name are joined with commas.
+fn query_parameters(query: &str) -> BTreeMap<String, String> {
+    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let mut parameters = BTreeMap::<String, String>::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        parameters
+            .entry(decode(name))
+            .and_modify(|values| {
+                values.push(',');
+                values.push_str(&decode(value));
+            })
+            .or_insert_with(|| decode(value));
+    }
+    parameters
+}
+
+/// The body of an event: text where the content type says so, base64 otherwise; none if it is empty.
+fn encode(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
+    let content_type = header(headers, &CONTENT_TYPE).unwrap_or_default();
+    let is_text = content_type.starts_with("text/")
+        || ["application/json", "application/javascript", "application/xml"]
+            .iter()
+            .any(|text| content_type.starts_with(text));
+    match str::from_utf8(body) {
+        Ok("") => (None, false),
+        Ok(text) if is_text => (Some(text.to_owned()), false),
+        _ => (Some(BASE64_STANDARD.encode(body)), true),
+    }
+}
+
+/// Invokes a function with an event, as the Lambda service would.
+async fn invoke(service: Arc<Service>, function: Function, event: Value) -> Result<Value, InvocationError> {
+    let event: LambdaRequest = serde_json::from_str(&event.to_string())?;
+    let mut context = Context::default();
+    context.request_id = Uuid::new_v4().to_string();
+
+    let handler = service_fn(|request| {
+        let service = Arc::clone(&service);
+        async move {
+            Ok::<_, Infallible>(match function {
+                Function::GetSubscription => get_subscription::handle(&service, request).await,
+                Function::CancelSubscription => cancel_subscription::handle(&service, request).await,
+            })
+        }
+    });
+    let returned = Adapter::from(handler).call(LambdaEvent::new(event, context)).await?;
+    Ok(serde_json::to_value(returned)?)
+}
+
+/// Why an invocation came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum InvocationError {
+    #[error("the event or the response can't be converted: {0}")]
+    Conversion(#[from] serde_json::Error),
+    #[error("the function failed")]
+    Function(#[from] Infallible),
+}
+
+/// What a function returns.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Returned {
+    status_code: u16,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    cookies: Vec<String>,
+    body: Option<String>,
+    #[serde(default)]
+    is_base64_encoded: bool,
+}
+
+/// What a function returned as a response.
+fn respond(returned: Value) -> Response {
+    fn read(returned: Value) -> Option<Response> {
+        let returned: Returned = serde_json::from_value(returned).ok()?;
+        let body = returned.body.unwrap_or_default();
+        let body =
+            if returned.is_base64_encoded { BASE64_STANDARD.decode(body).ok()? } else { body.into_bytes() };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = StatusCode::from_u16(returned.status_code).ok()?;
+        for (name, value) in returned.headers {
+            response
+                .headers_mut()
+                .insert(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
+        }
+        for cookie in returned.cookies {
+            response.headers_mut().append(SET_COOKIE, HeaderValue::try_from(cookie).ok()?);
+        }
+        Some(response)
+    }
+    read(returned).unwrap_or_else(|| internal_server_error(&"the function returned no response"))
+}
+
+fn internal_server_error(cause: &dyn Display) -> Response {
+    error!(%cause, "an invocation failed");
+    message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+/// An answer of API Gateway's own.
+fn message(status: StatusCode, text: &str) -> Response {
+    let mut response = Response::new(Body::from(json!({"message": text}).to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,250 @@
+//! `connect up`: the whole service in one process.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use clap::Args;
+use serde::Serialize;
+use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
+use subscriptions::calendar::Calendar;
+use subscriptions::clock::Clock;
+use subscriptions::identifiers::{InvalidIdentifier, SubscriptionId};
+use subscriptions::service::Service;
+use subscriptions::store::provision::Imported;
+use subscriptions::store::tables::TableNames;
+use subscriptions::store::{Endpoint, Store, StoreError};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::database::{self, Folder, FolderError};
+use crate::demo::{self, InvalidLine, KeyError};
+use crate::{gateway, local, scheduler};
+
+/// How long requests that are under way get to finish when the service is stopped.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How to run the service.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// Port of the API; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 3000)]
+    pub port: u16,
+    /// Port of the embedded database; 0 picks a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
+    pub dynamodb_port: u16,
+    /// Folder that keeps the database and the demo key
+    #[arg(long, value_name = "DIR", default_value = ".connect")]
+    pub data: PathBuf,
+    /// Keep nothing
+    #[arg(long, conflicts_with = "data")]
+    pub memory: bool,
+    /// Use the DynamoDB that runs there instead of the embedded one
+    #[arg(long, value_name = "URL", conflicts_with = "dynamodb_port")]
+    pub dynamodb_endpoint: Option<String>,
+    /// Subscriptions of the demo tenant in the wire shape, one a line, instead of the eight
+    #[arg(long, value_name = "FILE.ndjson")]
+    pub seed: Option<PathBuf>,
+    /// Time zone of the demo tenant, by its IANA name
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub time_zone: Tz,
+    /// Start the clock at this instant (RFC 3339); it runs on
+    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
+    pub now: Option<DateTime<Utc>>,
+    /// Seconds between two sweeps for cancellations that are due; 0: none but those asked for
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub tick: u64,
+}
+
+fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
+    let instant: DateTime<Utc> = text.parse().map_err(|error: chrono::ParseError| error.to_string())?;
+    local::check_instant(instant)
+}
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it all")]
+pub enum StartError {
+    #[error("cannot listen on port {port}: {source}; choose another with --{flag}")]
+    Port { port: u16, flag: &'static str, source: io::Error },
+    #[error("{0}; choose another with --data, or keep nothing with --memory")]
+    Folder(#[from] FolderError),
+    #[error("{0}")]
+    Database(String),
+    #[error("cannot use the database at {url}: {source}")]
+    Store { url: String, source: StoreError },
+    #[error("cannot read {}: {source}", path.display())]
+    SeedFile { path: PathBuf, source: io::Error },
+    #[error("{}, {source}", path.display())]
+    SeedLine { path: PathBuf, source: InvalidLine },
+    #[error("the subscription {0} has a reference id that belongs to another one")]
+    ReferenceTaken(SubscriptionId),
+    #[error(transparent)]
+    DemoKey(#[from] KeyError),
+    #[error(transparent)]
+    Identifier(#[from] InvalidIdentifier),
+}
+
+/// The service, running.
+pub struct Running {
+    /// Where everything is.
+    pub addresses: Addresses,
+    stop: CancellationToken,
+    api: JoinHandle<io::Result<()>>,
+    scheduler: Option<JoinHandle<()>>,
+    stop_database: CancellationToken,
+    database: Option<JoinHandle<Result<(), String>>>,
+    /// Held until the service has stopped.
+    _folder: Option<Folder>,
+}
+
+impl Running {
+    /// Stops the service: what is under way is finished first, the database comes last.
+    ///
+    /// # Errors
+    /// Something took too long to finish, or had failed before.
+    pub async fn stop(self) -> Result<(), String> {
+        self.stop.cancel();
+        finish("the API", self.api).await?.map_err(|error| format!("the API failed: {error}"))?;
+        if let Some(scheduler) = self.scheduler {
+            finish("a sweep", scheduler).await?;
+        }
+        self.stop_database.cancel();
+        if let Some(database) = self.database {
+            finish("the database", database).await??;
+        }
+        Ok(())
+    }
+}
+
+async fn finish<T>(what: &str, task: JoinHandle<T>) -> Result<T, String> {
+    match tokio::time::timeout(GRACE, task).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(error)) => Err(format!("{what} failed: {error}")),
+        Err(_) => Err(format!("{what} did not finish in time")),
+    }
+}
+
+/// What a caller needs to know of a running service. On one line of JSON, it is what a program reads.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Addresses {
+    /// Where the API is.
+    pub api_url: String,
+    /// Where the database is.
+    pub dynamodb_url: String,
+    /// The demo tenant's key.
+    pub api_key: String,
+    /// The demo tenant.
+    pub tenant: String,
+    /// The demo tenant's subscriptions.
+    pub subscription_ids: Vec<SubscriptionId>,
+}
+
+/// Starts the service. It listens on the loopback interface only: its key is printed, and its clock can
+/// be moved by anyone who reaches it.
+///
+/// # Errors
+/// Something that it needs is not to be had; nothing keeps running then.
+pub async fn start(options: &Options) -> Result<Running, StartError> {
+    let clock = Clock::system();
+    if let Some(now) = options.now {
+        clock.set(now);
+    }
+    let now = clock.now();
+
+    // What may be wrong with the options comes before anything is opened or written.
+    let calendar = Calendar::new(options.time_zone, now);
+    let (path, ndjson) = match &options.seed {
+        None => (PathBuf::from("demo.ndjson"), demo::SUBSCRIPTIONS.to_owned()),
+        Some(path) => {
+            let unreadable = |source| StartError::SeedFile { path: path.clone(), source };
+            (path.clone(), fs::read_to_string(path).map_err(unreadable)?)
+        }
+    };
+    let subscriptions = demo::read_subscriptions(&ndjson, &calendar, now)
+        .map_err(|source| StartError::SeedLine { path, source })?;
+
+    let api = listen(options.port, "port").await?;
+    let folder = if options.memory { None } else { Some(Folder::open(&options.data)?) };
+    let (stop, stop_database) = (CancellationToken::new(), CancellationToken::new());
+
+    let (endpoint, database) = match &options.dynamodb_endpoint {
+        Some(url) => {
+            // As whom the environment says, if it does; a database on this machine doesn't ask.
+            let named = Endpoint::from_env().map(|endpoint| Endpoint { url: Some(url.clone()), ..endpoint });
+            (named.unwrap_or_else(|_| Endpoint::local(url.clone())), None)
+        }
+        None => {
+            let listener = listen(options.dynamodb_port, "dynamodb-port").await?;
+            let url = url_of(&listener)?;
+            let database = database::serve(listener, folder.as_ref(), stop_database.clone());
+            (Endpoint::local(url), Some(database.map_err(StartError::Database)?))
+        }
+    };
+    let dynamodb_url = endpoint.url.clone().unwrap_or_default();
+    let store = Store::new(endpoint, TableNames::from_env());
+    let unusable = |source| StartError::Store { url: dynamodb_url.clone(), source };
+    store.create_tables().await.map_err(unusable)?;
+
+    let tenant =
+        Tenant { id: demo::TENANT.parse()?, name: "Demo Telecom".to_owned(), time_zone: options.time_zone };
+    let key_file = folder.as_ref().map(|folder| folder.file("demo-api-key"));
+    let token = demo::api_key(&tenant.id, key_file.as_deref())?;
+    store.put_tenant(&tenant).await.map_err(unusable)?;
+    store.add_api_key(&tenant.id, token.key_id(), &demo_key(&token, now)).await.map_err(unusable)?;
+    for new in &subscriptions {
+        let imported = store.import_subscription(&tenant.id, new).await.map_err(unusable)?;
+        if imported == Imported::ReferenceTaken {
+            return Err(StartError::ReferenceTaken(new.subscription().subscription_id));
+        }
+    }
+
+    let addresses = Addresses {
+        api_url: url_of(&api)?,
+        dynamodb_url,
+        api_key: token.reveal(),
+        tenant: tenant.id.to_string(),
+        subscription_ids: demo::ids(&subscriptions),
+    };
+    let service = Arc::new(Service { store, clock });
+    let routes = gateway::routes(Arc::clone(&service)).merge(local::routes(Arc::clone(&service)));
+    let scheduler = (options.tick > 0).then(|| {
+        let tick = Duration::from_secs(options.tick);
+        tokio::spawn(scheduler::run(Arc::clone(&service), tick, stop.clone()))
+    });
+    let api = tokio::spawn(serve(api, routes, stop.clone()));
+    Ok(Running { addresses, stop, api, scheduler, stop_database, database, _folder: folder })
+}
+
+/// The demo key may do everything, for ever.
+fn demo_key(token: &Token, now: DateTime<Utc>) -> ApiKey {
+    ApiKey {
+        secret_hash: token.secret_hash(),
+        scopes: vec![Scope::Read, Scope::Cancel],
+        created_at: now,
+        expires_at: None,
+        revoked_at: None,
+    }
+}
+
+async fn serve(listener: TcpListener, routes: axum::Router, stop: CancellationToken) -> io::Result<()> {
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn listen(port: u16, flag: &'static str) -> Result<TcpListener, StartError> {
+    let taken = |source| StartError::Port { port, flag, source };
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(taken)
+}
+
+fn url_of(listener: &TcpListener) -> Result<String, StartError> {
+    let address = listener.local_addr().map_err(|error| StartError::Database(error.to_string()))?;
+    Ok(format!("http://{address}"))
+}

@@ -1,0 +1,5 @@
+//! How the service is spoken over HTTP: what is read from a request, and what is answered.
+
+pub mod problem;
+pub mod request;
+pub mod response;

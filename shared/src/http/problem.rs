@@ -1,0 +1,258 @@
+//! Everything that can be answered but success, in one table.
+//!
+//! A problem is answered as `application/problem+json` (RFC 9457). Its `code` is stable: it is what
+//! programs switch on, and a `type` of `/problems/<code>` names it for people. What went wrong inside
+//! is for the log; the answer never shows it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::api_key::{NotAdmitted, Scope};
+use crate::cancel_request::{Fault, Faults, InvalidBody};
+use crate::cancellation::Refusal;
+use crate::idempotency::Answer;
+use crate::json::MalformedJson;
+use crate::store::StoreError;
+use crate::store::load::NotOpened;
+
+/// The largest body of a request, in bytes.
+pub const MAX_BODY_BYTES: usize = 32 * 1024;
+
+/// Why a request was not done.
+#[derive(Clone, Debug)]
+pub enum Problem {
+    /// It carries no API key.
+    ApiKeyMissing,
+    /// It carries no valid API key.
+    ApiKeyInvalid,
+    /// Its API key lacks this scope.
+    InsufficientScope(Scope),
+    /// Its path names nothing that could be a subscription.
+    InvalidSubscriptionId,
+    /// The tenant has no such subscription.
+    SubscriptionNotFound,
+    /// The subscription has been cancelled.
+    SubscriptionAlreadyCancelled,
+    /// Its idempotency key is none, or it has two.
+    IdempotencyKeyInvalid,
+    /// Its idempotency key belongs to another request.
+    IdempotencyKeyMismatch,
+    /// The first request with its idempotency key is still being written.
+    IdempotencyKeyLocked,
+    /// Its body is not JSON.
+    MalformedJson(MalformedJson),
+    /// Its body is too large.
+    PayloadTooLarge,
+    /// Its body is not declared as JSON.
+    UnsupportedMediaType,
+    /// Its body breaks these rules.
+    ValidationFailed(Faults),
+    /// The database can't at the moment; why is for the log.
+    TemporarilyUnavailable(String),
+    /// A mistake of ours; which is for the log.
+    InternalError(String),
+}
+
+/// A problem's row in the table.
+struct Row {
+    status: u16,
+    code: &'static str,
+    title: &'static str,
+    detail: String,
+}
+
+impl Problem {
+    fn row(&self) -> Row {
+        let row = |status, code, title, detail: &str| Row { status, code, title, detail: detail.to_owned() };
+        match self {
+            Self::ApiKeyMissing => row(
+                401,
+                "api_key_missing",
+                "The API key is missing",
+                "Send your API key in the header X-Api-Key.",
+            ),
+            Self::ApiKeyInvalid => row(
+                401,
+                "api_key_invalid",
+                "The API key is not valid",
+                "The header X-Api-Key holds no key that is valid now.",
+            ),
+            Self::InsufficientScope(scope) => row(
+                403,
+                "insufficient_scope",
+                "The API key lacks a scope",
+                &format!("This operation needs the scope {scope}."),
+            ),
+            Self::InvalidSubscriptionId => row(
+                400,
+                "invalid_subscription_id",
+                "The subscription id is not valid",
+                "Name the subscription by its UUID, or by its reference id of 1 to 255 characters behind rid_.",
+            ),
+            Self::SubscriptionNotFound => row(
+                404,
+                "subscription_not_found",
+                "There is no such subscription",
+                "None of your subscriptions has this id.",
+            ),
+            Self::SubscriptionAlreadyCancelled => row(
+                409,
+                "subscription_already_cancelled",
+                "The subscription is cancelled already",
+                "Its cancellation has taken effect; nothing about it can be changed.",
+            ),
+            Self::IdempotencyKeyInvalid => row(
+                400,
+                "idempotency_key_invalid",
+                "The idempotency key is not valid",
+                "Send one key of 1 to 256 printable ASCII characters, in X-Idempotency-Key or Idempotency-Key.",
+            ),
+            Self::IdempotencyKeyMismatch => row(
+                409,
+                "idempotency_key_mismatch",
+                "The idempotency key belongs to another request",
+                "A request with this key and another method, path, query, content type or body was answered \
+                 within the last 24 hours. Use a new key for a new request.",
+            ),
+            Self::IdempotencyKeyLocked => row(
+                409,
+                "idempotency_key_locked",
+                "The first request with this idempotency key is under way",
+                "Send the same request again in a moment.",
+            ),
+            Self::MalformedJson(place) => row(
+                400,
+                "malformed_json",
+                "The body is not JSON",
+                &format!("The body stops being JSON, or repeats the name of a member, at {place}."),
+            ),
+            Self::PayloadTooLarge => row(
+                413,
+                "payload_too_large",
+                "The body is too large",
+                &format!("A body may have at most {MAX_BODY_BYTES} bytes."),
+            ),
+            Self::UnsupportedMediaType => row(
+                415,
+                "unsupported_media_type",
+                "The content type is not supported",
+                "Send the body as application/json, in UTF-8.",
+            ),
+            Self::ValidationFailed(faults) => row(
+                422,
+                "validation_failed",
+                "The body breaks a rule",
+                &match faults.unlisted {
+                    0 => "See errors for each fault.".to_owned(),
+                    more => format!("See errors for the faults; {more} more are not listed."),
+                },
+            ),
+            Self::TemporarilyUnavailable(_) => row(
+                503,
+                "temporarily_unavailable",
+                "The service is temporarily unavailable",
+                "Send the same request again in a moment; with an idempotency key that is safe.",
+            ),
+            Self::InternalError(_) => row(
+                500,
+                "internal_error",
+                "The service made a mistake",
+                "It has been reported. Give the requestId when you ask about it.",
+            ),
+        }
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.row().code
+    }
+
+    /// What the caller is told.
+    #[must_use]
+    pub fn answer(&self, request_id: &str) -> Answer {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'p> {
+            r#type: String,
+            title: &'p str,
+            status: u16,
+            detail: String,
+            code: &'p str,
+            request_id: &'p str,
+            #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+            errors: &'p [Fault],
+        }
+        let Row { status, code, title, detail } = self.row();
+        let errors = match self {
+            Self::ValidationFailed(faults) => faults.listed.as_slice(),
+            _ => &[],
+        };
+        let body =
+            Body { r#type: format!("/problems/{code}"), title, status, detail, code, request_id, errors };
+        let content_type = "application/problem+json".to_owned();
+        let mut headers = BTreeMap::from([("content-type".to_owned(), content_type)]);
+        match self {
+            Self::IdempotencyKeyLocked | Self::TemporarilyUnavailable(_) => {
+                headers.insert("retry-after".to_owned(), "1".to_owned());
+            }
+            // RFC 9110, section 11.6.1: a 401 names a scheme.
+            Self::ApiKeyMissing | Self::ApiKeyInvalid => {
+                headers.insert("www-authenticate".to_owned(), "ApiKey".to_owned());
+            }
+            _ => {}
+        }
+        // Texts and numbers always have a JSON form.
+        let body = serde_json::to_string(&body).unwrap_or_default();
+        Answer { status, headers, body }
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(why: NotAdmitted) -> Self {
+        match why {
+            NotAdmitted::KeyMissing => Self::ApiKeyMissing,
+            NotAdmitted::KeyInvalid => Self::ApiKeyInvalid,
+            NotAdmitted::ScopeMissing(scope) => Self::InsufficientScope(scope),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::SubscriptionNotFound,
+            Refusal::AlreadyCancelled => Self::SubscriptionAlreadyCancelled,
+        }
+    }
+}
+
+impl From<InvalidBody> for Problem {
+    fn from(invalid: InvalidBody) -> Self {
+        match invalid {
+            InvalidBody::Malformed(place) => Self::MalformedJson(place),
+            InvalidBody::Faulty(faults) => Self::ValidationFailed(faults),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) | StoreError::Conflict => {
+                Self::TemporarilyUnavailable(error.to_string())
+            }
+            StoreError::Defect(_) => Self::InternalError(error.to_string()),
+        }
+    }
+}
+
+impl From<NotOpened> for Problem {
+    fn from(why: NotOpened) -> Self {
+        match why {
+            NotOpened::NotAdmitted(why) => why.into(),
+            NotOpened::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! One write for everything a request decided: the change and the record of its answer, together.
+//!
+//! The two are a single transaction. So there is no moment between them at which a function could die
+//! and leave an effect that a retry would repeat, or a record of an effect that never was; and there
+//! is no lock to be left behind. Whichever of two equal requests commits first is the one; the other
+//! finds the record in the failure of its own transaction, and gives its answer.
+//!
+//! An acknowledgement that gets lost is harmless. The SDK sends a transaction again under the same
+//! `ClientRequestToken`, which DynamoDB recognises; and a caller that repeats its request finds the
+//! record. A change without an idempotency key is recognised by the cancellation id that it wrote.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
+};
+use chrono::{DateTime, Utc};
+
+use super::items::{
+    Item, attribute, cancellation_id, due_shard, instant, number, read_record, read_subscription,
+    record_item, subscription_key, text,
+};
+use super::{Store, StoreError, refusal};
+use crate::cancellation::StoredSubscription;
+use crate::idempotency::{IdempotencyKey, Record};
+use crate::identifiers::TenantId;
+
+/// What came of a commit.
+pub enum Committed {
+    /// Everything was written.
+    Done,
+    /// Nothing was written: the idempotency key has this record already.
+    Recorded(Record),
+    /// Nothing was written: the subscription has changed, to this.
+    Changed(Option<Box<StoredSubscription>>),
+}
+
+/// The record to write under an idempotency key.
+pub struct NewRecord<'r> {
+    /// The key.
+    pub key: &'r IdempotencyKey,
+    /// What to keep for it.
+    pub record: Record,
+    /// Now: a record that has expired by then is overwritten, removed by the database or not.
+    pub now: DateTime<Utc>,
+}
+
+impl Store {
+    /// Writes a cancellation that became pending and the record of its answer, both or neither.
+    ///
+    /// `change` is the subscription as it shall be, one version after the one it was decided from;
+    /// `record` is there if the request had an idempotency key.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if another write was under way; nothing was written. If the database
+    /// became unavailable, both may have been written or neither; the same request again will tell.
+    pub async fn commit(
+        &self,
+        tenant: &TenantId,
+        change: &StoredSubscription,
+        record: Option<NewRecord<'_>>,
+    ) -> Result<Committed, StoreError> {
+        let update = PendingCancellationUpdate::of(tenant, change)?;
+        match record {
+            Some(record) => self.transact(tenant, update, record).await,
+            None => self.update(update, change).await,
+        }
+    }
+
+    /// Writes the record of an answer that changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if another write was under way; otherwise the database is unavailable
+    /// or refuses.
+    pub async fn record(&self, tenant: &TenantId, new: NewRecord<'_>) -> Result<Committed, StoreError> {
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.tables.idempotency)
+            .set_item(Some(record_item(tenant, new.key, &new.record)))
+            .condition_expression(KEY_IS_FREE)
+            .expression_attribute_values(":now", number(new.now.timestamp()))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(Committed::Done),
+            Err(error) => match refusal(error)? {
+                PutItemError::ConditionalCheckFailedException(failed) => recorded(failed.item),
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    async fn transact(
+        &self,
+        tenant: &TenantId,
+        update: PendingCancellationUpdate,
+        new: NewRecord<'_>,
+    ) -> Result<Committed, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.tables.idempotency)
+            .set_item(Some(record_item(tenant, new.key, &new.record)))
+            .condition_expression(KEY_IS_FREE)
+            .expression_attribute_values(":now", number(new.now.timestamp()))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .build();
+        let update = update.in_transaction(&self.tables.subscriptions);
+        let (put, update) =
+            put.and_then(|put| Ok((put, update?))).map_err(|error| StoreError::Defect(error.to_string()))?;
+        // The SDK adds a ClientRequestToken, the same for all attempts at this one transaction.
+        let result = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(TransactWriteItem::builder().update(update).build())
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(Committed::Done),
+            Err(error) => match refusal(error)? {
+                TransactWriteItemsError::TransactionCanceledException(cancelled) => explain(cancelled),
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    async fn update(
+        &self,
+        update: PendingCancellationUpdate,
+        change: &StoredSubscription,
+    ) -> Result<Committed, StoreError> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.tables.subscriptions)
+            .key("pk", update.key)
+            .update_expression(PendingCancellationUpdate::EXPRESSION)
+            .condition_expression(PendingCancellationUpdate::CONDITION)
+            .set_expression_attribute_values(Some(update.values))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .send()
+            .await;
+        let item = match result {
+            Ok(_) => return Ok(Committed::Done),
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
+                other => return Err(StoreError::from_refusal(&other)),
+            },
+        };
+        let ours = change.cancellation.as_ref().map(|cancellation| cancellation.cancellation_id);
+        if item.as_ref().and_then(cancellation_id) == ours {
+            // It is our own write that we meet: its acknowledgement was lost, and the SDK tried again.
+            return Ok(Committed::Done);
+        }
+        changed(item)
+    }
+}
+
+const KEY_IS_FREE: &str = "attribute_not_exists(pk) OR expiresAt <= :now";
+
+/// The write that makes a cancellation pending, on the condition that the subscription is still at the
+/// version that it was decided from. It names the attributes it sets and leaves the others alone: the
+/// item may hold more than this service knows.
+struct PendingCancellationUpdate {
+    key: AttributeValue,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl PendingCancellationUpdate {
+    const EXPRESSION: &str = "SET version = :version, document.updatedAt = :updatedAt, \
+        document.pendingStatus = :pendingStatus, cancellationId = :cancellationId, \
+        cancellation = :cancellation, dueShard = :dueShard, dueAt = :dueAt";
+    const CONDITION: &str = "version = :decidedFrom";
+
+    fn of(tenant: &TenantId, change: &StoredSubscription) -> Result<Self, StoreError> {
+        let id = change.document.subscription_id;
+        let cancellation = change.pending_cancellation();
+        let cancellation =
+            cancellation.ok_or_else(|| StoreError::Defect("no cancellation is pending".to_owned()))?;
+        let values = [
+            (":decidedFrom", number(change.version - 1)),
+            (":version", number(change.version)),
+            (":updatedAt", attribute(change.document.updated_at)?),
+            (":pendingStatus", attribute(&change.document.pending_status)?),
+            (":cancellationId", text(cancellation.cancellation_id)),
+            (":cancellation", attribute(cancellation)?),
+            (":dueShard", number(due_shard(id))),
+            (":dueAt", instant(cancellation.effective_at)),
+        ];
+        Ok(Self {
+            key: text(subscription_key(tenant, id)),
+            values: values.map(|(name, value)| (name.to_owned(), value)).into(),
+        })
+    }
+
+    fn in_transaction(self, table: &str) -> Result<Update, BuildError> {
+        Update::builder()
+            .table_name(table)
+            .key("pk", self.key)
+            .update_expression(Self::EXPRESSION)
+            .condition_expression(Self::CONDITION)
+            .set_expression_attribute_values(Some(self.values))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .build()
+    }
+}
+
+/// What a cancelled transaction means. The record comes first: if the key is taken, its record is the
+/// answer, whatever became of the subscription.
+fn explain(cancelled: TransactionCanceledException) -> Result<Committed, StoreError> {
+    const PASSING: [&str; 2] = ["ThrottlingError", "ProvisionedThroughputExceeded"];
+    let reasons = cancelled.cancellation_reasons.unwrap_or_default();
+    let codes: Vec<_> = reasons.iter().map(|reason| reason.code.clone().unwrap_or_default()).collect();
+    let mut failed = reasons
+        .into_iter()
+        .map(|reason| (reason.code.as_deref() == Some("ConditionalCheckFailed")).then_some(reason.item));
+    let (record, subscription) = (failed.next().flatten(), failed.next().flatten());
+    if let Some(item) = record {
+        recorded(item)
+    } else if let Some(item) = subscription {
+        changed(item)
+    } else if codes.iter().any(|code| code == "TransactionConflict") {
+        Err(StoreError::Conflict)
+    } else if codes.iter().any(|code| PASSING.contains(&code.as_str())) {
+        Err(StoreError::Unavailable(codes.join(", ")))
+    } else {
+        Err(StoreError::Defect(format!("the database cancelled a transaction: {}", codes.join(", "))))
+    }
+}
+
+fn recorded(item: Option<Item>) -> Result<Committed, StoreError> {
+    // Without the item there is nothing to answer with; a moment later there will be.
+    item.map(read_record).transpose()?.map(Committed::Recorded).ok_or(StoreError::Conflict)
+}
+
+fn changed(item: Option<Item>) -> Result<Committed, StoreError> {
+    Ok(Committed::Changed(item.map(read_subscription).transpose()?.map(Box::new)))
+}

@@ -1,0 +1,221 @@
+//! How each thing is spelled as a DynamoDB item.
+//!
+//! | table | key `pk` | attributes |
+//! |---|---|---|
+//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape), `version`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
+//! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
+//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body`, `expiresAt` (epoch seconds: DynamoDB's TTL) |
+//! | tenants | `<tenant>` | `name`, `timeZone` |
+//! | tenants | `<tenant>#<keyId>` | `secretHash`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
+//!
+//! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+use serde_dynamo::{from_item, to_attribute_value};
+
+use super::StoreError;
+use super::tables::DUE_SHARDS;
+use crate::api_key::{ApiKey, Scope, Tenant};
+use crate::cancellation::{Cancellation, DueCancellation, StoredSubscription};
+use crate::idempotency::{Answer, IdempotencyKey, Record};
+use crate::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
+use crate::subscription::Subscription;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String {
+    format!("{tenant}#{id}")
+}
+
+pub(super) fn reference_key(tenant: &TenantId, reference: &ReferenceId) -> String {
+    format!("{tenant}#rid_{reference}")
+}
+
+pub(super) fn record_key(tenant: &TenantId, key: &IdempotencyKey) -> String {
+    format!("{tenant}#{}", key.as_str())
+}
+
+pub(super) fn tenant_key(tenant: &TenantId) -> String {
+    tenant.to_string()
+}
+
+pub(super) fn api_key_key(tenant: &TenantId, key: &KeyId) -> String {
+    format!("{tenant}#{key}")
+}
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn binary(bytes: &[u8]) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes))
+}
+
+/// An instant as text that sorts by time: always UTC, always to the second.
+pub(super) fn instant(at: DateTime<Utc>) -> AttributeValue {
+    text(at.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+pub(super) fn key_of(item: &Item) -> &str {
+    item.get("pk").and_then(|key| key.as_s().ok()).map_or("", String::as_str)
+}
+
+/// A value of this crate as an attribute. None of its types can fail to be one.
+pub(super) fn attribute(value: impl Serialize) -> Result<AttributeValue, StoreError> {
+    to_attribute_value(value).map_err(|error| StoreError::Defect(error.to_string()))
+}
+
+/// Reads an item, or says which one can't be read; never what is in it.
+fn read<T: for<'de> Deserialize<'de>>(item: Item) -> Result<T, StoreError> {
+    let key = key_of(&item).to_owned();
+    from_item(item).map_err(|_| StoreError::unreadable(&key))
+}
+
+#[derive(Deserialize)]
+struct SubscriptionItem {
+    document: Subscription,
+    version: u64,
+    cancellation: Option<Cancellation>,
+}
+
+pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreError> {
+    let SubscriptionItem { document, version, cancellation } = read(item)?;
+    Ok(StoredSubscription { document, version, cancellation })
+}
+
+/// Over which of the index's partitions a subscription's pending cancellation is found.
+pub(super) fn due_shard(id: SubscriptionId) -> u32 {
+    crc32fast::hash(id.to_string().as_bytes()) % DUE_SHARDS
+}
+
+/// The pending cancellation that an entry of the index names.
+pub(super) fn read_due(entry: &Item) -> Option<DueCancellation> {
+    let attribute = |name| entry.get(name)?.as_s().ok();
+    let (tenant, subscription_id) = attribute("pk")?.split_once('#')?;
+    Some(DueCancellation {
+        tenant: tenant.parse().ok()?,
+        subscription_id: subscription_id.parse().ok()?,
+        cancellation_id: attribute("cancellationId")?.parse().ok()?,
+        effective_at: attribute("dueAt")?.parse().ok()?,
+    })
+}
+
+/// The cancellation that an item carries, without reading the rest of it.
+pub(super) fn cancellation_id(item: &Item) -> Option<CancellationId> {
+    item.get("cancellationId")?.as_s().ok()?.parse().ok()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PointerItem {
+    subscription_id: SubscriptionId,
+}
+
+pub(super) fn read_pointer(item: Item) -> Result<SubscriptionId, StoreError> {
+    read(item).map(|PointerItem { subscription_id }| subscription_id)
+}
+
+pub(super) fn pointer_item(tenant: &TenantId, reference: &ReferenceId, id: SubscriptionId) -> Item {
+    HashMap::from([
+        ("pk".to_owned(), text(reference_key(tenant, reference))),
+        ("subscriptionId".to_owned(), text(id)),
+    ])
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RecordItem {
+    fingerprint: ByteArray<32>,
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: String,
+    expires_at: i64,
+}
+
+pub(super) fn read_record(item: Item) -> Result<Record, StoreError> {
+    let key = key_of(&item).to_owned();
+    let record: RecordItem = read(item)?;
+    let expires_at =
+        DateTime::from_timestamp(record.expires_at, 0).ok_or_else(|| StoreError::unreadable(&key))?;
+    Ok(Record {
+        fingerprint: record.fingerprint.into_array().into(),
+        answer: Answer { status: record.status, headers: record.headers, body: record.body },
+        expires_at,
+    })
+}
+
+pub(super) fn record_item(tenant: &TenantId, key: &IdempotencyKey, record: &Record) -> Item {
+    let headers = record.answer.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+    HashMap::from([
+        ("pk".to_owned(), text(record_key(tenant, key))),
+        ("fingerprint".to_owned(), binary(record.fingerprint.as_bytes())),
+        ("status".to_owned(), number(record.answer.status)),
+        ("headers".to_owned(), AttributeValue::M(headers)),
+        ("body".to_owned(), text(&record.answer.body)),
+        ("expiresAt".to_owned(), number(record.expires_at.timestamp())),
+    ])
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TenantItem {
+    name: String,
+    time_zone: Tz,
+}
+
+pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError> {
+    let TenantItem { name, time_zone } = read(item)?;
+    Ok(Tenant { id, name, time_zone })
+}
+
+pub(super) fn tenant_item(tenant: &Tenant) -> Item {
+    HashMap::from([
+        ("pk".to_owned(), text(tenant_key(&tenant.id))),
+        ("name".to_owned(), text(&tenant.name)),
+        ("timeZone".to_owned(), text(tenant.time_zone.name())),
+    ])
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiKeyItem {
+    secret_hash: ByteArray<32>,
+    scopes: Vec<Scope>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+pub(super) fn read_api_key(item: Item) -> Result<ApiKey, StoreError> {
+    let stored: ApiKeyItem = read(item)?;
+    Ok(ApiKey {
+        secret_hash: stored.secret_hash.into_array().into(),
+        scopes: stored.scopes,
+        created_at: stored.created_at,
+        expires_at: stored.expires_at,
+        revoked_at: stored.revoked_at,
+    })
+}
+
+pub(super) fn api_key_item(tenant: &TenantId, key_id: &KeyId, key: &ApiKey) -> Result<Item, StoreError> {
+    let mut item = HashMap::from([
+        ("pk".to_owned(), text(api_key_key(tenant, key_id))),
+        ("secretHash".to_owned(), binary(key.secret_hash.as_bytes())),
+        ("scopes".to_owned(), attribute(&key.scopes)?),
+        ("createdAt".to_owned(), instant(key.created_at)),
+    ]);
+    item.extend(key.expires_at.map(|at| ("expiresAt".to_owned(), instant(at))));
+    item.extend(key.revoked_at.map(|at| ("revokedAt".to_owned(), instant(at))));
+    Ok(item)
+}

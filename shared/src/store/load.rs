@@ -1,0 +1,208 @@
+//! One read for everything a request needs: tenant, API key, subscription, idempotency record.
+//!
+//! The API key names its tenant, so nothing has to be read before the rest, and one `BatchGetItem`
+//! with consistent reads brings it all. What it brings stays sealed until the key is verified: there
+//! is no way to a stored subscription but through [`Sealed::open`].
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use chrono::{DateTime, Utc};
+
+use super::items::{
+    Item, api_key_key, key_of, read_api_key, read_pointer, read_record, read_subscription, read_tenant,
+    record_key, reference_key, subscription_key, tenant_key, text,
+};
+use super::{Store, StoreError};
+use crate::api_key::{NotAdmitted, Scope, Tenant, Token};
+use crate::cancellation::StoredSubscription;
+use crate::idempotency::{IdempotencyKey, Record};
+use crate::identifiers::{SubscriptionId, SubscriptionName, TenantId};
+
+/// How often keys that DynamoDB left unprocessed are asked for again.
+const MOST_ROUNDS: u32 = 5;
+
+/// What was read for a request whose API key has not been verified yet.
+pub struct Sealed<'r> {
+    token: &'r Token,
+    tenant: Option<Item>,
+    api_key: Option<Item>,
+    subscription: Option<Item>,
+    pointer: Option<Item>,
+    record: Option<Item>,
+}
+
+/// What was read for a request whose API key is valid.
+pub struct Loaded {
+    /// The tenant that asks.
+    pub tenant: Tenant,
+    /// The subscription it names.
+    pub found: Found,
+    /// The record of its idempotency key, which may have expired.
+    pub record: Option<Record>,
+}
+
+/// Where the subscription is that a request names.
+pub enum Found {
+    /// Here.
+    Subscription(Box<StoredSubscription>),
+    /// The reference id leads to this one, which has to be read by its id.
+    Reference(SubscriptionId),
+    /// The tenant has none of that name, or the request named none.
+    Nothing,
+}
+
+/// Why what was read stays sealed.
+pub enum NotOpened {
+    /// The API key does not admit the request.
+    NotAdmitted(NotAdmitted),
+    /// What is stored can't be read.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotOpened {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Sealed<'_> {
+    /// Verifies the API key, and only then reads the rest.
+    ///
+    /// # Errors
+    /// The key is not valid at `now` or lacks `scope`; or an item can't be read.
+    pub fn open(self, scope: Scope, now: DateTime<Utc>) -> Result<Loaded, NotOpened> {
+        let (Some(tenant), Some(api_key)) = (self.tenant, self.api_key) else {
+            return Err(NotOpened::NotAdmitted(NotAdmitted::KeyInvalid));
+        };
+        read_api_key(api_key)?.admits(self.token, scope, now).map_err(NotOpened::NotAdmitted)?;
+
+        let found = match (self.subscription, self.pointer) {
+            (Some(item), _) => Found::Subscription(Box::new(read_subscription(item)?)),
+            (None, Some(item)) => Found::Reference(read_pointer(item)?),
+            (None, None) => Found::Nothing,
+        };
+        Ok(Loaded {
+            tenant: read_tenant(self.token.tenant().clone(), tenant)?,
+            found,
+            record: self.record.map(read_record).transpose()?,
+        })
+    }
+}
+
+impl Store {
+    /// Reads what a request of `token` needs, in one round trip. `subscription` is `None` where the
+    /// request's path names none that could exist.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn load<'r>(
+        &self,
+        token: &'r Token,
+        subscription: Option<&SubscriptionName>,
+        idempotency_key: Option<&IdempotencyKey>,
+    ) -> Result<Sealed<'r>, StoreError> {
+        let tenant = token.tenant();
+        let tenant_key = tenant_key(tenant);
+        let api_key_key = api_key_key(tenant, token.key_id());
+        let (subscription_key, pointer_key) = match subscription {
+            Some(SubscriptionName::Id(id)) => (Some(subscription_key(tenant, *id)), None),
+            Some(SubscriptionName::Reference(reference)) => (None, Some(reference_key(tenant, reference))),
+            None => (None, None),
+        };
+        let record_key = idempotency_key.map(|key| record_key(tenant, key));
+
+        let mut wanted = Wanted::new();
+        wanted.insert(self.tables.tenants.clone(), vec![tenant_key.clone(), api_key_key.clone()]);
+        let by_name = subscription_key.iter().chain(&pointer_key).cloned().collect();
+        wanted.insert(self.tables.subscriptions.clone(), by_name);
+        wanted.insert(self.tables.idempotency.clone(), record_key.iter().cloned().collect());
+        let mut items = self.batch_get(wanted).await?;
+
+        let mut take = |table: &str, key: Option<&String>| items.remove(&(table.to_owned(), key?.clone()));
+        Ok(Sealed {
+            token,
+            tenant: take(&self.tables.tenants, Some(&tenant_key)),
+            api_key: take(&self.tables.tenants, Some(&api_key_key)),
+            subscription: take(&self.tables.subscriptions, subscription_key.as_ref()),
+            pointer: take(&self.tables.subscriptions, pointer_key.as_ref()),
+            record: take(&self.tables.idempotency, record_key.as_ref()),
+        })
+    }
+
+    /// The subscription that was found, in one more round trip if it was named by its reference id.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn follow(
+        &self,
+        tenant: &TenantId,
+        found: Found,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        match found {
+            Found::Subscription(stored) => Ok(Some(*stored)),
+            Found::Reference(id) => self.subscription(tenant, id).await,
+            Found::Nothing => Ok(None),
+        }
+    }
+
+    /// A subscription by its id, as it is now.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn subscription(
+        &self,
+        tenant: &TenantId,
+        id: SubscriptionId,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.subscriptions)
+            .key("pk", text(subscription_key(tenant, id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(StoreError::from_sdk)?;
+        answer.item.map(read_subscription).transpose()
+    }
+
+    /// Reads items by table and key. DynamoDB may leave some for later when it is busy; those are asked
+    /// for again, a bounded number of times.
+    async fn batch_get(&self, wanted: Wanted) -> Result<HashMap<(String, String), Item>, StoreError> {
+        let mut wanted = wanted
+            .into_iter()
+            .filter(|(_, keys)| !keys.is_empty())
+            .map(|(table, keys)| Ok((table, consistent_read_of(keys)?)))
+            .collect::<Result<HashMap<_, _>, BuildError>>()
+            .map_err(|error| StoreError::Defect(error.to_string()))?;
+        let mut items = HashMap::new();
+        for round in 0..MOST_ROUNDS {
+            if round > 0 {
+                // 25, 50, 100, 200 ms, each plus or minus half.
+                tokio::time::sleep(Duration::from_millis(25 << (round - 1)).mul_f64(0.5 + fastrand::f64()))
+                    .await;
+            }
+            let request = self.client.batch_get_item().set_request_items(Some(wanted));
+            let answer = request.send().await.map_err(StoreError::from_sdk)?;
+            for (table, found) in answer.responses.unwrap_or_default() {
+                items.extend(found.into_iter().map(|item| ((table.clone(), key_of(&item).to_owned()), item)));
+            }
+            wanted = answer.unprocessed_keys.unwrap_or_default();
+            if wanted.is_empty() {
+                return Ok(items);
+            }
+        }
+        Err(StoreError::Unavailable("keys remained unprocessed".to_owned()))
+    }
+}
+
+/// Keys by table.
+type Wanted = HashMap<String, Vec<String>>;
+
+fn consistent_read_of(keys: Vec<String>) -> Result<KeysAndAttributes, BuildError> {
+    let keys = keys.into_iter().map(|key| HashMap::from([("pk".to_owned(), text(key))])).collect();
+    KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys)).build()
+}

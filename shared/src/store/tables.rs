@@ -1,0 +1,188 @@
+//! The three tables: their names, keys, index, and settings.
+//!
+//! They are three so that each function can be given exactly the rights it needs: reading a
+//! subscription can't write one, and executing cancellations can't read an API key.
+
+use std::env;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::operation::create_table::CreateTableInput;
+use aws_sdk_dynamodb::operation::create_table::builders::CreateTableInputBuilder;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
+    TimeToLiveSpecification,
+};
+
+use super::{Store, StoreError};
+
+/// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
+pub const DUE_INDEX: &str = "due";
+
+/// How many partitions the index of pending cancellations is spread over, so that the first of a
+/// month, when most of them fall due, does not meet the limits of one.
+pub const DUE_SHARDS: u32 = 16;
+
+/// What the tables are called in this deployment.
+#[derive(Clone, Debug)]
+pub struct TableNames {
+    /// Subscriptions, with their pending cancellations, and the pointers of reference ids.
+    pub subscriptions: String,
+    /// Idempotency records.
+    pub idempotency: String,
+    /// Tenants and their API keys.
+    pub tenants: String,
+}
+
+impl Default for TableNames {
+    fn default() -> Self {
+        Self {
+            subscriptions: "subscriptions".to_owned(),
+            idempotency: "idempotency".to_owned(),
+            tenants: "tenants".to_owned(),
+        }
+    }
+}
+
+impl TableNames {
+    /// The names in `SUBSCRIPTIONS_TABLE`, `IDEMPOTENCY_TABLE` and `TENANTS_TABLE`. A function is told
+    /// only those it uses; the others keep their default names.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let named = |variable, default| env::var(variable).unwrap_or(default);
+        let default = Self::default();
+        Self {
+            subscriptions: named("SUBSCRIPTIONS_TABLE", default.subscriptions),
+            idempotency: named("IDEMPOTENCY_TABLE", default.idempotency),
+            tenants: named("TENANTS_TABLE", default.tenants),
+        }
+    }
+}
+
+impl Store {
+    /// Creates those of the tables that don't exist, and waits until all can be used.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn create_tables(&self) -> Result<(), StoreError> {
+        for table in definitions(&self.tables)? {
+            let name = table.table_name.clone().unwrap_or_default();
+            if self.table_status(&name).await?.is_none() {
+                self.create_table(table).await?;
+            }
+            self.wait_until_active(&name).await?;
+        }
+        self.expire_idempotency_records().await
+    }
+
+    async fn create_table(&self, table: CreateTableInput) -> Result<(), StoreError> {
+        let creation = self
+            .client
+            .create_table()
+            .set_table_name(table.table_name)
+            .set_billing_mode(table.billing_mode)
+            .set_key_schema(table.key_schema)
+            .set_attribute_definitions(table.attribute_definitions)
+            .set_global_secondary_indexes(table.global_secondary_indexes)
+            .set_stream_specification(table.stream_specification)
+            .send()
+            .await;
+        match creation {
+            Ok(_) => Ok(()),
+            // Another process was faster.
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {
+                Ok(())
+            }
+            Err(error) => Err(StoreError::from_sdk(error)),
+        }
+    }
+
+    async fn table_status(&self, name: &str) -> Result<Option<TableStatus>, StoreError> {
+        match self.client.describe_table().table_name(name).send().await {
+            Ok(description) => Ok(description.table.and_then(|table| table.table_status)),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+                Ok(None)
+            }
+            Err(error) => Err(StoreError::from_sdk(error)),
+        }
+    }
+
+    async fn wait_until_active(&self, name: &str) -> Result<(), StoreError> {
+        for _ in 0..60 {
+            if self.table_status(name).await? == Some(TableStatus::Active) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Err(StoreError::Unavailable(format!("the table {name} is still being created")))
+    }
+
+    async fn expire_idempotency_records(&self) -> Result<(), StoreError> {
+        let name = &self.tables.idempotency;
+        let current = self.client.describe_time_to_live().table_name(name).send().await;
+        let attribute = current
+            .map_err(StoreError::from_sdk)?
+            .time_to_live_description
+            .and_then(|description| description.attribute_name);
+        if attribute.is_some() {
+            return Ok(());
+        }
+        let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name("expiresAt").build();
+        let request = self.client.update_time_to_live().table_name(name);
+        let expiry = expiry.map_err(|error| StoreError::Defect(error.to_string()))?;
+        request.time_to_live_specification(expiry).send().await.map_err(StoreError::from_sdk)?;
+        Ok(())
+    }
+}
+
+/// The one definition of the tables in Rust. All have the hash key `pk` and are paid per request.
+fn definitions(names: &TableNames) -> Result<[CreateTableInput; 3], StoreError> {
+    fn build(names: &TableNames) -> Result<[CreateTableInput; 3], aws_sdk_dynamodb::error::BuildError> {
+        let due = GlobalSecondaryIndex::builder()
+            .index_name(DUE_INDEX)
+            .key_schema(key("dueShard", KeyType::Hash)?)
+            .key_schema(key("dueAt", KeyType::Range)?)
+            .projection(
+                Projection::builder()
+                    .projection_type(ProjectionType::Include)
+                    .non_key_attributes("cancellationId")
+                    .build(),
+            )
+            .build()?;
+        let changes = StreamSpecification::builder()
+            .stream_enabled(true)
+            .stream_view_type(StreamViewType::NewAndOldImages)
+            .build()?;
+        Ok([
+            table(&names.subscriptions)?
+                .attribute_definitions(attribute("dueShard", ScalarAttributeType::N)?)
+                .attribute_definitions(attribute("dueAt", ScalarAttributeType::S)?)
+                .global_secondary_indexes(due)
+                .stream_specification(changes)
+                .build()?,
+            table(&names.idempotency)?.build()?,
+            table(&names.tenants)?.build()?,
+        ])
+    }
+
+    fn table(name: &str) -> Result<CreateTableInputBuilder, aws_sdk_dynamodb::error::BuildError> {
+        Ok(CreateTableInput::builder()
+            .table_name(name)
+            .billing_mode(BillingMode::PayPerRequest)
+            .key_schema(key("pk", KeyType::Hash)?)
+            .attribute_definitions(attribute("pk", ScalarAttributeType::S)?))
+    }
+
+    fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, aws_sdk_dynamodb::error::BuildError> {
+        KeySchemaElement::builder().attribute_name(name).key_type(kind).build()
+    }
+
+    fn attribute(
+        name: &str,
+        kind: ScalarAttributeType,
+    ) -> Result<AttributeDefinition, aws_sdk_dynamodb::error::BuildError> {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
+    }
+
+    build(names).map_err(|error| StoreError::Defect(error.to_string()))
+}
