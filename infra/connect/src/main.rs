@@ -13,7 +13,7 @@ use tracing_subscriber::{fmt, registry};
 
 /// The cancellation service of a telecom operator's API
 #[derive(Parser)]
-#[command(name = "connect", version, about)]
+#[command(name = "connect", version)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,

@@ -1,0 +1,212 @@
+//! `POST /subscriptions/{subscriptionId}/cancel`
+
+use connect::up::Options;
+use harness::{
+    ACTIVATED, ACTIVATED_TOO, BLOCKED, CANCELLED, PAUSED, PENDING, Response, START, Service, cancel_at,
+    cancel_next_day, options,
+};
+use serde_json::{Value, json};
+
+use super::get_subscription::full_document;
+
+fn pending(answer: &Response) -> Value {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["pendingStatus"].clone()
+}
+
+fn cancelled_on(date: &str) -> Value {
+    json!({"status": "CANCELLED", "scheduledAt": date})
+}
+
+#[tokio::test]
+async fn each_schedule_means_a_date_in_the_tenants_calendar() {
+    let service = Service::start().await;
+    for (schedule, date) in [
+        (json!({"type": "CancelNextDay"}), "2026-02-01"),
+        (json!({"type": "CancelAtBeginningOfNextMonth"}), "2026-02-01"),
+        (json!({"type": "CancelAtDate", "date": "2026-12-31"}), "2026-12-31"),
+    ] {
+        let body = json!({"schedule": schedule, "reason": "NO_NEED"});
+        assert_eq!(pending(&service.cancel(ACTIVATED, &body).await), cancelled_on(date));
+    }
+}
+
+#[tokio::test]
+async fn tomorrow_is_the_tenants_tomorrow() {
+    // 22:30 UTC on 31 January is 11:30 on 1 February in Auckland.
+    let auckland = "Pacific/Auckland".parse().unwrap();
+    let service = Service::start_with(Options { time_zone: auckland, ..options() }).await;
+    assert_eq!(pending(&service.cancel(ACTIVATED, &cancel_next_day()).await), cancelled_on("2026-02-02"));
+    assert_eq!(service.stored(ACTIVATED).await["dueAt"].as_s().unwrap(), "2026-02-01T11:00:00Z");
+
+    service.cancel(ACTIVATED, &cancel_at("2026-02-01")).await.assert_problem(422, "validation_failed");
+}
+
+#[tokio::test]
+async fn every_status_but_cancelled_can_be_cancelled_and_stays_until_the_date() {
+    let service = Service::start().await;
+    for (id, status) in
+        [(ACTIVATED, "ACTIVATED"), (PENDING, "PENDING"), (BLOCKED, "BLOCKED"), (PAUSED, "PAUSED")]
+    {
+        let answer = service.cancel(id, &cancel_next_day()).await;
+        assert_eq!(pending(&answer), cancelled_on("2026-02-01"));
+        assert_eq!(answer.json()["status"], status);
+        assert_eq!(service.get(id).await.body, answer.body);
+    }
+    let refused = service.cancel(CANCELLED, &cancel_next_day()).await;
+    refused.assert_problem(409, "subscription_already_cancelled");
+}
+
+#[tokio::test]
+async fn a_subscription_is_cancelled_by_its_reference_id_too() {
+    let service = Service::start().await;
+    assert_eq!(
+        pending(&service.cancel("rid_crm-1001", &cancel_next_day()).await),
+        cancelled_on("2026-02-01")
+    );
+    assert_eq!(pending(&service.get(ACTIVATED).await), cancelled_on("2026-02-01"));
+    service.cancel("rid_nobody", &cancel_next_day()).await.assert_problem(404, "subscription_not_found");
+}
+
+#[tokio::test]
+async fn a_pending_cancellation_is_replaced_by_a_new_one() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let first = service.stored(ACTIVATED).await;
+
+    assert_eq!(
+        pending(&service.cancel(ACTIVATED, &cancel_at("2026-03-15")).await),
+        cancelled_on("2026-03-15")
+    );
+    let second = service.stored(ACTIVATED).await;
+    assert_eq!(service.version(ACTIVATED).await, 3);
+    assert_ne!(first["cancellationId"], second["cancellationId"]);
+    assert_eq!(second["dueAt"].as_s().unwrap(), "2026-03-14T23:00:00Z");
+}
+
+#[tokio::test]
+async fn the_same_date_and_reason_are_a_success_that_changes_nothing() {
+    let service = Service::start().await;
+    let first = service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let stored = service.stored(ACTIVATED).await;
+
+    service.advance_clock("PT10M").await;
+    let again = service.cancel(ACTIVATED, &cancel_at("2026-02-01")).await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    assert_eq!(service.stored(ACTIVATED).await, stored);
+
+    let mut other_reason = cancel_next_day();
+    other_reason["reason"] = json!("FRAUD");
+    assert_eq!(service.cancel(ACTIVATED, &other_reason).await.status, 200);
+    assert_eq!(service.version(ACTIVATED).await, 3);
+}
+
+#[tokio::test]
+async fn a_pending_change_to_another_status_is_superseded_and_other_changes_stay() {
+    let service = Service::start_seeded(&[full_document()]).await;
+    let answer = service.cancel(&service.subscription_ids[0], &cancel_next_day()).await;
+    assert_eq!(pending(&answer), cancelled_on("2026-02-01"));
+    let document = answer.json();
+    assert_eq!(document["pendingMsisdn"], full_document()["pendingMsisdn"]);
+    assert_eq!(document["pendingProductOffering"], full_document()["pendingProductOffering"]);
+}
+
+#[tokio::test]
+async fn who_asked_when_and_why_is_kept_with_the_cancellation() {
+    let service = Service::start().await;
+    let body = json!({
+        "schedule": {"type": "CancelNextDay"},
+        "reason": "OTHER",
+        "comment": "Moves abroad",
+        "metadata": {"ticket": "T-1", "large": 1e300, "list": [[[null]]]},
+    });
+    let answer = service.cancel(ACTIVATED, &body).await;
+    assert_eq!(answer.json()["metadata"], json!({"channel": "web"}), "the subscription's own stays");
+
+    let stored = service.stored(ACTIVATED).await;
+    let cancellation = stored["cancellation"].as_m().unwrap();
+    let text = |name: &str| cancellation[name].as_s().unwrap().as_str();
+    assert_eq!(text("reason"), "OTHER");
+    assert_eq!(text("comment"), "Moves abroad");
+    assert_eq!(serde_json::from_str::<Value>(text("metadata")).unwrap(), body["metadata"]);
+    assert!(service.api_key.starts_with(&format!("ck_demo_{}_", text("requestedBy"))));
+    assert!(text("requestedAt").starts_with(&START[..16]), "{}", text("requestedAt"));
+    assert_eq!(text("effectiveAt"), "2026-01-31T23:00:00Z");
+}
+
+#[tokio::test]
+async fn all_faults_of_a_body_are_listed_at_once() {
+    let service = Service::start().await;
+    let body = json!({
+        "schedule": {"type": "CancelAtDate", "date": "2026-01-31", "hour": 3},
+        "reason": "OTHER",
+        "metadata": [],
+        "force": true,
+    });
+    let answer = service.cancel(ACTIVATED, &body).await;
+    answer.assert_problem(422, "validation_failed");
+    let faults = answer.json()["errors"].clone();
+    let faults: Vec<_> =
+        faults.as_array().unwrap().iter().map(|fault| (&fault["pointer"], &fault["code"])).collect();
+    assert_eq!(
+        faults,
+        [
+            (&json!("/force"), &json!("unknown_member")),
+            (&json!("/schedule/hour"), &json!("unknown_member")),
+            (&json!("/schedule/date"), &json!("not_in_future")),
+            (&json!("/metadata"), &json!("wrong_type")),
+            (&json!("/comment"), &json!("required")),
+        ]
+    );
+    assert_eq!(service.version(ACTIVATED).await, 1);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_is_located() {
+    let service = Service::start().await;
+    let key = [("X-Api-Key", service.api_key.as_str())];
+    for (body, place) in [
+        (&b"{\n  \"reason\": oops}"[..], "line 2, column 13"),
+        (b"", "line 1, column 0"),
+        (b"{\"reason\": \"FRAUD\", \"reason\": \"NO_NEED\"}", "line 1"),
+        (b"{\"reason\": \"\xff\"}", "line 1"),
+    ] {
+        let answer = service.cancel_as(ACTIVATED, &key, body).await;
+        answer.assert_problem(400, "malformed_json");
+        assert!(answer.json()["detail"].as_str().unwrap().contains(place), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_body_has_at_most_32_kib() {
+    let service = Service::start().await;
+    let key = [("X-Api-Key", service.api_key.as_str())];
+    let mut body = cancel_next_day().to_string().into_bytes();
+    body.resize(32 * 1024, b' ');
+    assert_eq!(service.cancel_as(ACTIVATED, &key, &body).await.status, 200);
+    body.push(b' ');
+    service.cancel_as(ACTIVATED_TOO, &key, &body).await.assert_problem(413, "payload_too_large");
+}
+
+#[tokio::test]
+async fn a_body_is_declared_as_json() {
+    let service = Service::start().await;
+    let body = cancel_next_day().to_string();
+    for (content_type, status) in [
+        ("application/json", 200),
+        ("Application/JSON; charset=UTF-8", 200),
+        ("application/json; charset=iso-8859-1", 415),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("application/octet-stream", 415),
+        ("json", 415),
+        ("", 415),
+    ] {
+        let headers = [("X-Api-Key", service.api_key.as_str()), ("Content-Type", content_type)];
+        let answer = service.cancel_as(ACTIVATED, &headers, body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{content_type}: {}", answer.text());
+        if status == 415 {
+            answer.assert_problem(415, "unsupported_media_type");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Only the fields of the contract ever leave the service.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use harness::{Response, Service, cancel_next_day};
+use serde_json::json;
+
+const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
+const SECRETS: [&str; 6] = ["12345678", "9999", "sesame", "carrier-x", "passport", "backdoor"];
+
+async fn service_with_secrets() -> Service {
+    let service = Service::start_seeded(&[json!({
+        "subscriptionId": ID,
+        "status": "ACTIVATED",
+        "referenceId": "crm-1",
+        "puk": "12345678",
+        "sim": {"iccid": "8946000000000000020", "puk": "12345678", "pin": "9999"},
+        "customer": {"name": "Ida Berg", "password": "sesame"},
+        "subscriber": {"name": "Ida Berg", "address": {"city": "Umeå", "note": "passport"}},
+        "porting": {"status": "PENDING", "carrier": "carrier-x"},
+    })])
+    .await;
+    let secret = AttributeValue::S("backdoor".to_owned());
+    service.update("subscriptions", &format!("demo#{ID}"), "SET puk = :value", secret).await;
+    service
+}
+
+fn assert_discloses_nothing(answer: &Response) {
+    let headers = format!("{:?}", answer.headers);
+    for secret in SECRETS {
+        assert!(!answer.text().contains(secret) && !headers.contains(secret), "{secret}: {}", answer.text());
+    }
+    for field in ["puk", "pin\"", "password", "note", "carrier", "version", "cancellation\"", "dueAt", "pk\""]
+    {
+        assert!(!answer.text().contains(field), "{field}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn what_the_contract_does_not_name_is_never_answered() {
+    let service = service_with_secrets().await;
+    let body = cancel_next_day();
+    assert_discloses_nothing(&service.get(ID).await);
+    assert_discloses_nothing(&service.get("rid_crm-1").await);
+    assert_discloses_nothing(&service.cancel_once(ID, "k", &body).await);
+    let replay = service.cancel_once(ID, "k", &body).await;
+    assert!(replay.is_replay());
+    assert_discloses_nothing(&replay);
+    assert_discloses_nothing(&service.cancel(ID, &body).await);
+
+    service.set_clock("2026-02-01T00:00:00Z").await;
+    service.execute().await;
+    let cancelled = service.get(ID).await;
+    assert_eq!(cancelled.json()["status"], "CANCELLED");
+    assert_discloses_nothing(&cancelled);
+    assert_discloses_nothing(&service.cancel(ID, &body).await);
+}
+
+#[tokio::test]
+async fn what_the_contract_does_not_name_is_kept_all_the_same() {
+    let service = service_with_secrets().await;
+    service.cancel(ID, &cancel_next_day()).await;
+    service.set_clock("2026-02-01T00:00:00Z").await;
+    service.execute().await;
+    let stored = service.stored(ID).await;
+    assert_eq!(stored["puk"].as_s().unwrap(), "backdoor");
+    let sim = stored["document"].as_m().unwrap()["sim"].as_m().unwrap();
+    assert_eq!(sim["puk"].as_s().unwrap(), "12345678");
+}

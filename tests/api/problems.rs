@@ -1,0 +1,93 @@
+//! Everything that can be answered but success.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use harness::{ACTIVATED, BLOCKED, CANCELLED, Response, Service, cancel_next_day};
+use reqwest::Method;
+use serde_json::json;
+use subscriptions::api_key::Scope;
+
+#[tokio::test]
+async fn every_code_of_the_contract_is_answered_and_shows_nothing_of_the_inside() {
+    let (database, service, wire) = Service::start_wired().await;
+    let reads = database.add_key("demo", "reads", &[Scope::Read]).await.reveal();
+    let body = cancel_next_day();
+    let json = body.to_string();
+    let key = ("X-Api-Key", service.api_key.as_str());
+    let once = ("X-Idempotency-Key", "k");
+    let post = |headers: Vec<(&'static str, String)>, id: &'static str, body: Vec<u8>| {
+        let service = &service;
+        async move {
+            let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            service.cancel_as(id, &headers, &body).await
+        }
+    };
+    let mut answers: Vec<(u16, &str, Response)> = Vec::new();
+
+    let path = format!("/subscriptions/{ACTIVATED}");
+    answers.push((401, "api_key_missing", service.send(Method::GET, &path, &[], b"").await));
+    answers.push((401, "api_key_invalid", service.get_as("garbage", ACTIVATED).await));
+    answers.push((
+        403,
+        "insufficient_scope",
+        service.cancel_as(ACTIVATED, &[("X-Api-Key", &reads)], b"{}").await,
+    ));
+    answers.push((400, "invalid_subscription_id", service.get("x").await));
+    answers.push((404, "subscription_not_found", service.get("rid_x").await));
+    answers.push((409, "subscription_already_cancelled", service.cancel(CANCELLED, &body).await));
+    answers.push((400, "malformed_json", service.cancel_as(ACTIVATED, &[key], b"{").await));
+    answers.push((413, "payload_too_large", service.cancel_as(ACTIVATED, &[key], &[b' '; 32_769]).await));
+    let text = vec![("X-Api-Key", service.api_key.clone()), ("Content-Type", "text/plain".to_owned())];
+    answers.push((415, "unsupported_media_type", post(text, ACTIVATED, json.clone().into_bytes()).await));
+    answers.push((422, "validation_failed", service.cancel(ACTIVATED, &json!({})).await));
+    let no_key = service.cancel_with(ACTIVATED, &[("Idempotency-Key", "")], &body).await;
+    answers.push((400, "idempotency_key_invalid", no_key));
+
+    service.cancel_once(ACTIVATED, "k", &body).await;
+    let other = json!({"schedule": {"type": "CancelNextDay"}, "reason": "FRAUD"});
+    answers.push((409, "idempotency_key_mismatch", service.cancel_with(ACTIVATED, &[once], &other).await));
+
+    wire.cancel_transactions(["TransactionConflict", "None"]);
+    answers.push((409, "idempotency_key_locked", service.cancel_once(BLOCKED, "k2", &body).await));
+    wire.refuse("BatchGetItem", "ThrottlingException");
+    answers.push((503, "temporarily_unavailable", service.get(ACTIVATED).await));
+    wire.refuse("BatchGetItem", "AccessDeniedException");
+    answers.push((500, "internal_error", service.get(ACTIVATED).await));
+    wire.mend();
+
+    for (status, code, answer) in answers {
+        answer.assert_problem(status, code);
+        assert_eq!(answer.header("x-request-id"), answer.json()["requestId"].as_str(), "{code}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{code}");
+        let retried = ["idempotency_key_locked", "temporarily_unavailable"].contains(&code);
+        assert_eq!(answer.header("retry-after"), retried.then_some("1"), "{code}");
+        assert_eq!(answer.json().get("errors").is_some(), code == "validation_failed", "{code}");
+        for inside in ["dynamo", "Exception", "tenants", "pk", "aws", "SDK", &service.api_key] {
+            assert!(!answer.text().contains(inside), "{inside}: {}", answer.text());
+        }
+    }
+    assert_eq!(database.version(BLOCKED).await, 1);
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_read_is_our_mistake_and_is_left_alone() {
+    let service = Service::start().await;
+    let key = format!("demo#{ACTIVATED}");
+    let no_status = AttributeValue::S("LOST".to_owned());
+    service
+        .dynamodb()
+        .update_item()
+        .table_name("subscriptions")
+        .key("pk", AttributeValue::S(key))
+        .update_expression("SET document.#status = :value")
+        .expression_attribute_names("#status", "status")
+        .expression_attribute_values(":value", no_status)
+        .send()
+        .await
+        .unwrap();
+    let answer = service.get(ACTIVATED).await;
+    answer.assert_problem(500, "internal_error");
+    assert!(!answer.text().contains("LOST"));
+    service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await.assert_problem(500, "internal_error");
+    assert_eq!(service.version(ACTIVATED).await, 1);
+    assert_eq!(service.item("idempotency", "demo#k").await, None);
+}

@@ -1,0 +1,60 @@
+//! Tenants never meet.
+
+use harness::{ACTIVATED, Service, cancel_next_day};
+use serde_json::{Value, json};
+use subscriptions::api_key::Scope;
+use subscriptions::calendar::Calendar;
+use subscriptions::identifiers::TenantId;
+use subscriptions::store::provision::{Imported, NewSubscription};
+
+const OURS: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
+
+/// A service with a second tenant, `other`, that has one subscription; and that tenant's key.
+async fn two_tenants() -> (Service, String) {
+    let service = Service::start().await;
+    let key = service.add_tenant("other", &[Scope::Read, Scope::Cancel]).await;
+    let document = json!({"subscriptionId": OURS, "status": "ACTIVATED", "referenceId": "crm-1001"});
+    let now = harness::instant(harness::START);
+    let new = NewSubscription::from_json(document, &Calendar::new(chrono_tz::Tz::UTC, now), now).unwrap();
+    let other: TenantId = "other".parse().unwrap();
+    assert_eq!(service.store().import_subscription(&other, &new).await.unwrap(), Imported::Written);
+    (service, key)
+}
+
+#[tokio::test]
+async fn anothers_subscription_is_the_same_as_none() {
+    let (service, other) = two_tenants().await;
+    let body = cancel_next_day().to_string();
+    let without_request_id =
+        |body: Value| json!({"requestId": "", "rest": body["detail"], "code": body["code"]});
+
+    let nobodys = service.get_as(&other, "a81bc81b-dead-4e5d-abff-90865d1e13b9").await;
+    let anothers = service.get_as(&other, ACTIVATED).await;
+    anothers.assert_problem(404, "subscription_not_found");
+    assert_eq!(without_request_id(nobodys.json()), without_request_id(anothers.json()));
+
+    let refused = service.cancel_as(ACTIVATED, &[("X-Api-Key", &other)], body.as_bytes()).await;
+    refused.assert_problem(404, "subscription_not_found");
+    assert_eq!(service.version(ACTIVATED).await, 1);
+    service.get(OURS).await.assert_problem(404, "subscription_not_found");
+}
+
+#[tokio::test]
+async fn the_same_reference_id_names_each_tenants_own() {
+    let (service, other) = two_tenants().await;
+    assert_eq!(service.get("rid_crm-1001").await.json()["subscriptionId"], ACTIVATED);
+    assert_eq!(service.get_as(&other, "rid_crm-1001").await.json()["subscriptionId"], OURS);
+    service.get_as(&other, "rid_crm-1002").await.assert_problem(404, "subscription_not_found");
+}
+
+#[tokio::test]
+async fn an_idempotency_key_belongs_to_its_tenant() {
+    let (service, other) = two_tenants().await;
+    let body = cancel_next_day();
+    assert_eq!(service.cancel_once("rid_crm-1001", "key", &body).await.json()["subscriptionId"], ACTIVATED);
+
+    let headers = [("X-Api-Key", other.as_str()), ("X-Idempotency-Key", "key")];
+    let answer = service.cancel_as("rid_crm-1001", &headers, body.to_string().as_bytes()).await;
+    assert!(!answer.is_replay());
+    assert_eq!(answer.json()["subscriptionId"], OURS);
+}

@@ -1,0 +1,277 @@
+//! When the date arrives, a cancellation takes effect: once, not early, and for its own instant.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use connect::up::Options;
+use execute_cancellations::SweepError;
+use futures::future::join_all;
+use harness::{
+    ACTIVATED, ACTIVATED_TOO, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, instant, options,
+};
+use lambda_runtime::{Context, LambdaEvent};
+use reqwest::Method;
+use serde_json::{Value, json};
+use subscriptions::clock::{self, Clock};
+use subscriptions::store::tables::TableNames;
+use subscriptions::store::{Endpoint, Store};
+
+fn summary(due: u64, executed: u64) -> Value {
+    json!({
+        "due": due,
+        "executed": executed,
+        "skipped": 0,
+        "failed": 0,
+        "remaining": 0,
+        "unreadShards": 0,
+        "lagSeconds": 0,
+    })
+}
+
+#[tokio::test]
+async fn a_cancellation_takes_effect_at_the_first_instant_of_its_date_and_once() {
+    let service = Service::start().await;
+    let body = json!({"schedule": {"type": "CancelAtBeginningOfNextMonth"}, "reason": "NO_NEED"});
+    let scheduled = service.cancel(ACTIVATED, &body).await.json();
+    assert_eq!(scheduled["pendingStatus"], json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"}));
+
+    service.set_clock("2026-01-31T22:59:59Z").await;
+    assert_eq!(service.execute().await, summary(0, 0));
+    assert_eq!(service.get(ACTIVATED).await.json(), scheduled);
+
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    assert_eq!(service.execute().await, summary(1, 1));
+    let cancelled = service.get(ACTIVATED).await.json();
+    assert_eq!(cancelled["status"], "CANCELLED");
+    assert_eq!(cancelled["cancelledAt"], "2026-01-31T23:00:00Z");
+    assert_eq!(cancelled.get("pendingStatus"), None);
+
+    let stored = service.stored(ACTIVATED).await;
+    assert_eq!(service.execute().await, summary(0, 0));
+    assert_eq!(service.stored(ACTIVATED).await, stored);
+}
+
+#[tokio::test]
+async fn a_late_sweep_cancels_for_the_instant_that_was_due() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    service.set_clock("2026-02-03T08:00:00Z").await;
+    let summary = service.execute().await;
+    assert_eq!((&summary["executed"], &summary["lagSeconds"]), (&json!(1), &json!((24 + 24 + 9) * 3_600)));
+
+    let cancelled = service.get(ACTIVATED).await.json();
+    assert_eq!(cancelled["cancelledAt"], "2026-01-31T23:00:00Z");
+    assert!(cancelled["updatedAt"].as_str().unwrap().starts_with("2026-02-03T08:00:00"));
+}
+
+#[tokio::test]
+async fn execution_removes_every_pending_change_and_leaves_the_index() {
+    let service = Service::start_seeded(&[json!({
+        "subscriptionId": ACTIVATED,
+        "status": "ACTIVATED",
+        "pendingMsisdn": {"msisdn": "+46701740621", "scheduledAt": "2026-03-01"},
+        "pendingProductOffering": {"scheduledAt": "2026-05-01"},
+        "porting": {"status": "SCHEDULED", "direction": "OUTBOUND"},
+    })])
+    .await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let pending = service.stored(ACTIVATED).await;
+    assert!(pending.contains_key("dueShard") && pending.contains_key("dueAt"));
+
+    service.set_clock("2026-02-01T00:00:00Z").await;
+    service.execute().await;
+    let cancelled = service.get(ACTIVATED).await.json();
+    for change in ["pendingStatus", "pendingMsisdn", "pendingProductOffering"] {
+        assert_eq!(cancelled.get(change), None, "{change}");
+    }
+    assert_eq!(
+        cancelled["porting"]["status"], "SCHEDULED",
+        "a transfer of the number is not a pending change"
+    );
+    let done = service.stored(ACTIVATED).await;
+    assert!(!done.contains_key("dueShard") && !done.contains_key("dueAt"));
+    assert_eq!(done["cancellation"], pending["cancellation"], "kept for reporting");
+}
+
+#[tokio::test]
+async fn simultaneous_sweeps_execute_each_cancellation_once() {
+    let service = Service::start().await;
+    let ids = [ACTIVATED, ACTIVATED_TOO, PENDING, BLOCKED, PAUSED];
+    for id in ids {
+        service.cancel(id, &cancel_next_day()).await;
+    }
+    service.set_clock("2026-02-01T00:00:00Z").await;
+    let summaries = join_all((0..8).map(|_| service.execute())).await;
+
+    let total = |field: &str| summaries.iter().map(|summary| summary[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((total("executed"), total("failed")), (5, 0));
+    assert_eq!(total("due"), 5 + total("skipped"));
+    for id in ids {
+        assert_eq!(service.version(id).await, 3);
+        assert_eq!(service.get(id).await.json()["status"], "CANCELLED");
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_cancellation_takes_effect_at_its_new_date_only() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    service.cancel(ACTIVATED, &cancel_at("2026-03-15")).await;
+
+    service.set_clock("2026-03-14T22:59:59Z").await;
+    assert_eq!(service.execute().await, summary(0, 0));
+    assert_eq!(service.get(ACTIVATED).await.json()["status"], "ACTIVATED");
+
+    service.set_clock("2026-03-14T23:00:00Z").await;
+    assert_eq!(service.execute().await, summary(1, 1));
+    assert_eq!(service.get(ACTIVATED).await.json()["cancelledAt"], "2026-03-14T23:00:00Z");
+}
+
+#[tokio::test]
+async fn an_entry_of_the_index_that_is_out_of_date_executes_nothing() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    // As an eventually consistent index would show it: due, under an id that has been replaced since.
+    let store = service.store();
+    let due =
+        store.due(shard_of(&service, ACTIVATED).await, instant("2026-02-01T00:00:00Z"), None).await.unwrap();
+    let [subscriptions::store::due::DueEntry::Cancellation(stale)] = due.entries.as_slice() else {
+        panic!("one entry is due");
+    };
+    service.cancel(ACTIVATED, &cancel_at("2026-03-15")).await;
+    let before = service.stored(ACTIVATED).await;
+
+    let execution =
+        subscriptions::cancellation::decide_execution(stale, instant("2026-02-01T00:00:00Z")).unwrap();
+    let executed = store.execute(stale, execution).await.unwrap();
+    assert_eq!(executed, subscriptions::store::due::Executed::Superseded);
+    assert_eq!(service.stored(ACTIVATED).await, before);
+}
+
+async fn shard_of(service: &Service, id: &str) -> u32 {
+    service.stored(id).await["dueShard"].as_n().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_cancelled_subscription_is_cancelled_for_good() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    service.set_clock("2026-02-01T00:00:00Z").await;
+    service.execute().await;
+    let refused = service.cancel(ACTIVATED, &cancel_next_day()).await;
+    refused.assert_problem(409, "subscription_already_cancelled");
+}
+
+#[tokio::test]
+async fn one_bad_record_does_not_hold_up_the_others() {
+    let service = Service::start().await;
+    for id in [ACTIVATED, ACTIVATED_TOO, PENDING] {
+        service.cancel(id, &cancel_next_day()).await;
+    }
+    // Without its id, a cancellation can't be told from another.
+    let nonsense = AttributeValue::S("nonsense".to_owned());
+    let key = format!("demo#{ACTIVATED_TOO}");
+    service.update("subscriptions", &key, "SET cancellationId = :value", nonsense).await;
+
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    let mut expected = summary(3, 2);
+    expected["failed"] = json!(1);
+    assert_eq!(service.execute().await, expected);
+    assert_eq!(service.get(ACTIVATED_TOO).await.json()["status"], "ACTIVATED");
+
+    // It stays in the index, and alone it is no reason to invoke the function again.
+    let mut expected = summary(1, 0);
+    expected["failed"] = json!(1);
+    assert_eq!(service.execute().await, expected);
+}
+
+#[tokio::test]
+async fn a_cancellation_that_was_imported_pending_takes_effect_like_any_other() {
+    let service = Service::start_seeded(&[json!({
+        "subscriptionId": ACTIVATED,
+        "status": "ACTIVATED",
+        "pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-02-01"},
+    })])
+    .await;
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    assert_eq!(service.execute().await, summary(1, 1));
+    assert_eq!(service.get(ACTIVATED).await.json()["cancelledAt"], "2026-01-31T23:00:00Z");
+}
+
+#[tokio::test]
+async fn many_cancellations_due_at_once_are_all_executed() {
+    let documents: Vec<_> = (0..300)
+        .map(
+            |n| json!({"subscriptionId": format!("00000000-0000-4000-8000-{n:012x}"), "status": "ACTIVATED"}),
+        )
+        .collect();
+    let service = Service::start_seeded(&documents).await;
+    for id in &service.subscription_ids {
+        assert_eq!(service.cancel(id, &cancel_next_day()).await.status, 200);
+    }
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    assert_eq!(service.execute().await, summary(300, 300));
+    for id in &service.subscription_ids {
+        assert_eq!(service.get(id).await.json()["status"], "CANCELLED");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_that_can_do_nothing_fails_and_loses_nothing() {
+    let (database, service, wire) = Service::start_wired().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    for operation in ["Query", "UpdateItem"] {
+        wire.refuse(operation, "ThrottlingException");
+        let failed = service.send(Method::POST, "/_local/execute-cancellations", &[], b"").await;
+        assert_eq!(failed.status, 500, "{}", failed.text());
+        assert!(failed.json()["errorMessage"].as_str().unwrap().contains("not available"));
+        wire.mend();
+    }
+    assert_eq!(database.get(ACTIVATED).await.json()["status"], "ACTIVATED");
+    assert_eq!(service.execute().await["executed"], 1);
+}
+
+#[tokio::test]
+async fn a_sweep_stops_before_its_deadline_and_leaves_the_rest() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let clock = Clock::system();
+    clock.set(instant("2026-01-31T23:00:00Z"));
+    let store = Store::new(Endpoint::local(service.dynamodb_url.clone()), TableNames::default());
+    let function = subscriptions::service::Service { store, clock };
+    let event = include_str!("../events/scheduled.json");
+    let mut context = Context::default();
+    context.deadline = clock::deadline_in(std::time::Duration::ZERO);
+    let event = LambdaEvent::new(serde_json::from_str(event).unwrap(), context);
+
+    let summary = execute_cancellations::handle(&function, event).await.unwrap();
+    assert_eq!(summary.executed, 0);
+    assert_eq!(service.get(ACTIVATED).await.json()["status"], "ACTIVATED");
+}
+
+#[tokio::test]
+async fn an_event_from_elsewhere_is_refused() {
+    let service = Service::start().await;
+    let function = subscriptions::service::Service { store: service.store(), clock: Clock::system() };
+    let mut event: Value = serde_json::from_str(include_str!("../events/scheduled.json")).unwrap();
+    event["source"] = json!("aws.s3");
+    let event = LambdaEvent::new(serde_json::from_value(event).unwrap(), Context::default());
+    let error = execute_cancellations::handle(&function, event).await.unwrap_err();
+    assert_eq!(error.downcast_ref::<SweepError>(), Some(&SweepError::UnexpectedEvent));
+}
+
+#[tokio::test]
+async fn a_service_that_was_down_when_the_date_came_catches_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = Options { memory: false, data: folder.path().to_owned(), ..options() };
+    let service = Service::start_with(kept.clone()).await;
+    let key = service.api_key.clone();
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let scheduled = service.get(ACTIVATED).await.json();
+    service.stop().await;
+
+    let service = Service::start_with(Options { now: Some(instant("2026-02-02T00:00:00Z")), ..kept }).await;
+    assert_eq!(service.api_key, key);
+    assert_eq!(service.get(ACTIVATED).await.json(), scheduled);
+    assert_eq!(service.execute().await["executed"], 1);
+    assert_eq!(service.get(ACTIVATED).await.json()["cancelledAt"], "2026-01-31T23:00:00Z");
+}

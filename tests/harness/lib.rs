@@ -1,0 +1,252 @@
+//! The service as the tests use it: the real one, on free ports, spoken to over HTTP.
+//!
+//! Each test starts its own, with an embedded database in memory and a clock that starts where the
+//! test says, so tests share nothing and run in any order. Beside the API a test can look into the
+//! tables with a DynamoDB client of its own, and put a [`Wire`] between the service and the database.
+
+mod response;
+mod wire;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::PathBuf;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+use connect::up::{self, Options, Running};
+use reqwest::Method;
+use serde_json::{Value, json};
+use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
+use subscriptions::store::tables::TableNames;
+use subscriptions::store::{Endpoint, Store};
+use tempfile::NamedTempFile;
+
+pub use self::response::Response;
+pub use self::wire::Wire;
+
+/// Half an hour before February in Stockholm, where the demo tenant is.
+pub const START: &str = "2026-01-31T22:30:00Z";
+pub const ZONE: &str = "Europe/Stockholm";
+
+/// Subscriptions of the demo tenant.
+pub const ACTIVATED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001";
+pub const ACTIVATED_TOO: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0002";
+pub const PENDING: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0005";
+pub const BLOCKED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0006";
+pub const PAUSED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0007";
+pub const CANCELLED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0008";
+
+/// A running service.
+pub struct Service {
+    pub api_url: String,
+    pub dynamodb_url: String,
+    pub api_key: String,
+    pub subscription_ids: Vec<String>,
+    client: reqwest::Client,
+    running: Running,
+}
+
+/// How the tests run it: nothing kept, no sweep of its own accord.
+pub fn options() -> Options {
+    Options {
+        port: 0,
+        dynamodb_port: 0,
+        data: PathBuf::new(),
+        memory: true,
+        dynamodb_endpoint: None,
+        seed: None,
+        time_zone: ZONE.parse().unwrap(),
+        now: Some(instant(START)),
+        tick: 0,
+    }
+}
+
+pub fn instant(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// A request to cancel with this schedule.
+pub fn cancel_next_day() -> Value {
+    json!({"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED"})
+}
+
+pub fn cancel_at(date: &str) -> Value {
+    json!({"schedule": {"type": "CancelAtDate", "date": date}, "reason": "NO_NEED"})
+}
+
+impl Service {
+    pub async fn start() -> Self {
+        Self::start_with(options()).await
+    }
+
+    pub async fn start_with(options: Options) -> Self {
+        let running = up::start(&options).await.unwrap();
+        let addresses = running.addresses.clone();
+        Self {
+            api_url: addresses.api_url,
+            dynamodb_url: addresses.dynamodb_url,
+            api_key: addresses.api_key,
+            subscription_ids: addresses.subscription_ids.iter().map(ToString::to_string).collect(),
+            client: reqwest::Client::new(),
+            running,
+        }
+    }
+
+    /// Stops the service, as a signal would.
+    pub async fn stop(self) {
+        self.running.stop().await.unwrap();
+    }
+
+    /// The demo tenant has these subscriptions instead of the eight.
+    pub async fn start_seeded(documents: &[Value]) -> Self {
+        let mut seed = NamedTempFile::new().unwrap();
+        for document in documents {
+            writeln!(seed, "{document}").unwrap();
+        }
+        Self::start_with(Options { seed: Some(seed.path().to_owned()), ..options() }).await
+    }
+
+    /// A service that reaches its database over a wire that can be watched and cut. The first of the two
+    /// runs the database, and can be looked into; requests go to the second.
+    pub async fn start_wired() -> (Self, Self, Wire) {
+        let database = Self::start().await;
+        let wire = Wire::start(&database.dynamodb_url).await;
+        let service =
+            Self::start_with(Options { dynamodb_endpoint: Some(wire.url.clone()), ..options() }).await;
+        wire.forget();
+        (database, service, wire)
+    }
+
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        let mut request = self.client.request(method, format!("{}{path}", self.api_url)).body(body.to_vec());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Response::read(request.send().await.unwrap()).await
+    }
+
+    /// Reads a subscription with the demo key.
+    pub async fn get(&self, subscription: &str) -> Response {
+        self.get_as(&self.api_key, subscription).await
+    }
+
+    pub async fn get_as(&self, api_key: &str, subscription: &str) -> Response {
+        let path = format!("/subscriptions/{subscription}");
+        self.send(Method::GET, &path, &[("X-Api-Key", api_key)], b"").await
+    }
+
+    /// Cancels a subscription with the demo key, without an idempotency key.
+    pub async fn cancel(&self, subscription: &str, body: &Value) -> Response {
+        self.cancel_with(subscription, &[], body).await
+    }
+
+    /// Cancels a subscription with the demo key and an idempotency key.
+    pub async fn cancel_once(&self, subscription: &str, key: &str, body: &Value) -> Response {
+        self.cancel_with(subscription, &[("X-Idempotency-Key", key)], body).await
+    }
+
+    pub async fn cancel_with(&self, subscription: &str, headers: &[(&str, &str)], body: &Value) -> Response {
+        let api_key = self.api_key.clone();
+        let mut all = vec![("X-Api-Key", api_key.as_str())];
+        all.extend(headers);
+        self.cancel_as(subscription, &all, body.to_string().as_bytes()).await
+    }
+
+    /// Cancels with just these headers, and a content type if they have none.
+    pub async fn cancel_as(&self, subscription: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        let mut all = headers.to_vec();
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+            all.push(("Content-Type", "application/json"));
+        }
+        self.send(Method::POST, &format!("/subscriptions/{subscription}/cancel"), &all, body).await
+    }
+
+    pub async fn set_clock(&self, now: &str) {
+        self.move_clock(&json!({"now": now})).await;
+    }
+
+    pub async fn advance_clock(&self, duration: &str) {
+        self.move_clock(&json!({"advance": duration})).await;
+    }
+
+    async fn move_clock(&self, to: &Value) {
+        let moved = self.send(Method::POST, "/_local/clock", &[], to.to_string().as_bytes()).await;
+        assert_eq!(moved.status, 200, "{}", moved.text());
+    }
+
+    /// Runs `execute-cancellations` once; its summary.
+    pub async fn execute(&self) -> Value {
+        let swept = self.send(Method::POST, "/_local/execute-cancellations", &[], b"").await;
+        assert_eq!(swept.status, 200, "{}", swept.text());
+        swept.json()
+    }
+
+    /// A DynamoDB client of the test's own.
+    pub fn dynamodb(&self) -> Client {
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-north-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .endpoint_url(&self.dynamodb_url)
+            .build();
+        Client::from_conf(config)
+    }
+
+    /// The store, for putting things into it.
+    pub fn store(&self) -> Store {
+        Store::new(Endpoint::local(self.dynamodb_url.clone()), TableNames::default())
+    }
+
+    /// An item as it is stored.
+    pub async fn item(&self, table: &str, key: &str) -> Option<HashMap<String, AttributeValue>> {
+        let request =
+            self.dynamodb().get_item().table_name(table).key("pk", AttributeValue::S(key.to_owned()));
+        request.consistent_read(true).send().await.unwrap().item
+    }
+
+    /// A subscription of the demo tenant as it is stored.
+    pub async fn stored(&self, subscription: &str) -> HashMap<String, AttributeValue> {
+        self.item("subscriptions", &format!("demo#{subscription}")).await.unwrap()
+    }
+
+    pub async fn version(&self, subscription: &str) -> u64 {
+        self.stored(subscription).await["version"].as_n().unwrap().parse().unwrap()
+    }
+
+    /// Updates an item behind the service's back.
+    pub async fn update(&self, table: &str, key: &str, expression: &str, value: AttributeValue) {
+        self.dynamodb()
+            .update_item()
+            .table_name(table)
+            .key("pk", AttributeValue::S(key.to_owned()))
+            .update_expression(expression)
+            .expression_attribute_values(":value", value)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    /// A new tenant in UTC, and a key of it with these scopes.
+    pub async fn add_tenant(&self, tenant: &str, scopes: &[Scope]) -> String {
+        let id: subscriptions::identifiers::TenantId = tenant.parse().unwrap();
+        let tenant = Tenant { id: id.clone(), name: tenant.to_owned(), time_zone: chrono_tz::Tz::UTC };
+        self.store().put_tenant(&tenant).await.unwrap();
+        self.add_key(&id.to_string(), "k1", scopes).await.reveal()
+    }
+
+    /// A key of a tenant that exists.
+    pub async fn add_key(&self, tenant: &str, key_id: &str, scopes: &[Scope]) -> Token {
+        let token = Token::generate(tenant.parse().unwrap(), key_id.parse().unwrap()).unwrap();
+        let key = ApiKey {
+            secret_hash: token.secret_hash(),
+            scopes: scopes.to_vec(),
+            created_at: instant(START),
+            expires_at: None,
+            revoked_at: None,
+        };
+        self.store().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
+        token
+    }
+}
