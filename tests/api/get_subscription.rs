@@ -75,7 +75,7 @@ pub fn full_document() -> Value {
 #[tokio::test]
 async fn every_field_is_read_as_it_was_stored() {
     let document = full_document();
-    let service = Service::start_seeded(&[document.clone()]).await;
+    let service = Service::start_seeded(std::slice::from_ref(&document)).await;
     let answer = service.get(&service.subscription_ids[0]).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));

@@ -238,10 +238,9 @@ async fn a_sweep_stops_before_its_deadline_and_leaves_the_rest() {
     clock.set(instant("2026-01-31T23:00:00Z"));
     let store = Store::new(Endpoint::local(service.dynamodb_url.clone()), TableNames::default());
     let function = subscriptions::service::Service { store, clock };
-    let event = include_str!("../events/scheduled.json");
     let mut context = Context::default();
     context.deadline = clock::deadline_in(std::time::Duration::ZERO);
-    let event = LambdaEvent::new(serde_json::from_str(event).unwrap(), context);
+    let event = LambdaEvent::new(serde_json::from_value(harness::event("scheduled")).unwrap(), context);
 
     let summary = execute_cancellations::handle(&function, event).await.unwrap();
     assert_eq!(summary.executed, 0);
@@ -252,7 +251,7 @@ async fn a_sweep_stops_before_its_deadline_and_leaves_the_rest() {
 async fn an_event_from_elsewhere_is_refused() {
     let service = Service::start().await;
     let function = subscriptions::service::Service { store: service.store(), clock: Clock::system() };
-    let mut event: Value = serde_json::from_str(include_str!("../events/scheduled.json")).unwrap();
+    let mut event = harness::event("scheduled");
     event["source"] = json!("aws.s3");
     let event = LambdaEvent::new(serde_json::from_value(event).unwrap(), Context::default());
     let error = execute_cancellations::handle(&function, event).await.unwrap_err();

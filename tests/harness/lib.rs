@@ -4,6 +4,7 @@
 //! test says, so tests share nothing and run in any order. Beside the API a test can look into the
 //! tables with a DynamoDB client of its own, and put a [`Wire`] between the service and the database.
 
+pub mod lambda;
 mod response;
 mod wire;
 
@@ -65,6 +66,12 @@ pub fn options() -> Options {
 
 pub fn instant(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
+}
+
+/// An event as AWS sends it, from `tests/events`.
+pub fn event(name: &str) -> Value {
+    let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 /// A request to cancel with this schedule.

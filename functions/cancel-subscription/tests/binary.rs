@@ -1,0 +1,40 @@
+//! The binary, as Lambda runs it.
+
+use harness::{ACTIVATED, Service, event, lambda};
+use serde_json::json;
+
+#[tokio::test]
+async fn it_cancels_once_and_replays_from_another_process() {
+    let service = Service::start().await;
+    let mut event = event("cancel-subscription");
+    event["headers"]["x-api-key"] = json!(service.api_key);
+    let binary = env!("CARGO_BIN_EXE_cancel-subscription");
+
+    let first = lambda::invoke(binary, &service.dynamodb_url, &event).await;
+    let response = first.outcome.unwrap();
+    assert_eq!(response["statusCode"], 200, "{response}");
+    assert_eq!(response["headers"].get("idempotent-replayed"), None);
+    assert_eq!(service.version(ACTIVATED).await, 2);
+
+    let again = lambda::invoke(binary, &service.dynamodb_url, &event).await.outcome.unwrap();
+    assert_eq!(again["headers"]["idempotent-replayed"], "true");
+    assert_eq!(again["body"], response["body"]);
+    assert_eq!(service.version(ACTIVATED).await, 2);
+
+    let log = json!(first.log).to_string();
+    for secret in [service.api_key.as_str(), "Lindqvist", "Moves abroad", "8c5e5b0e-4f0f"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_base64_is_the_same_body() {
+    let service = Service::start().await;
+    let mut event = event("cancel-subscription");
+    event["headers"]["x-api-key"] = json!(service.api_key);
+    event["body"] = json!("eyJzY2hlZHVsZSI6IHsidHlwZSI6ICJDYW5jZWxOZXh0RGF5In0sICJyZWFzb24iOiAiRlJBVUQifQ==");
+    event["isBase64Encoded"] = json!(true);
+    let binary = env!("CARGO_BIN_EXE_cancel-subscription");
+    let response = lambda::invoke(binary, &service.dynamodb_url, &event).await.outcome.unwrap();
+    assert_eq!(response["statusCode"], 200, "{response}");
+}

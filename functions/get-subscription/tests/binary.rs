@@ -1,0 +1,38 @@
+//! The binary, as Lambda runs it.
+
+use harness::{Service, event, lambda};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn it_answers_an_event_of_api_gateway_and_logs_no_secrets() {
+    let service = Service::start().await;
+    let mut event = event("get-subscription");
+    event["headers"]["x-api-key"] = json!(service.api_key);
+    let invocation =
+        lambda::invoke(env!("CARGO_BIN_EXE_get-subscription"), &service.dynamodb_url, &event).await;
+
+    let response = invocation.outcome.unwrap();
+    assert_eq!(response["statusCode"], 200, "{response}");
+    assert_eq!(response["headers"]["etag"], "\"1\"");
+    assert_eq!(response["isBase64Encoded"], false);
+    let body: Value = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body, service.get(harness::ACTIVATED).await.json());
+
+    let line = invocation.log.iter().find(|line| line["message"] == "answered").unwrap();
+    assert_eq!((&line["outcome"], &line["span"]["tenant"]), (&json!("ok"), &json!("demo")));
+    assert_eq!(line["span"]["subscription"], harness::ACTIVATED);
+    assert_eq!(line["span"]["requestId"], response["headers"]["x-request-id"]);
+    let log = json!(invocation.log).to_string();
+    for secret in [service.api_key.as_str(), "Lindqvist", "astrid@example.com", "+46701740605"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_none_of_api_gateways_is_an_error() {
+    let service = Service::start().await;
+    let event = json!({"source": "aws.s3"});
+    let invocation =
+        lambda::invoke(env!("CARGO_BIN_EXE_get-subscription"), &service.dynamodb_url, &event).await;
+    assert!(invocation.outcome.is_err());
+}

@@ -1,0 +1,262 @@
+//! The command line of `connect up`: the real process, its output, its exit.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets what it does not expect should panic"
+)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use reqwest::blocking::Client;
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+/// A running process, ended when the test is over.
+struct Process {
+    child: Child,
+    addresses: Value,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Process {
+    /// Starts `connect up --json` on free ports, and waits for its line.
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = up(&["--json", "--port", "0", "--dynamodb-port", "0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let addresses = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        Self { child, addresses, stdout }
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.addresses[name].as_str().unwrap()
+    }
+
+    fn get(&self, subscription: &str) -> Value {
+        let url = format!("{}/subscriptions/{subscription}", self.text("apiUrl"));
+        Client::new().get(url).header("X-Api-Key", self.text("apiKey")).send().unwrap().json().unwrap()
+    }
+
+    fn cancel(&self, subscription: &str) {
+        let url = format!("{}/subscriptions/{subscription}/cancel", self.text("apiUrl"));
+        let body = json!({"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED"});
+        let request = Client::new().post(url).header("X-Api-Key", self.text("apiKey")).json(&body);
+        assert_eq!(request.send().unwrap().status(), 200);
+    }
+
+    fn execute(&self) -> Value {
+        let url = format!("{}/_local/execute-cancellations", self.text("apiUrl"));
+        Client::new().post(url).send().unwrap().json().unwrap()
+    }
+
+    /// Ends the process with this signal; its exit code, and what it printed after its line.
+    fn end(mut self, signal: &str) -> (Option<i32>, String) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn up(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
+    command.arg("up").args(arguments);
+    command
+}
+
+/// Runs `connect up` where it can't start; its exit code and the one line it leaves.
+#[track_caller]
+fn failure(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = up(arguments).output().unwrap();
+    assert!(output.stdout.is_empty());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    (output.status.code(), stderr.trim_end().to_owned())
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn for_programs_it_prints_one_line_and_ends_well_when_asked() {
+    for signal in ["TERM", "INT"] {
+        let process = Process::start(&["--memory"]);
+        assert_eq!(process.text("tenant"), "demo");
+        assert_eq!(process.addresses["subscriptionIds"].as_array().unwrap().len(), 8);
+        assert!(process.text("dynamodbUrl").starts_with("http://127.0.0.1:"));
+        let id = process.addresses["subscriptionIds"][0].as_str().unwrap();
+        assert_eq!(process.get(id)["status"], "ACTIVATED");
+        assert_eq!(process.end(signal), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn a_restart_keeps_everything_and_the_first_sweep_catches_up() {
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("made/on/the/way");
+    let first = Process::start(&["--data", path(&data), "--now", "2026-01-31T12:00:00Z", "--tick", "0"]);
+    let id = first.addresses["subscriptionIds"][0].as_str().unwrap().to_owned();
+    let key = first.text("apiKey").to_owned();
+    first.cancel(&id);
+    let scheduled = first.get(&id);
+    assert_eq!(scheduled["pendingStatus"]["scheduledAt"], "2026-02-01");
+    assert_eq!(first.end("TERM").0, Some(0));
+
+    let second = Process::start(&["--data", path(&data), "--now", "2026-02-03T12:00:00Z", "--tick", "0"]);
+    assert_eq!(second.text("apiKey"), key);
+    assert_eq!(second.get(&id), scheduled);
+    assert_eq!(second.execute()["executed"], 1);
+    assert_eq!(second.get(&id)["cancelledAt"], "2026-02-01T00:00:00Z");
+}
+
+#[test]
+fn it_sweeps_by_itself() {
+    let folder = tempdir().unwrap();
+    let data = path(folder.path());
+    let first = Process::start(&["--data", data, "--now", "2026-01-31T12:00:00Z", "--tick", "0"]);
+    let id = first.addresses["subscriptionIds"][0].as_str().unwrap().to_owned();
+    first.cancel(&id);
+    assert_eq!(first.end("TERM").0, Some(0));
+
+    // The first tick comes at the start.
+    let second = Process::start(&["--data", data, "--now", "2026-02-03T12:00:00Z"]);
+    let cancelled = (0..1_000).any(|_| second.get(&id)["status"] == "CANCELLED");
+    assert!(cancelled);
+}
+
+#[test]
+fn a_folder_serves_one_process_at_a_time() {
+    let folder = tempdir().unwrap();
+    let data = path(folder.path());
+    let first = Process::start(&["--data", data]);
+    let (code, line) = failure(&["--data", data, "--port", "0", "--dynamodb-port", "0"]);
+    assert_eq!(code, Some(1));
+    assert!(line.contains("in use by another process"), "{line}");
+    drop(first);
+    assert_eq!(Process::start(&["--data", data]).end("TERM").0, Some(0));
+}
+
+#[test]
+fn the_demo_key_is_for_its_owner_only() {
+    let folder = tempdir().unwrap();
+    let process = Process::start(&["--data", path(folder.path())]);
+    let file = folder.path().join("demo-api-key");
+    assert_eq!(fs::read_to_string(&file).unwrap().trim_end(), process.text("apiKey"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn it_uses_a_database_that_is_running_already() {
+    let database = Process::start(&["--memory"]);
+    let url = database.text("dynamodbUrl");
+    let mut child = up(&["--json", "--memory", "--port", "0", "--dynamodb-endpoint", url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let addresses: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(addresses["dynamodbUrl"], url);
+    // Both keys are valid for the one demo tenant.
+    assert_ne!(addresses["apiKey"], database.text("apiKey"));
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (code, line) = failure(&["--memory", "--port", &port]);
+    assert_eq!(code, Some(1));
+    assert!(line.contains(&port) && line.contains("--port"), "{line}");
+
+    let (code, line) = failure(&["--memory", "--port", "0", "--dynamodb-port", &port]);
+    assert_eq!(code, Some(1));
+    assert!(line.contains(&port) && line.contains("--dynamodb-port"), "{line}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below = file.path().join("data");
+    let (code, line) = failure(&["--data", path(&below), "--port", "0", "--dynamodb-port", "0"]);
+    assert_eq!(code, Some(1));
+    assert!(line.contains(path(&below)), "{line}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_named() {
+    let folder = tempdir().unwrap();
+    fs::write(folder.path().join("dynamodb.sqlite"), "not a database, but long enough to be read as one")
+        .unwrap();
+    let (code, line) = failure(&["--data", path(folder.path()), "--port", "0", "--dynamodb-port", "0"]);
+    assert_eq!(code, Some(1));
+    assert!(line.contains("dynamodb.sqlite"), "{line}");
+}
+
+#[test]
+fn a_broken_seed_file_is_named_with_its_line() {
+    let folder = tempdir().unwrap();
+    let seed = folder.path().join("seed.ndjson");
+    let good = r#"{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "ACTIVATED"}"#;
+    fs::write(&seed, format!("{good}\n{{\"status\": \"ACTIVATED\"}}\n")).unwrap();
+    let (code, line) = failure(&["--memory", "--port", "0", "--seed", path(&seed)]);
+    assert_eq!(code, Some(1));
+    assert!(line.contains("seed.ndjson, line 2: missing field `subscriptionId`"), "{line}");
+
+    let (code, line) = failure(&["--memory", "--port", "0", "--seed", "nowhere.ndjson"]);
+    assert_eq!(code, Some(1));
+    assert!(line.contains("nowhere.ndjson"), "{line}");
+}
+
+#[test]
+fn what_is_no_option_is_named() {
+    for (arguments, named) in [
+        (["--time-zone", "Mars/Olympus"], "Mars/Olympus"),
+        (["--now", "yesterday"], "yesterday"),
+        (["--now", "+12345-01-01T00:00:00Z"], "1970 to 9998"),
+        (["--port", "x"], "--port"),
+        (["--tick", "-1"], "-1"),
+    ] {
+        let (code, line) = failure(&arguments);
+        assert_eq!(code, Some(2));
+        assert!(line.contains(named), "{line}");
+    }
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_named() {
+    // Nothing listens on a port that was free a moment ago.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    let (code, line) = failure(&["--memory", "--port", "0", "--dynamodb-endpoint", &url]);
+    assert_eq!(code, Some(1));
+    assert!(line.contains(&url), "{line}");
+}
