@@ -210,3 +210,12 @@ async fn a_body_is_declared_as_json() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_could_be_no_subscription_is_refused() {
+    let service = Service::start().await;
+    for id in ["1", "rid_", "crm-1001"] {
+        service.cancel(id, &cancel_next_day()).await.assert_problem(400, "invalid_subscription_id");
+        service.cancel(id, &json!({})).await.assert_problem(400, "invalid_subscription_id");
+    }
+}

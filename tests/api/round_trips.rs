@@ -1,6 +1,8 @@
-//! What an operation costs: requests to the database, counted at the wire.
+//! What an operation costs: requests to the database, counted at the wire. And what a busy database or a
+//! lost answer adds to it.
 
-use harness::{ACTIVATED, CANCELLED, Service, cancel_next_day};
+use harness::{ACTIVATED, BLOCKED, CANCELLED, Service, cancel_next_day};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_read_is_one_request_and_one_more_by_reference_id() {
@@ -73,4 +75,50 @@ async fn an_execution_is_one_write() {
     let seen = wire.seen();
     assert_eq!(seen.iter().filter(|operation| *operation == "UpdateItem").count(), 1);
     assert_eq!(seen.len(), 17);
+}
+
+#[tokio::test]
+async fn keys_that_a_busy_database_leaves_unprocessed_are_asked_for_again() {
+    let (_database, service, wire) = Service::start_wired().await;
+    wire.leave_unprocessed(2);
+    assert_eq!(service.get(ACTIVATED).await.status, 200);
+    assert_eq!(wire.seen(), vec!["BatchGetItem"; 3]);
+
+    wire.leave_unprocessed(u32::MAX);
+    service.get(ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
+}
+
+#[tokio::test]
+async fn a_change_whose_acknowledgement_was_lost_is_not_made_twice() {
+    let (database, service, wire) = Service::start_wired().await;
+    wire.lose_answer("TransactWriteItems");
+    let with_key = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
+    assert_eq!((with_key.status, with_key.is_replay()), (200, false));
+    assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
+    assert_eq!(database.version(ACTIVATED).await, 2);
+
+    wire.forget();
+    wire.lose_answer("UpdateItem");
+    let without_key = service.cancel(BLOCKED, &cancel_next_day()).await;
+    assert_eq!(without_key.status, 200);
+    assert_eq!(wire.seen(), ["BatchGetItem", "UpdateItem", "UpdateItem"]);
+    assert_eq!(database.version(BLOCKED).await, 2);
+    assert_eq!(without_key.body, database.get(BLOCKED).await.body);
+}
+
+#[tokio::test]
+async fn a_sweep_reads_every_page_of_the_index() {
+    let documents: Vec<_> = (0..60)
+        .map(
+            |n| json!({"subscriptionId": format!("00000000-0000-4000-8000-{n:012x}"), "status": "ACTIVATED"}),
+        )
+        .collect();
+    let database = Service::start_seeded(&documents).await;
+    let (service, wire) = Service::start_wired_to(&database).await;
+    for id in &database.subscription_ids {
+        service.cancel(id, &cancel_next_day()).await;
+    }
+    service.set_clock("2026-02-01T00:00:00Z").await;
+    wire.shorten_pages(1);
+    assert_eq!(service.execute().await["executed"], 60);
 }

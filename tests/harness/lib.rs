@@ -119,11 +119,17 @@ impl Service {
     /// runs the database, and can be looked into; requests go to the second.
     pub async fn start_wired() -> (Self, Self, Wire) {
         let database = Self::start().await;
-        let wire = Wire::start(&database.dynamodb_url).await;
-        let service =
-            Self::start_with(Options { dynamodb_endpoint: Some(wire.url.clone()), ..options() }).await;
-        wire.forget();
+        let (service, wire) = Self::start_wired_to(&database).await;
         (database, service, wire)
+    }
+
+    /// A service that reaches the database of another over a wire.
+    pub async fn start_wired_to(database: &Self) -> (Self, Wire) {
+        let wire = Wire::start(&database.dynamodb_url).await;
+        let endpoint = Some(wire.url.clone());
+        let service = Self::start_with(Options { dynamodb_endpoint: endpoint, ..options() }).await;
+        wire.forget();
+        (service, wire)
     }
 
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {

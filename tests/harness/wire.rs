@@ -9,8 +9,8 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// The connection between the service and its database: it counts the requests that pass, and can
-/// refuse them in the database's place.
+/// The connection between the service and its database: it counts the requests that pass, and does to
+/// them what a network and a busy database do.
 #[derive(Clone)]
 pub struct Wire {
     pub url: String,
@@ -21,7 +21,20 @@ struct Inner {
     database: String,
     client: reqwest::Client,
     seen: Mutex<Vec<String>>,
-    refusals: Mutex<HashMap<String, Value>>,
+    faults: Mutex<HashMap<String, Fault>>,
+}
+
+/// What happens to the requests of an operation.
+#[derive(Clone)]
+enum Fault {
+    /// Each is refused with this body; the database never sees it.
+    Refuse(Value),
+    /// The database does what the first asks, and its answer is lost.
+    LoseFirstAnswer,
+    /// The database is too busy for the first so many.
+    LeaveUnprocessed(u32),
+    /// Each gets a page of so many items.
+    ShortPages(u32),
 }
 
 impl Wire {
@@ -32,7 +45,7 @@ impl Wire {
             database: database.to_owned(),
             client: reqwest::Client::new(),
             seen: Mutex::default(),
-            refusals: Mutex::default(),
+            faults: Mutex::default(),
         });
         let url = format!("http://{}", listener.local_addr().unwrap());
         let routes = Router::new().fallback(pass).with_state(Arc::clone(&inner));
@@ -62,13 +75,48 @@ impl Wire {
         self.refuse_with("TransactWriteItems", json!({"__type": error, "CancellationReasons": reasons}));
     }
 
-    fn refuse_with(&self, operation: &str, body: Value) {
-        self.inner.refusals.lock().unwrap().insert(operation.to_owned(), body);
+    /// From now on, the database does what the next request of this operation asks, and the answer is lost.
+    pub fn lose_answer(&self, operation: &str) {
+        self.set(operation, Fault::LoseFirstAnswer);
+    }
+
+    /// From now on, leaves all keys of the next so many `BatchGetItem` unprocessed.
+    pub fn leave_unprocessed(&self, requests: u32) {
+        self.set("BatchGetItem", Fault::LeaveUnprocessed(requests));
+    }
+
+    /// From now on, a page of a query has at most so many items.
+    pub fn shorten_pages(&self, items: u32) {
+        self.set("Query", Fault::ShortPages(items));
     }
 
     /// Lets everything pass again.
     pub fn mend(&self) {
-        self.inner.refusals.lock().unwrap().clear();
+        self.inner.faults.lock().unwrap().clear();
+    }
+
+    fn refuse_with(&self, operation: &str, body: Value) {
+        self.set(operation, Fault::Refuse(body));
+    }
+
+    fn set(&self, operation: &str, fault: Fault) {
+        self.inner.faults.lock().unwrap().insert(operation.to_owned(), fault);
+    }
+}
+
+impl Inner {
+    /// The fault that meets this request; some pass by themselves.
+    fn fault(&self, operation: &str) -> Option<Fault> {
+        let mut faults = self.faults.lock().unwrap();
+        let fault = faults.get(operation).cloned();
+        match &fault {
+            Some(Fault::LoseFirstAnswer | Fault::LeaveUnprocessed(1)) => _ = faults.remove(operation),
+            Some(Fault::LeaveUnprocessed(more)) => {
+                faults.insert(operation.to_owned(), Fault::LeaveUnprocessed(more - 1));
+            }
+            _ => {}
+        }
+        fault
     }
 }
 
@@ -77,12 +125,29 @@ async fn pass(State(wire): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -
     let operation = target.rsplit('.').next().unwrap().to_owned();
     wire.seen.lock().unwrap().push(operation.clone());
 
-    let refusal = wire.refusals.lock().unwrap().get(&operation).cloned();
-    if let Some(refusal) = refusal {
-        let response = Response::builder().status(400).header("content-type", "application/x-amz-json-1.0");
-        return response.body(Body::from(refusal.to_string())).unwrap();
+    let mut request: Value = serde_json::from_slice(&body).unwrap();
+    match wire.fault(&operation) {
+        None => forward(&wire, headers, request).await,
+        Some(Fault::Refuse(error)) => answer(400, &error),
+        Some(Fault::LoseFirstAnswer) => {
+            forward(&wire, headers, request).await;
+            // What the service sees is a gateway between the two that gave up.
+            answer(500, &json!({}))
+        }
+        Some(Fault::LeaveUnprocessed(_)) => {
+            answer(200, &json!({"Responses": {}, "UnprocessedKeys": request["RequestItems"]}))
+        }
+        Some(Fault::ShortPages(items)) => {
+            request["Limit"] = json!(items);
+            forward(&wire, headers, request).await
+        }
     }
-    let answer = wire.client.post(&wire.database).headers(headers).body(body).send().await.unwrap();
+}
+
+async fn forward(wire: &Inner, mut headers: HeaderMap, request: Value) -> Response {
+    headers.remove("content-length");
+    let request = wire.client.post(&wire.database).headers(headers).body(request.to_string());
+    let answer = request.send().await.unwrap();
     let mut response = Response::builder().status(answer.status());
     for name in ["content-type", "x-amz-crc32", "x-amzn-requestid"] {
         if let Some(value) = answer.headers().get(name) {
@@ -90,4 +155,9 @@ async fn pass(State(wire): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -
         }
     }
     response.body(Body::from(answer.bytes().await.unwrap())).unwrap()
+}
+
+fn answer(status: u16, body: &Value) -> Response {
+    let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
+    response.body(Body::from(body.to_string())).unwrap()
 }
