@@ -128,7 +128,9 @@ impl Calendar {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
+    use std::sync::LazyLock;
+
+    use chrono::{Offset, TimeDelta};
     use chrono_tz::TZ_VARIANTS;
     use proptest::prelude::*;
 
@@ -240,22 +242,56 @@ mod tests {
         assert!(calendar.at_date(date("9999-12-31")).is_ok());
     }
 
-    /// Every second of the years 2000 to 2100, and beside the uniform ones, those near a transition
-    /// of the zone, where the mistakes are.
+    const FROM: i64 = 946_684_800;
+    const TO: i64 = 4_133_980_799;
+
+    /// Every instant from 2000 to 2100 at which the clocks of a zone are changed.
+    static TRANSITIONS: LazyLock<Vec<(Tz, i64)>> = LazyLock::new(|| {
+        let offset = |zone: Tz, at: i64| {
+            zone.offset_from_utc_datetime(&DateTime::from_timestamp(at, 0).unwrap().naive_utc()).fix()
+        };
+        let transitions_of = |zone: &Tz| {
+            let zone = *zone;
+            // No zone changes its clocks twice within two weeks and is back where it was.
+            let fortnights = (FROM..TO).step_by(14 * 86_400);
+            let changed = fortnights.filter(move |at| offset(zone, *at) != offset(zone, at + 14 * 86_400));
+            changed.map(move |at| {
+                let (mut before, mut after) = (at, at + 14 * 86_400);
+                while after - before > 1 {
+                    let middle = before.midpoint(after);
+                    if offset(zone, middle) == offset(zone, before) {
+                        before = middle
+                    } else {
+                        after = middle
+                    }
+                }
+                (zone, after)
+            })
+        };
+        TZ_VARIANTS.iter().flat_map(transitions_of).collect()
+    });
+
+    /// Every second of the years 2000 to 2100 in every zone; and beside the uniform ones, those around
+    /// midnight and around a change of the clocks, where the mistakes are.
     fn anywhere_and_any_time() -> impl Strategy<Value = Calendar> {
-        const FROM: i64 = 946_684_800;
-        const TO: i64 = 4_133_980_799;
         let zone = (0..TZ_VARIANTS.len()).prop_map(|index| TZ_VARIANTS[index]);
         let around_midnight =
             (FROM / 86_400..TO / 86_400, -7_200_i64..7_200).prop_map(|(day, off)| day * 86_400 + off);
-        (zone, prop_oneof![FROM..TO, around_midnight], any::<bool>()).prop_map(|(zone, seconds, local)| {
-            let instant = DateTime::from_timestamp(seconds, 0).unwrap();
-            let now = match zone.from_local_datetime(&instant.naive_utc()).latest() {
-                Some(near_local_midnight) if local => near_local_midnight.to_utc(),
-                _ => instant,
-            };
-            Calendar::new(zone, now)
-        })
+        let anywhere = (zone, prop_oneof![FROM..TO, around_midnight], any::<bool>()).prop_map(
+            |(zone, seconds, local)| {
+                let instant = DateTime::from_timestamp(seconds, 0).unwrap();
+                let now = match zone.from_local_datetime(&instant.naive_utc()).latest() {
+                    Some(near_local_midnight) if local => near_local_midnight.to_utc(),
+                    _ => instant,
+                };
+                Calendar::new(zone, now)
+            },
+        );
+        let around_change = (0..TRANSITIONS.len(), -90_000_i64..90_000).prop_map(|(index, off)| {
+            let (zone, change) = TRANSITIONS[index];
+            Calendar::new(zone, DateTime::from_timestamp(change + off, 0).unwrap())
+        });
+        prop_oneof![anywhere, around_change]
     }
 
     /// The instant is the first of its date: it shows the date, and no earlier one does.
