@@ -10,11 +10,10 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::identifiers::{KeyId, TenantId};
+use crate::identifiers::{InvalidIdentifier, KeyId, TenantId};
 
 const PREFIX: &str = "ck";
 /// 256 bits, in lower-case hexadecimal.
@@ -92,6 +91,9 @@ impl FromStr for Token {
             if checksum != format!("{:08x}", crc32fast::hash(body.as_bytes())) {
                 return None;
             }
+            if secret.contains(|digit: char| digit.is_ascii_uppercase()) {
+                return None;
+            }
             let secret = <[u8; 32]>::try_from(hex::decode(secret).ok()?).ok()?;
             Some(Token { tenant: tenant.parse().ok()?, key_id: key_id.parse().ok()?, secret })
         }
@@ -132,14 +134,23 @@ impl PartialEq for SecretHash {
 }
 
 /// What a key may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Read subscriptions.
-    #[serde(rename = "subscriptions:read")]
+    /// Read subscriptions: `subscriptions:read`.
     Read,
-    /// Cancel subscriptions.
-    #[serde(rename = "subscriptions:cancel")]
+    /// Cancel subscriptions: `subscriptions:cancel`.
     Cancel,
+}
+
+impl FromStr for Scope {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        [Self::Read, Self::Cancel]
+            .into_iter()
+            .find(|scope| scope.to_string() == text)
+            .ok_or(InvalidIdentifier)
+    }
 }
 
 impl fmt::Display for Scope {

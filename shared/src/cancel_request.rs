@@ -4,8 +4,9 @@
 //! a member this page doesn't know is a fault too, and so is a value of another type.
 
 use chrono::NaiveDate;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::calendar::{Calendar, EffectiveDate, UnusableDate};
@@ -18,7 +19,7 @@ pub const MAX_COMMENT_CHARACTERS: usize = 1_000;
 pub const MAX_METADATA_MEMBERS: usize = 50;
 /// The longest name of a member of `metadata`, in characters.
 pub const MAX_METADATA_NAME_CHARACTERS: usize = 64;
-/// The largest `metadata`, in bytes of JSON without white space.
+/// The largest `metadata`, in bytes as it is sent.
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 
 /// What is wrong with one part of a body.
@@ -72,27 +73,43 @@ pub enum InvalidBody {
 /// The faults of one body, in the order of its rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Those that are reported one by one.
+    /// Those that are reported one by one: all of them, unless that would make a very long answer.
     pub listed: Vec<Fault>,
-    /// How many more there are. A hostile body can have thousands; an answer stays small.
+    /// How many more there are: a body can have thousands.
     pub unlisted: usize,
+    listed_bytes: usize,
 }
 
 impl Faults {
-    const MOST_LISTED: usize = 25;
-    const LONGEST_POINTER: usize = 150;
+    /// What the list may take up in an answer, which shall stay below 8 KiB as a whole.
+    const MOST_BYTES: usize = 6 * 1024;
+    /// A fault beside its pointer and its detail: code, names, punctuation.
+    const FRAME_BYTES: usize = 64;
 
     fn add(&mut self, pointer: &str, code: FaultCode, detail: impl Into<String>) {
-        if self.listed.len() < Self::MOST_LISTED && pointer.len() <= Self::LONGEST_POINTER {
-            self.listed.push(Fault { pointer: pointer.to_owned(), code, detail: detail.into() });
+        let detail = detail.into();
+        let bytes = Self::FRAME_BYTES + pointer.len() + detail.len();
+        if self.unlisted == 0 && self.listed_bytes + bytes <= Self::MOST_BYTES {
+            self.listed_bytes += bytes;
+            self.listed.push(Fault { pointer: pointer.to_owned(), code, detail });
         } else {
             self.unlisted += 1;
         }
     }
 
+    /// Adds a fault of the member `name` of the object at `pointer`. If the name is very long, the fault
+    /// points to the object.
+    fn add_member(&mut self, pointer: &str, name: &str, code: FaultCode, detail: &str) {
+        if name.len() <= 2 * MAX_METADATA_NAME_CHARACTERS {
+            self.add(&member(pointer, name), code, detail);
+        } else {
+            self.add(pointer, code, format!("{detail} (a member with a name of {} bytes)", name.len()));
+        }
+    }
+
     fn add_unknown_members(&mut self, pointer: &str, object: &Map<String, Value>, known: &[&str]) {
         for name in object.keys().filter(|name| !known.contains(&name.as_str())) {
-            self.add(&member(pointer, name), FaultCode::UnknownMember, "there is no such member");
+            self.add_member(pointer, name, FaultCode::UnknownMember, "there is no such member");
         }
     }
 
@@ -109,7 +126,7 @@ impl CancelRequest {
     pub fn from_json(body: &[u8], calendar: &Calendar) -> Result<Self, InvalidBody> {
         let value = json::parse(body).map_err(InvalidBody::Malformed)?;
         let mut faults = Faults::default();
-        match read(&value, calendar, &mut faults) {
+        match read(&value, body, calendar, &mut faults) {
             Some(request) if faults.is_empty() => Ok(request),
             _ => Err(InvalidBody::Faulty(faults)),
         }
@@ -117,7 +134,7 @@ impl CancelRequest {
 }
 
 /// `None` where a required part is missing or faulty, and then there is a fault that says so.
-fn read(value: &Value, calendar: &Calendar, faults: &mut Faults) -> Option<CancelRequest> {
+fn read(value: &Value, text: &[u8], calendar: &Calendar, faults: &mut Faults) -> Option<CancelRequest> {
     let body = object("", value, faults)?;
     faults.add_unknown_members("", body, &["schedule", "reason", "comment", "metadata"]);
 
@@ -126,7 +143,7 @@ fn read(value: &Value, calendar: &Calendar, faults: &mut Faults) -> Option<Cance
     let reason = required("", body, "reason", faults);
     let reason = reason.and_then(|reason| one_of::<Reason>("/reason", reason, faults));
     let comment = body.get("comment").and_then(|comment| read_comment(comment, faults));
-    let metadata = body.get("metadata").and_then(|metadata| read_metadata(metadata, faults));
+    let metadata = body.get("metadata").and_then(|metadata| read_metadata(metadata, text, faults));
 
     if reason == Some(Reason::Other) {
         match body.get("comment") {
@@ -200,7 +217,13 @@ fn read_comment(value: &Value, faults: &mut Faults) -> Option<String> {
     Some(comment.to_owned())
 }
 
-fn read_metadata(value: &Value, faults: &mut Faults) -> Option<String> {
+/// The metadata as it was sent, since a number in it may have more digits than a [`Value`] can hold.
+fn read_metadata(value: &Value, body: &[u8], faults: &mut Faults) -> Option<String> {
+    #[derive(Deserialize)]
+    struct AsSent<'b> {
+        #[serde(borrow)]
+        metadata: &'b RawValue,
+    }
     let metadata = object("/metadata", value, faults)?;
     if metadata.len() > MAX_METADATA_MEMBERS {
         let detail = format!("must have at most {MAX_METADATA_MEMBERS} members");
@@ -209,15 +232,15 @@ fn read_metadata(value: &Value, faults: &mut Faults) -> Option<String> {
     for name in metadata.keys() {
         if !(1..=MAX_METADATA_NAME_CHARACTERS).contains(&name.chars().count()) {
             let detail = format!("a name must have 1 to {MAX_METADATA_NAME_CHARACTERS} characters");
-            faults.add(&member("/metadata", name), FaultCode::InvalidLength, detail);
+            faults.add_member("/metadata", name, FaultCode::InvalidLength, &detail);
         }
     }
-    let json = value.to_string();
-    if json.len() > MAX_METADATA_BYTES {
-        let detail = format!("must have at most {MAX_METADATA_BYTES} bytes as JSON");
+    let AsSent { metadata: text } = serde_json::from_slice(body).ok()?;
+    if text.get().len() > MAX_METADATA_BYTES {
+        let detail = format!("must have at most {MAX_METADATA_BYTES} bytes as it is sent");
         faults.add("/metadata", FaultCode::TooLarge, detail);
     }
-    Some(json)
+    Some(text.get().to_owned())
 }
 
 fn required<'v>(
@@ -444,11 +467,33 @@ mod tests {
         let body = (0..3_000).map(|n| (format!("x{n}"), json!(n))).collect::<Map<_, _>>();
         match read(&Value::Object(body)) {
             Err(InvalidBody::Faulty(faults)) => {
-                assert_eq!(faults.listed.len(), Faults::MOST_LISTED);
+                assert!(faults.listed.len() > 50);
+                assert!(serde_json::to_string(&faults.listed).unwrap().len() < 7 * 1024);
                 assert_eq!(faults.listed.len() + faults.unlisted, 3_000 + 2);
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_fault_is_listed_however_long_its_name() {
+        let name = "n".repeat(5_000);
+        let faults = |body: &Value| faults(body);
+        assert_eq!(
+            faults(&with("metadata", json!({name.clone(): 1}))),
+            [("/metadata".to_owned(), FaultCode::InvalidLength)]
+        );
+        assert_eq!(faults(&with(&name, json!(1))), [(String::new(), FaultCode::UnknownMember)]);
+    }
+
+    #[test]
+    fn metadata_is_kept_to_the_digit() {
+        let metadata = r#"{ "large": 123456789012345678901234567890.10, "small": 1.0e-7 }"#;
+        let body = format!(
+            r#"{{"schedule": {{"type": "CancelNextDay"}}, "reason": "FRAUD", "metadata": {metadata}}}"#
+        );
+        let request = CancelRequest::from_json(body.as_bytes(), &calendar()).unwrap();
+        assert_eq!(request.metadata.as_deref(), Some(metadata));
     }
 
     proptest! {

@@ -3,6 +3,8 @@
 //! Both are decided here from values alone: no clock, no database. The decision is a value too, and
 //! the store writes exactly that, on the condition that the state it was decided from still stands.
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +57,7 @@ pub enum Reason {
 }
 
 /// A request to cancel that has passed every check that needs no stored state.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct CancelRequest {
     /// When.
     pub effective: EffectiveDate,
@@ -65,6 +67,14 @@ pub struct CancelRequest {
     pub comment: Option<String>,
     /// The caller's own data about this cancellation: a JSON object, as text.
     pub metadata: Option<String>,
+}
+
+/// Comment and metadata may be personal, so a request never prints itself whole.
+impl fmt::Debug for CancelRequest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("CancelRequest");
+        shown.field("effective", &self.effective).field("reason", &self.reason).finish_non_exhaustive()
+    }
 }
 
 /// Who asks, and when: what the decision needs beside the request itself.
@@ -92,8 +102,8 @@ pub struct Cancellation {
     /// Why, in the caller's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
-    /// The caller's own data: JSON as text, because a DynamoDB map can't hold every JSON value (numbers
-    /// over 38 digits, more than 32 levels).
+    /// The caller's own data: JSON as it was sent, because a DynamoDB map can't hold every JSON value
+    /// (numbers over 38 digits, more than 32 levels).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
     /// When it was asked for.
@@ -147,7 +157,7 @@ pub enum Refusal {
 ///
 /// Every status but CANCELLED can be cancelled. The status stays as it is until the date arrives; the
 /// pending status becomes CANCELLED, whatever it was before: a pending cancellation is replaced, a
-/// pending change to another status superseded. Asking again for the same instant and reason changes
+/// pending change to another status superseded. Asking again for the same date and reason changes
 /// nothing, so that a caller without an idempotency key can repeat itself too.
 #[must_use]
 pub fn decide_cancel(
@@ -163,6 +173,8 @@ pub fn decide_cancel(
     }
     if let Some(pending) = stored.pending_cancellation()
         && pending.effective_at == request.effective.instant()
+        && stored.document.pending_status.as_ref().map(|status| status.scheduled_at)
+            == Some(request.effective.date())
         && pending.reason == Some(request.reason)
     {
         return Decision::NoChange(stored);

@@ -16,10 +16,11 @@ pub mod tables;
 
 use std::env;
 use std::error::Error;
-use std::fmt::{Debug, Write};
+use std::fmt::Write;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
@@ -124,12 +125,12 @@ pub enum StoreError {
 }
 
 /// The database's own refusal of a call; a call that got no answer is an error.
-fn refusal<E, R>(error: SdkError<E, R>) -> Result<E, StoreError>
-where
-    E: Error + 'static,
-    R: Debug + 'static,
-{
+fn refusal<E: Error + 'static>(error: SdkError<E, HttpResponse>) -> Result<E, StoreError> {
     match error {
+        // Something on the way may answer too, without a code that DynamoDB knows.
+        SdkError::ServiceError(failed) if failed.raw().status().is_server_error() => {
+            Err(StoreError::Unavailable(format!("it answered {}", failed.raw().status())))
+        }
         SdkError::ServiceError(refused) => Ok(refused.into_err()),
         SdkError::ConstructionFailure(_) => Err(StoreError::Defect(causes(&error))),
         // Time-outs, broken connections, answers that are no answers.
@@ -138,24 +139,18 @@ where
 }
 
 impl StoreError {
-    fn from_sdk<E, R>(error: SdkError<E, R>) -> Self
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-        R: Debug + 'static,
-    {
+    fn from_sdk<E: ProvideErrorMetadata + Error + 'static>(error: SdkError<E, HttpResponse>) -> Self {
         refusal(error).map_or_else(|failed| failed, |refused| Self::from_refusal(&refused))
     }
 
     /// Sorts a refusal by its code. Nothing else of it is kept: a text that quotes an item would carry
     /// personal data into the logs.
     fn from_refusal(refused: &impl ProvideErrorMetadata) -> Self {
-        const PASSING: [&str; 8] = [
-            "InternalServerError",
-            "ItemCollectionSizeLimitExceededException",
+        const PASSING: [&str; 6] = [
+            "LimitExceededException",
             "ProvisionedThroughputExceededException",
             "ReplicatedWriteConflictException",
             "RequestLimitExceeded",
-            "ServiceUnavailable",
             "ThrottlingException",
             "TransactionInProgressException",
         ];
@@ -164,10 +159,6 @@ impl StoreError {
             code if PASSING.contains(&code) => Self::Unavailable(code.to_owned()),
             code => Self::Defect(format!("the database refused a request: {code}")),
         }
-    }
-
-    fn unreadable(key: &str) -> Self {
-        Self::Defect(format!("the item {key} is not what this service writes"))
     }
 }
 

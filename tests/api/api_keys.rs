@@ -97,6 +97,15 @@ async fn a_key_does_only_what_its_scopes_allow() {
 }
 
 #[tokio::test]
+async fn a_scope_that_this_service_does_not_know_gives_and_takes_nothing() {
+    let service = Service::start().await;
+    let key = service.add_key("demo", "k1", &[Scope::Read]).await.reveal();
+    let scopes = ["invoices:read", "subscriptions:read"].map(|scope| AttributeValue::S(scope.to_owned()));
+    service.update("tenants", "demo#k1", "SET scopes = :value", AttributeValue::L(scopes.to_vec())).await;
+    assert_eq!(service.get_as(&key, ACTIVATED).await.status, 200);
+}
+
+#[tokio::test]
 async fn whoever_is_not_let_in_learns_nothing_else() {
     let service = Service::start().await;
     let key = Token::generate("demo".parse().unwrap(), "k9".parse().unwrap()).unwrap().reveal();

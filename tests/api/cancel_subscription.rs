@@ -5,6 +5,7 @@ use harness::{
     ACTIVATED, ACTIVATED_TOO, BLOCKED, CANCELLED, PAUSED, PENDING, Response, START, Service, cancel_at,
     cancel_next_day, options,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::get_subscription::full_document;
@@ -209,6 +210,10 @@ async fn a_body_is_declared_as_json() {
             answer.assert_problem(415, "unsupported_media_type");
         }
     }
+    let path = format!("/subscriptions/{ACTIVATED}/cancel");
+    let headers = [("X-Api-Key", service.api_key.as_str())];
+    let without = service.send(Method::POST, &path, &headers, body.as_bytes()).await;
+    without.assert_problem(415, "unsupported_media_type");
 }
 
 #[tokio::test]

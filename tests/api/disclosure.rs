@@ -5,15 +5,16 @@ use harness::{Response, Service, cancel_next_day};
 use serde_json::json;
 
 const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
-const SECRETS: [&str; 6] = ["12345678", "9999", "sesame", "carrier-x", "passport", "backdoor"];
+/// None of them could be part of a random id.
+const SECRETS: [&str; 6] = ["PUK-12345678", "PIN-9999", "sesame", "carrier-x", "passport", "backdoor"];
 
 async fn service_with_secrets() -> Service {
     let service = Service::start_seeded(&[json!({
         "subscriptionId": ID,
         "status": "ACTIVATED",
         "referenceId": "crm-1",
-        "puk": "12345678",
-        "sim": {"iccid": "8946000000000000020", "puk": "12345678", "pin": "9999"},
+        "puk": "PUK-12345678",
+        "sim": {"iccid": "8946000000000000020", "puk": "PUK-12345678", "pin": "PIN-9999"},
         "customer": {"name": "Ida Berg", "password": "sesame"},
         "subscriber": {"name": "Ida Berg", "address": {"city": "Umeå", "note": "passport"}},
         "porting": {"status": "PENDING", "carrier": "carrier-x"},
@@ -64,5 +65,5 @@ async fn what_the_contract_does_not_name_is_kept_all_the_same() {
     let stored = service.stored(ID).await;
     assert_eq!(stored["puk"].as_s().unwrap(), "backdoor");
     let sim = stored["document"].as_m().unwrap()["sim"].as_m().unwrap();
-    assert_eq!(sim["puk"].as_s().unwrap(), "12345678");
+    assert_eq!(sim["puk"].as_s().unwrap(), "PUK-12345678");
 }

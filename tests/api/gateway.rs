@@ -51,6 +51,34 @@ async fn a_body_of_another_type_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn every_answer_has_an_id_of_the_gateway() {
+    let service = Service::start().await;
+    for path in ["/subscriptions/x", "/nowhere", "/subscriptions/%ff"] {
+        let answer = service.send(Method::GET, path, &[], b"").await;
+        assert!(answer.header("apigw-requestid").is_some(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_utf_8_names_no_subscription() {
+    let service = Service::start().await;
+    service.get("%ff").await.assert_problem(400, "invalid_subscription_id");
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_request_that_is_under_way() {
+    let (database, service, wire) = Service::start_wired().await;
+    let held = wire.hold_answer("TransactWriteItems");
+    let body = cancel_next_day();
+    let (answer, ()) = tokio::join!(service.cancel_once(ACTIVATED, "k", &body), async {
+        held.reached().await;
+        tokio::join!(service.stop(), async { held.release() });
+    });
+    assert_eq!(answer.status, 200);
+    assert_eq!(database.version(ACTIVATED).await, 2);
+}
+
+#[tokio::test]
 async fn a_host_that_is_none_is_refused() {
     let service = Service::start().await;
     for host in ["a b", "256.256.256.256", "[::1", "a/b", "%zz"] {

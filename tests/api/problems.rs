@@ -91,3 +91,21 @@ async fn an_item_that_cannot_be_read_is_our_mistake_and_is_left_alone() {
     assert_eq!(service.version(ACTIVATED).await, 1);
     assert_eq!(service.item("idempotency", "demo#k").await, None);
 }
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_is_a_temporary_problem() {
+    let (database, service, wire) = Service::start_wired().await;
+    for status in [500, 502, 503] {
+        wire.fail("BatchGetItem", status);
+        service.get(ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
+    }
+    wire.mend();
+    wire.fail("TransactWriteItems", 502);
+    let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
+    answer.assert_problem(503, "temporarily_unavailable");
+    wire.mend();
+
+    // The wire finds nobody at its other end, and hangs up.
+    database.stop().await;
+    service.get(ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
+}

@@ -107,6 +107,24 @@ async fn a_change_whose_acknowledgement_was_lost_is_not_made_twice() {
 }
 
 #[tokio::test]
+async fn a_change_is_answered_for_what_it_was_though_its_date_came_before_its_retry() {
+    let (database, service, wire) = Service::start_wired().await;
+    let held = wire.hold_answer("UpdateItem");
+    let body = cancel_next_day();
+    let (answer, ()) = tokio::join!(service.cancel(ACTIVATED, &body), async {
+        held.reached().await;
+        database.set_clock("2026-02-01T00:00:00Z").await;
+        assert_eq!(database.execute().await["executed"], 1);
+        // Never released: the attempt times out, and the SDK tries again.
+    });
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["pendingStatus"]["scheduledAt"], "2026-02-01");
+    assert_eq!(wire.seen(), ["BatchGetItem", "UpdateItem", "UpdateItem"]);
+    assert_eq!(database.get(ACTIVATED).await.json()["status"], "CANCELLED");
+    assert_eq!(database.version(ACTIVATED).await, 3);
+}
+
+#[tokio::test]
 async fn a_sweep_reads_every_page_of_the_index() {
     let documents: Vec<_> = (0..60)
         .map(

@@ -11,6 +11,7 @@ mod wire;
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
@@ -25,7 +26,7 @@ use subscriptions::store::{Endpoint, Store};
 use tempfile::NamedTempFile;
 
 pub use self::response::Response;
-pub use self::wire::Wire;
+pub use self::wire::{Held, Wire};
 
 /// Half an hour before February in Stockholm, where the demo tenant is.
 pub const START: &str = "2026-01-31T22:30:00Z";
@@ -46,7 +47,7 @@ pub struct Service {
     pub api_key: String,
     pub subscription_ids: Vec<String>,
     client: reqwest::Client,
-    running: Running,
+    running: Mutex<Option<Running>>,
 }
 
 /// How the tests run it: nothing kept, no sweep of its own accord.
@@ -97,13 +98,14 @@ impl Service {
             api_key: addresses.api_key,
             subscription_ids: addresses.subscription_ids.iter().map(ToString::to_string).collect(),
             client: reqwest::Client::new(),
-            running,
+            running: Mutex::new(Some(running)),
         }
     }
 
     /// Stops the service, as a signal would.
-    pub async fn stop(self) {
-        self.running.stop().await.unwrap();
+    pub async fn stop(&self) {
+        let running = self.running.lock().unwrap().take().unwrap();
+        running.stop().await.unwrap();
     }
 
     /// The demo tenant has these subscriptions instead of the eight.

@@ -8,6 +8,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+const TYPES: &str = "com.amazonaws.dynamodb.v20120810#";
 
 /// The connection between the service and its database: it counts the requests that pass, and does to
 /// them what a network and a busy database do.
@@ -24,13 +27,36 @@ struct Inner {
     faults: Mutex<HashMap<String, Fault>>,
 }
 
+/// An answer that is held back.
+#[derive(Clone, Default)]
+pub struct Held {
+    reached: Arc<Notify>,
+    released: Arc<Notify>,
+}
+
+impl Held {
+    /// Waits until the database has done what was asked.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets the answer pass.
+    pub fn release(&self) {
+        self.released.notify_one();
+    }
+}
+
 /// What happens to the requests of an operation.
 #[derive(Clone)]
 enum Fault {
-    /// Each is refused with this body; the database never sees it.
-    Refuse(Value),
+    /// Each is refused with this status and body; the database never sees it.
+    Refuse(u16, Value),
+    /// Only the first is.
+    RefuseFirst(u16, Value),
     /// The database does what the first asks, and its answer is lost.
     LoseFirstAnswer,
+    /// The database does what the first asks, and its answer is held back until it is given up.
+    HoldFirstAnswer(Held),
     /// The database is too busy for the first so many.
     LeaveUnprocessed(u32),
     /// Each gets a page of so many items.
@@ -65,14 +91,12 @@ impl Wire {
 
     /// From now on, refuses every request of this operation with an error of this type.
     pub fn refuse(&self, operation: &str, error: &str) {
-        self.refuse_with(operation, json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{error}")}));
+        self.set(operation, Fault::Refuse(400, json!({"__type": format!("{TYPES}{error}")})));
     }
 
     /// From now on, cancels every transaction for these reasons, one for each of its writes.
     pub fn cancel_transactions(&self, reasons: [&str; 2]) {
-        let error = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
-        let reasons = reasons.map(|code| json!({"Code": code}));
-        self.refuse_with("TransactWriteItems", json!({"__type": error, "CancellationReasons": reasons}));
+        self.set("TransactWriteItems", Fault::Refuse(400, cancelled(reasons)));
     }
 
     /// From now on, the database does what the next request of this operation asks, and the answer is lost.
@@ -95,8 +119,21 @@ impl Wire {
         self.inner.faults.lock().unwrap().clear();
     }
 
-    fn refuse_with(&self, operation: &str, body: Value) {
-        self.set(operation, Fault::Refuse(body));
+    /// From now on, something on the way answers every request of this operation with this status.
+    pub fn fail(&self, operation: &str, status: u16) {
+        self.set(operation, Fault::Refuse(status, json!({})));
+    }
+
+    /// Cancels the next transaction for these reasons, one for each of its writes.
+    pub fn cancel_transaction(&self, reasons: [&str; 2]) {
+        self.set("TransactWriteItems", Fault::RefuseFirst(400, cancelled(reasons)));
+    }
+
+    /// The database does what the next request of this operation asks; its answer is held back.
+    pub fn hold_answer(&self, operation: &str) -> Held {
+        let held = Held::default();
+        self.set(operation, Fault::HoldFirstAnswer(held.clone()));
+        held
     }
 
     fn set(&self, operation: &str, fault: Fault) {
@@ -110,7 +147,12 @@ impl Inner {
         let mut faults = self.faults.lock().unwrap();
         let fault = faults.get(operation).cloned();
         match &fault {
-            Some(Fault::LoseFirstAnswer | Fault::LeaveUnprocessed(1)) => _ = faults.remove(operation),
+            Some(
+                Fault::RefuseFirst(..)
+                | Fault::LoseFirstAnswer
+                | Fault::HoldFirstAnswer(_)
+                | Fault::LeaveUnprocessed(1),
+            ) => _ = faults.remove(operation),
             Some(Fault::LeaveUnprocessed(more)) => {
                 faults.insert(operation.to_owned(), Fault::LeaveUnprocessed(more - 1));
             }
@@ -128,7 +170,13 @@ async fn pass(State(wire): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) -
     let mut request: Value = serde_json::from_slice(&body).unwrap();
     match wire.fault(&operation) {
         None => forward(&wire, headers, request).await,
-        Some(Fault::Refuse(error)) => answer(400, &error),
+        Some(Fault::Refuse(status, error) | Fault::RefuseFirst(status, error)) => answer(status, &error),
+        Some(Fault::HoldFirstAnswer(held)) => {
+            let answer = forward(&wire, headers, request).await;
+            held.reached.notify_one();
+            held.released.notified().await;
+            answer
+        }
         Some(Fault::LoseFirstAnswer) => {
             forward(&wire, headers, request).await;
             // What the service sees is a gateway between the two that gave up.
@@ -160,4 +208,9 @@ async fn forward(wire: &Inner, mut headers: HeaderMap, request: Value) -> Respon
 fn answer(status: u16, body: &Value) -> Response {
     let response = Response::builder().status(status).header("content-type", "application/x-amz-json-1.0");
     response.body(Body::from(body.to_string())).unwrap()
+}
+
+fn cancelled(reasons: [&str; 2]) -> Value {
+    let reasons = reasons.map(|code| json!({"Code": code}));
+    json!({"__type": format!("{TYPES}TransactionCanceledException"), "CancellationReasons": reasons})
 }

@@ -46,6 +46,9 @@ pub struct Summary {
     pub unread_shards: u64,
     /// By how many seconds the oldest of them was late when the sweep began.
     pub lag_seconds: i64,
+    /// Those of the failed whose record is at fault, not the database.
+    #[serde(skip)]
+    pub malformed: u64,
 }
 
 impl Summary {
@@ -58,6 +61,7 @@ impl Summary {
             remaining: self.remaining + other.remaining,
             unread_shards: self.unread_shards + other.unread_shards,
             lag_seconds: self.lag_seconds.max(other.lag_seconds),
+            malformed: self.malformed + other.malformed,
         }
     }
 }
@@ -96,7 +100,7 @@ pub async fn handle(service: &Service, event: LambdaEvent<EventBridgeEvent>) -> 
     // A function that is given less time than the margin shall get something done all the same.
     let margin = MARGIN.min(clock::time_until(deadline) / 4);
     let sweep = Sweep { service, now: service.clock.now(), stop: deadline - margin };
-    let (summary, available) = sweep.run().await;
+    let summary = sweep.run().await;
     info!(
         requestId = event.context.request_id,
         due = summary.due,
@@ -108,12 +112,14 @@ pub async fn handle(service: &Service, event: LambdaEvent<EventBridgeEvent>) -> 
         lagSeconds = summary.lag_seconds,
         "swept"
     );
-    if available {
-        Ok(summary)
-    } else {
-        let Summary { unread_shards, failed, .. } = summary;
-        Err(SweepError::DatabaseUnavailable { unread_shards, failed }.into())
+    // A record that is at fault will be so in a minute too; a database may not.
+    let Summary { unread_shards, failed, .. } = summary;
+    let nothing_read = unread_shards == u64::from(DUE_SHARDS);
+    let nothing_executed = failed > summary.malformed && summary.executed + summary.skipped == 0;
+    if nothing_read || nothing_executed {
+        return Err(SweepError::DatabaseUnavailable { unread_shards, failed }.into());
     }
+    Ok(summary)
 }
 
 /// What became of one entry of the index.
@@ -123,8 +129,8 @@ enum Outcome {
     Skipped,
     /// The database failed.
     Failed,
-    /// The entry can't be read; the database is not to blame.
-    Unreadable,
+    /// The record is at fault.
+    Malformed,
     Remaining,
 }
 
@@ -135,38 +141,29 @@ struct Sweep<'s> {
 }
 
 impl Sweep<'_> {
-    /// Sweeps the whole index. Also says whether the database did anything of what it was asked.
-    async fn run(&self) -> (Summary, bool) {
+    /// Sweeps the whole index.
+    async fn run(&self) -> Summary {
         // Overlapping sweeps begin in different places, and no shard is always the last.
         let first = fastrand::u32(..DUE_SHARDS);
         let shards = (0..DUE_SHARDS).map(|offset| (first + offset) % DUE_SHARDS);
-        let swept = stream::iter(shards)
-            .map(|shard| self.shard(shard))
-            .buffer_unordered(SHARDS_AT_ONCE)
-            .fold((Summary::default(), 0), |(summary, unreadable), (more, more_unreadable)| async move {
-                (summary.plus(more), unreadable + more_unreadable)
-            });
-        let (summary, unreadable) = swept.await;
-        let broken = summary.failed - unreadable;
-        let nothing_read = summary.unread_shards == u64::from(DUE_SHARDS);
-        let nothing_executed = broken > 0 && summary.executed + summary.skipped == 0;
-        (summary, !nothing_read && !nothing_executed)
+        let swept = stream::iter(shards).map(|shard| self.shard(shard)).buffer_unordered(SHARDS_AT_ONCE);
+        swept.fold(Summary::default(), async |summary, more| summary.plus(more)).await
     }
 
-    /// Sweeps one shard, page by page; and counts the entries that can't be read.
-    async fn shard(&self, shard: u32) -> (Summary, u64) {
-        let (mut summary, mut unreadable) = (Summary::default(), 0);
+    /// Sweeps one shard, page by page.
+    async fn shard(&self, shard: u32) -> Summary {
+        let mut summary = Summary::default();
         let mut next = None;
         loop {
             if self.time_is_up() {
-                return (summary, unreadable);
+                return summary;
             }
             let page = match self.service.store.due(shard, self.now, next).await {
                 Ok(page) => page,
                 Err(cause) => {
                     error!(shard, %cause, "a shard of the index could not be read");
                     summary.unread_shards += 1;
-                    return (summary, unreadable);
+                    return summary;
                 }
             };
             // The oldest come first.
@@ -183,15 +180,15 @@ impl Sweep<'_> {
                     Outcome::Skipped => summary.skipped += 1,
                     Outcome::Remaining => summary.remaining += 1,
                     Outcome::Failed => summary.failed += 1,
-                    Outcome::Unreadable => {
+                    Outcome::Malformed => {
                         summary.failed += 1;
-                        unreadable += 1;
+                        summary.malformed += 1;
                     }
                 }
             }
             next = page.next;
             if next.is_none() {
-                return (summary, unreadable);
+                return summary;
             }
         }
     }
@@ -204,7 +201,7 @@ impl Sweep<'_> {
             DueEntry::Cancellation(due) => self.execute(&due).await,
             DueEntry::Unreadable(key) => {
                 error!(key, "an entry of the index can't be read");
-                Outcome::Unreadable
+                Outcome::Malformed
             }
         }
     }
@@ -222,7 +219,11 @@ impl Sweep<'_> {
                     return Outcome::Executed;
                 }
                 Ok(Executed::Before | Executed::Superseded) => return Outcome::Skipped,
-                Err(StoreError::Conflict) if attempt < MOST_ATTEMPTS => {
+                Ok(Executed::Malformed) => {
+                    error!(%tenant, %subscription, "a subscription that is due is malformed");
+                    return Outcome::Malformed;
+                }
+                Err(StoreError::Conflict) if attempt < MOST_ATTEMPTS && !self.time_is_up() => {
                     tokio::time::sleep(Duration::from_millis(50).mul_f64(0.5 + fastrand::f64())).await;
                     attempt += 1;
                 }

@@ -19,6 +19,7 @@ async fn get(service: &Service, request: &Request) -> Result<Answered, Problem> 
     let token = request::token(request)?;
     response::log_caller(&token);
     let name = request::subscription_name(request);
+    response::log_name(name.as_ref().ok());
 
     let sealed = service.store.load(&token, name.as_ref().ok(), None).await?;
     let loaded = sealed.open(Scope::Read, service.clock.now())?;

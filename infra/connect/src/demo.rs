@@ -153,10 +153,17 @@ mod tests {
             ("{", "line 3: not JSON, or a repeated member, at column 1"),
             ("[]", "line 3: "),
             (r#"{"status": "ACTIVATED"}"#, "line 3: missing field `subscriptionId`"),
-            (r#"{"subscriptionId": "secret", "status": "ACTIVATED"}"#, "line 3: "),
+            (
+                r#"{"subscriptionId": "secret", "status": "ACTIVATED"}"#,
+                "line 3: subscriptionId: not a valid identifier",
+            ),
+            (
+                r#"{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b2", "status": "secret"}"#,
+                "line 3: status: expected one of",
+            ),
             (
                 r#"{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b2", "status": "PENDING", "msisdn": 46701740605}"#,
-                "line 3: invalid type, expected a string",
+                "line 3: msisdn: expected a string",
             ),
             (good, "line 3: subscriptionId: another line has the same"),
             (&good.replace("13b1", "13b2"), "line 3: referenceId: another line has the same"),

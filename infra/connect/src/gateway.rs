@@ -6,21 +6,22 @@
 //! does, this decodes the path of an event, joins headers of one name with commas, moves cookies into a
 //! list of their own, and encodes a body in base64 unless its content type is text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, MatchedPath, Path, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::any;
+use axum::{Extension, Router};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
@@ -55,20 +56,31 @@ const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The routes of the API.
 pub fn routes(service: Arc<Service>) -> Router {
-    let mut paths: Vec<_> = ROUTES.iter().map(|(_, path, _)| *path).collect();
-    paths.dedup();
-    let mut router = Router::new();
-    for path in paths {
-        router = router.route(path, any(integrate));
-    }
-    router.fallback(|| async { message(StatusCode::NOT_FOUND, "Not Found") }).with_state(service)
+    let paths: BTreeSet<_> = ROUTES.iter().map(|(_, path, _)| *path).collect();
+    let router = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(integrate)));
+    let not_found = || async { message(StatusCode::NOT_FOUND, "Not Found") };
+    router.fallback(not_found).layer(from_fn(identify)).with_state(service)
+}
+
+/// The gateway's own id of a request.
+#[derive(Clone)]
+struct RequestId(String);
+
+/// Every answer has the gateway's id of its request, whether a function was called or not.
+async fn identify(mut request: Request, next: Next) -> Response {
+    let id = Uuid::new_v4().to_string();
+    let header = HeaderValue::try_from(id.as_str());
+    request.extensions_mut().insert(RequestId(id));
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(header.ok().map(|id| (HeaderName::from_static("apigw-requestid"), id)));
+    response
 }
 
 async fn integrate(
     State(service): State<Arc<Service>>,
+    Extension(RequestId(request_id)): Extension<RequestId>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     path: MatchedPath,
-    Path(parameters): Path<BTreeMap<String, String>>,
     request: Request,
 ) -> Response {
     let on_path = || ROUTES.iter().filter(|(_, template, _)| *template == path.as_str());
@@ -89,20 +101,17 @@ async fn integrate(
     {
         return message(StatusCode::BAD_REQUEST, "Bad Request");
     }
-    let request_id = Uuid::new_v4().to_string();
+    let parameters = path_parameters(template, parts.uri.path());
     let route = format!("{method} {template}");
     let event = event(&request_id, &route, &parameters, &parts, peer, &body, service.clock.now());
     // In a task of its own: neither a panic nor a caller that hangs up may cut an invocation short.
     let invocation = tokio::spawn(invoke(service, *function, event));
-    let mut response = match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
+    match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
         Ok(Ok(Ok(returned))) => respond(returned),
         Ok(Ok(Err(cause))) => internal_server_error(&cause),
         Ok(Err(cause)) => internal_server_error(&cause),
         Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
-    };
-    let request_id = HeaderValue::try_from(request_id);
-    response.headers_mut().extend(request_id.ok().map(|id| (HeaderName::from_static("apigw-requestid"), id)));
-    response
+    }
 }
 
 /// A request as an event of payload format 2.0.
@@ -169,6 +178,16 @@ fn event(
         }
     }
     event
+}
+
+/// The parts of a path that stand where its template has `{name}`, decoded.
+fn path_parameters(template: &str, path: &str) -> BTreeMap<String, String> {
+    let parts = template.split('/').zip(path.split('/'));
+    let parameter = |(name, value): (&str, &str)| {
+        let name = name.strip_prefix('{')?.strip_suffix('}')?;
+        Some((name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned()))
+    };
+    parts.filter_map(parameter).collect()
 }
 
 /// All values of a header as one, as they are joined in an event.
@@ -285,4 +304,77 @@ fn message(status: StatusCode, text: &str) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_has_what_api_gateway_would_put_into_it() {
+        let request = Request::post("/subscriptions/rid_a%20b/cancel?x=1&y=%C3%BC+z&x=2&flag")
+            .header("Host", "localhost:3000")
+            .header("Cookie", "a=1; b=2")
+            .header("Cookie", "c=3")
+            .header("X-Twice", "one")
+            .header("X-Twice", "two")
+            .header("Content-Type", "application/json")
+            .header("User-Agent", "test")
+            .body(())
+            .unwrap();
+        let (parts, ()) = request.into_parts();
+        let parameters = path_parameters("/subscriptions/{subscriptionId}/cancel", parts.uri.path());
+        let now = "2026-02-03T04:05:06Z".parse().unwrap();
+        let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
+        let event =
+            event("id", "POST /subscriptions/{subscriptionId}/cancel", &parameters, &parts, peer, b"{}", now);
+
+        assert_eq!(event["version"], "2.0");
+        assert_eq!(event["routeKey"], "POST /subscriptions/{subscriptionId}/cancel");
+        assert_eq!(event["rawPath"], "/subscriptions/rid_a b/cancel", "decoded, as HTTP APIs do");
+        assert_eq!(event["rawQueryString"], "x=1&y=%C3%BC+z&x=2&flag", "as it was sent");
+        assert_eq!(event["queryStringParameters"], json!({"x": "1,2", "y": "ü z", "flag": ""}));
+        assert_eq!(event["pathParameters"], json!({"subscriptionId": "rid_a b"}));
+        assert_eq!(event["cookies"], json!(["a=1", "b=2", "c=3"]));
+        assert_eq!(event["headers"].get("cookie"), None);
+        assert_eq!(event["headers"]["x-twice"], "one,two");
+        assert_eq!((&event["body"], &event["isBase64Encoded"]), (&json!("{}"), &json!(false)));
+        let context = &event["requestContext"];
+        assert_eq!(context["requestId"], "id");
+        assert_eq!(context["stage"], "$default");
+        assert_eq!(context["time"], "03/Feb/2026:04:05:06 +0000");
+        assert_eq!(context["timeEpoch"], 1_770_091_506_000_i64);
+        assert_eq!(context["http"]["method"], "POST");
+        assert_eq!(context["http"]["protocol"], "HTTP/1.1");
+        assert_eq!(context["http"]["sourceIp"], "127.0.0.1");
+        assert_eq!(context["http"]["userAgent"], "test");
+    }
+
+    #[test]
+    fn a_body_that_is_not_text_is_in_base64() {
+        let headers =
+            |kind: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        assert_eq!(encode(&headers("text/plain"), b"a"), (Some("a".to_owned()), false));
+        assert_eq!(encode(&headers("application/octet-stream"), b"a"), (Some("YQ==".to_owned()), true));
+        assert_eq!(encode(&headers("application/json"), b"\xff"), (Some("/w==".to_owned()), true));
+        assert_eq!(encode(&HeaderMap::new(), b""), (None, false));
+    }
+
+    #[test]
+    fn what_a_function_returns_becomes_the_response() {
+        let returned = json!({
+            "statusCode": 201,
+            "headers": {"x-a": "1"},
+            "cookies": ["a=1", "b=2"],
+            "body": "YQ==",
+            "isBase64Encoded": true,
+        });
+        let response = respond(returned);
+        assert_eq!(response.status(), 201);
+        assert_eq!(response.headers()["x-a"], "1");
+        let cookies: Vec<_> = response.headers().get_all(SET_COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1", "b=2"]);
+        assert_eq!(respond(json!({"statusCode": 200, "headers": {"bad name": "1"}})).status(), 500);
+        assert_eq!(respond(json!({"status": 200})).status(), 500);
+    }
 }

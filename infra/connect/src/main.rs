@@ -3,13 +3,14 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use connect::up::{self, Addresses, Options};
+use clap::{Parser, Subcommand};
+use connect::up::{self, Addresses, Options, Running};
 use subscriptions::telemetry;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, registry};
+use uuid::Uuid;
 
 /// The cancellation service of a telecom operator's API
 #[derive(Parser)]
@@ -25,7 +26,7 @@ enum Command {
     Up(Up),
 }
 
-#[derive(Args)]
+#[derive(Parser)]
 struct Up {
     #[command(flatten)]
     options: Options,
@@ -48,19 +49,18 @@ fn main() -> ExitCode {
     let filter = telemetry::filter(LevelFilter::INFO).with_target("dynoxide", LevelFilter::ERROR);
     registry().with(fmt::layer().with_writer(io::stderr)).with(filter).init();
 
-    let Some(Command::Up(up)) = command_line.command.or_else(default_command) else {
-        return fail("error: there is no default command", 2);
-    };
-    match run(&up) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("error: {error}"), 1),
+    match command_line.command {
+        Some(Command::Up(up)) => done(run(&up)),
+        // `connect` alone means `connect up` with every option at its default.
+        None => done(run(&Up::parse_from(["up"]))),
     }
 }
 
-/// `connect` alone means `connect up` with every option at its default.
-fn default_command() -> Option<Command> {
-    let matches = CommandLine::command().try_get_matches_from(["connect", "up"]).ok()?;
-    CommandLine::from_arg_matches(&matches).ok()?.command
+fn done(outcome: Result<(), String>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("error: {error}"), 1),
+    }
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
@@ -78,7 +78,7 @@ async fn run(up: &Up) -> Result<(), String> {
     let text = if up.json {
         serde_json::to_string(&running.addresses).map_err(|error| error.to_string())?
     } else {
-        welcome(&running.addresses, &up.options)
+        welcome(&running, &up.options)
     };
     let printed = writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
     if printed.is_ok() {
@@ -124,8 +124,8 @@ impl Signals {
 }
 
 /// What a person needs to begin.
-fn welcome(addresses: &Addresses, options: &Options) -> String {
-    let Addresses { api_url, dynamodb_url, api_key, tenant, subscription_ids } = addresses;
+fn welcome(running: &Running, options: &Options) -> String {
+    let Addresses { api_url, dynamodb_url, api_key, tenant, .. } = &running.addresses;
     let kept = match (&options.dynamodb_endpoint, options.memory) {
         (Some(_), _) => "not ours".to_owned(),
         (None, true) => "in memory".to_owned(),
@@ -139,13 +139,15 @@ fn welcome(addresses: &Addresses, options: &Options) -> String {
          Tenant    {tenant}, whose days begin in {zone}\n  \
          API key   {api_key}\n"
     );
-    if let Some(id) = subscription_ids.first() {
+    if let Some(id) = running.example {
+        // Another key with each start: the line shall do something again.
+        let key = Uuid::new_v4();
         let subscription = format!("{api_url}/subscriptions/{id}");
         text += &format!(
             "\nRead a subscription:\n\n  \
              curl -i {subscription} -H 'X-Api-Key: {api_key}'\n\n\
              Cancel it at the end of the day:\n\n  \
-             curl -i {subscription}/cancel -H 'X-Api-Key: {api_key}' -H 'X-Idempotency-Key: try-1' \
+             curl -i {subscription}/cancel -H 'X-Api-Key: {api_key}' -H 'X-Idempotency-Key: {key}' \
              --json '{{\"schedule\": {{\"type\": \"CancelNextDay\"}}, \"reason\": \"NO_NEED\"}}'\n\n\
              Let the date arrive, and read it again:\n\n  \
              curl {api_url}/_local/clock --json '{{\"advance\": \"P2D\"}}'\n  \

@@ -19,6 +19,7 @@ use subscriptions::service::Service;
 use subscriptions::store::provision::Imported;
 use subscriptions::store::tables::TableNames;
 use subscriptions::store::{Endpoint, Store, StoreError};
+use subscriptions::subscription::Status;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +28,9 @@ use crate::database::{self, Folder, FolderError};
 use crate::demo::{self, InvalidLine, KeyError};
 use crate::{gateway, local, scheduler};
 
-/// How long requests that are under way get to finish when the service is stopped.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long what is under way gets to finish when the service is stopped: longer than a request or a
+/// sweep may take.
+const GRACE: Duration = Duration::from_secs(65);
 
 /// How to run the service.
 #[derive(Clone, Debug, Args)]
@@ -95,6 +97,8 @@ pub enum StartError {
 pub struct Running {
     /// Where everything is.
     pub addresses: Addresses,
+    /// A subscription that can be cancelled, to try.
+    pub example: Option<SubscriptionId>,
     stop: CancellationToken,
     api: JoinHandle<io::Result<()>>,
     scheduler: Option<JoinHandle<()>>,
@@ -111,15 +115,19 @@ impl Running {
     /// Something took too long to finish, or had failed before.
     pub async fn stop(self) -> Result<(), String> {
         self.stop.cancel();
-        finish("the API", self.api).await?.map_err(|error| format!("the API failed: {error}"))?;
-        if let Some(scheduler) = self.scheduler {
-            finish("a sweep", scheduler).await?;
-        }
+        let api = finish("the API", self.api).await;
+        let scheduler = match self.scheduler {
+            Some(scheduler) => finish("a sweep", scheduler).await,
+            None => Ok(()),
+        };
         self.stop_database.cancel();
-        if let Some(database) = self.database {
-            finish("the database", database).await??;
-        }
-        Ok(())
+        let database = match self.database {
+            Some(database) => finish("the database", database).await,
+            None => Ok(Ok(())),
+        };
+        api?.map_err(|error| format!("the API failed: {error}"))?;
+        scheduler?;
+        database?
     }
 }
 
@@ -174,6 +182,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let api = listen(options.port, "port").await?;
     let folder = if options.memory { None } else { Some(Folder::open(&options.data)?) };
     let (stop, stop_database) = (CancellationToken::new(), CancellationToken::new());
+    let stop_on_error = stop_database.clone().drop_guard();
 
     let (endpoint, database) = match &options.dynamodb_endpoint {
         Some(url) => {
@@ -206,6 +215,15 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         }
     }
 
+    let mut example = None;
+    for id in demo::ids(&subscriptions) {
+        let stored = store.subscription(&tenant.id, id).await.map_err(unusable)?;
+        if stored.is_some_and(|stored| stored.document.status != Status::Cancelled) {
+            example = Some(id);
+            break;
+        }
+    }
+
     let addresses = Addresses {
         api_url: url_of(&api)?,
         dynamodb_url,
@@ -220,7 +238,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         tokio::spawn(scheduler::run(Arc::clone(&service), tick, stop.clone()))
     });
     let api = tokio::spawn(serve(api, routes, stop.clone()));
-    Ok(Running { addresses, stop, api, scheduler, stop_database, database, _folder: folder })
+    stop_on_error.disarm();
+    Ok(Running { addresses, example, stop, api, scheduler, stop_database, database, _folder: folder })
 }
 
 /// The demo key may do everything, for ever.

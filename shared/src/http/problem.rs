@@ -125,7 +125,10 @@ impl Problem {
                 400,
                 "malformed_json",
                 "The body is not JSON",
-                &format!("The body stops being JSON, or repeats the name of a member, at {place}."),
+                &format!(
+                    "At {place}, the body stops being JSON, repeats the name of a member, or has a number that is \
+                     too large for a double."
+                ),
             ),
             Self::PayloadTooLarge => row(
                 413,

@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::api_key::Token;
 use crate::cancellation::StoredSubscription;
 use crate::idempotency::Answer;
-use crate::identifiers::SubscriptionId;
+use crate::identifiers::{SubscriptionId, SubscriptionName};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -126,8 +126,15 @@ pub fn log_caller(token: &Token) {
         .record("keyId", field::display(token.key_id()));
 }
 
-/// Names in the log what it is about, by the service's own id: a reference id may say more than a log
-/// should.
+/// Names in the log what it is about, if it was named by the service's own id: a reference id may say
+/// more than a log should.
+pub fn log_name(name: Option<&SubscriptionName>) {
+    if let Some(SubscriptionName::Id(id)) = name {
+        log_subscription(*id);
+    }
+}
+
+/// Names in the log what it is about.
 pub fn log_subscription(id: SubscriptionId) {
     Span::current().record("subscription", field::display(id));
 }

@@ -17,7 +17,8 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure as OnFailure,
+    TransactWriteItem, Update,
 };
 use chrono::{DateTime, Utc};
 
@@ -214,20 +215,36 @@ impl PendingCancellationUpdate {
 /// What a cancelled transaction means. The record comes first: if the key is taken, its record is the
 /// answer, whatever became of the subscription.
 fn explain(cancelled: TransactionCanceledException) -> Result<Committed, StoreError> {
-    const PASSING: [&str; 2] = ["ThrottlingError", "ProvisionedThroughputExceeded"];
+    let mut failed = failed_conditions(cancelled)?.into_iter();
+    match (failed.next().flatten(), failed.next().flatten()) {
+        (Some(FailedCondition(item)), _) => recorded(item),
+        (None, Some(FailedCondition(item))) => changed(item),
+        (None, None) => Err(StoreError::Conflict),
+    }
+}
+
+/// A write whose condition failed, and the item that made it fail if DynamoDB was asked for it.
+pub(super) struct FailedCondition(Option<Item>);
+
+/// Which writes of a cancelled transaction failed their condition, in their order.
+///
+/// # Errors
+/// None did: the transaction was cancelled for another reason.
+pub(super) fn failed_conditions(
+    cancelled: TransactionCanceledException,
+) -> Result<Vec<Option<FailedCondition>>, StoreError> {
     let reasons = cancelled.cancellation_reasons.unwrap_or_default();
     let codes: Vec<_> = reasons.iter().map(|reason| reason.code.clone().unwrap_or_default()).collect();
-    let mut failed = reasons
-        .into_iter()
-        .map(|reason| (reason.code.as_deref() == Some("ConditionalCheckFailed")).then_some(reason.item));
-    let (record, subscription) = (failed.next().flatten(), failed.next().flatten());
-    if let Some(item) = record {
-        recorded(item)
-    } else if let Some(item) = subscription {
-        changed(item)
-    } else if codes.iter().any(|code| code == "TransactionConflict") {
+    let any = |wanted: &[&str]| codes.iter().any(|code| wanted.contains(&code.as_str()));
+    if any(&["ConditionalCheckFailed"]) {
+        let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
+        Ok(reasons
+            .into_iter()
+            .map(|reason| failed(&reason).then_some(FailedCondition(reason.item)))
+            .collect())
+    } else if any(&["TransactionConflict"]) {
         Err(StoreError::Conflict)
-    } else if codes.iter().any(|code| PASSING.contains(&code.as_str())) {
+    } else if any(&["ThrottlingError", "ProvisionedThroughputExceeded"]) {
         Err(StoreError::Unavailable(codes.join(", ")))
     } else {
         Err(StoreError::Defect(format!("the database cancelled a transaction: {}", codes.join(", "))))

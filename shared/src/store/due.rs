@@ -4,6 +4,7 @@
 //! however many subscriptions there are. It is eventually consistent and may name what is no longer
 //! true; the condition of the write decides, not the index.
 
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
 use chrono::{DateTime, Utc};
@@ -45,6 +46,8 @@ pub enum Executed {
     Before,
     /// It is no longer the one that counts: withdrawn, or replaced by another.
     Superseded,
+    /// It can't be: the item is not what this service writes.
+    Malformed,
 }
 
 impl Store {
@@ -80,8 +83,8 @@ impl Store {
         })
     }
 
-    /// Executes a cancellation, on the condition that it is still the subscription's and has not been
-    /// executed. The details of the cancellation stay with the subscription, for reporting.
+    /// Executes a cancellation, on the condition that it is still the subscription's, for the same
+    /// instant, and has not been executed. The details of the cancellation stay with the subscription, for reporting.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if another write was under way; otherwise the database is unavailable
@@ -98,10 +101,13 @@ impl Store {
                  REMOVE document.pendingStatus, document.pendingMsisdn, \
                  document.pendingProductOffering, dueShard, dueAt",
             )
-            .condition_expression("cancellationId = :id AND document.#status <> :cancelled")
+            .condition_expression(
+                "cancellationId = :id AND dueAt = :dueAt AND document.#status <> :cancelled",
+            )
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":one", number(1))
             .expression_attribute_values(":id", text(due.cancellation_id))
+            .expression_attribute_values(":dueAt", instant(due.effective_at))
             .expression_attribute_values(":cancelled", attribute(Status::Cancelled)?)
             .expression_attribute_values(":cancelledAt", attribute(execution.cancelled_at)?)
             .expression_attribute_values(":updatedAt", attribute(execution.updated_at)?)
@@ -118,6 +124,8 @@ impl Store {
                     Ok(Executed::Before)
                 }
                 UpdateItemError::ConditionalCheckFailedException(_) => Ok(Executed::Superseded),
+                // The expression is right for every item that this service writes, so it is the item.
+                other if other.code() == Some("ValidationException") => Ok(Executed::Malformed),
                 other => Err(StoreError::from_refusal(&other)),
             },
         }

@@ -22,7 +22,7 @@ use serde_dynamo::{from_item, to_attribute_value};
 
 use super::StoreError;
 use super::tables::DUE_SHARDS;
-use crate::api_key::{ApiKey, Scope, Tenant};
+use crate::api_key::{ApiKey, Tenant};
 use crate::cancellation::{Cancellation, DueCancellation, StoredSubscription};
 use crate::idempotency::{Answer, IdempotencyKey, Record};
 use crate::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
@@ -76,11 +76,26 @@ pub(super) fn attribute(value: impl Serialize) -> Result<AttributeValue, StoreEr
     to_attribute_value(value).map_err(|error| StoreError::Defect(error.to_string()))
 }
 
-/// Reads an item, or says which one can't be read; never what is in it.
-fn read<T: for<'de> Deserialize<'de>>(item: Item) -> Result<T, StoreError> {
+/// Reads an item, or says which one can't be read; never what is in it. Keys that callers make up (the
+/// reference ids, the idempotency keys) are not said either: only whose they are.
+fn read<T: for<'de> Deserialize<'de>>(kind: &str, item: Item) -> Result<T, StoreError> {
     let key = key_of(&item).to_owned();
-    from_item(item).map_err(|_| StoreError::unreadable(&key))
+    from_item(item).map_err(|_| unreadable(kind, &key))
 }
+
+fn unreadable(kind: &str, key: &str) -> StoreError {
+    let said = match kind {
+        SUBSCRIPTION | TENANT | API_KEY => key,
+        _ => key.split('#').next().unwrap_or_default(),
+    };
+    StoreError::Defect(format!("the {kind} of {said} is not what this service writes"))
+}
+
+const SUBSCRIPTION: &str = "subscription";
+const REFERENCE: &str = "reference";
+const RECORD: &str = "idempotency record";
+const TENANT: &str = "tenant";
+const API_KEY: &str = "API key";
 
 #[derive(Deserialize)]
 struct SubscriptionItem {
@@ -90,7 +105,7 @@ struct SubscriptionItem {
 }
 
 pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreError> {
-    let SubscriptionItem { document, version, cancellation } = read(item)?;
+    let SubscriptionItem { document, version, cancellation } = read(SUBSCRIPTION, item)?;
     Ok(StoredSubscription { document, version, cancellation })
 }
 
@@ -123,7 +138,7 @@ struct PointerItem {
 }
 
 pub(super) fn read_pointer(item: Item) -> Result<SubscriptionId, StoreError> {
-    read(item).map(|PointerItem { subscription_id }| subscription_id)
+    read(REFERENCE, item).map(|PointerItem { subscription_id }| subscription_id)
 }
 
 pub(super) fn pointer_item(tenant: &TenantId, reference: &ReferenceId, id: SubscriptionId) -> Item {
@@ -145,9 +160,9 @@ struct RecordItem {
 
 pub(super) fn read_record(item: Item) -> Result<Record, StoreError> {
     let key = key_of(&item).to_owned();
-    let record: RecordItem = read(item)?;
+    let record: RecordItem = read(RECORD, item)?;
     let expires_at =
-        DateTime::from_timestamp(record.expires_at, 0).ok_or_else(|| StoreError::unreadable(&key))?;
+        DateTime::from_timestamp(record.expires_at, 0).ok_or_else(|| unreadable(RECORD, &key))?;
     Ok(Record {
         fingerprint: record.fingerprint.into_array().into(),
         answer: Answer { status: record.status, headers: record.headers, body: record.body },
@@ -175,7 +190,7 @@ struct TenantItem {
 }
 
 pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError> {
-    let TenantItem { name, time_zone } = read(item)?;
+    let TenantItem { name, time_zone } = read(TENANT, item)?;
     Ok(Tenant { id, name, time_zone })
 }
 
@@ -191,17 +206,18 @@ pub(super) fn tenant_item(tenant: &Tenant) -> Item {
 #[serde(rename_all = "camelCase")]
 struct ApiKeyItem {
     secret_hash: ByteArray<32>,
-    scopes: Vec<Scope>,
+    scopes: Vec<String>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
 }
 
 pub(super) fn read_api_key(item: Item) -> Result<ApiKey, StoreError> {
-    let stored: ApiKeyItem = read(item)?;
+    let stored: ApiKeyItem = read(API_KEY, item)?;
     Ok(ApiKey {
         secret_hash: stored.secret_hash.into_array().into(),
-        scopes: stored.scopes,
+        // A key may have scopes of other services too.
+        scopes: stored.scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
         created_at: stored.created_at,
         expires_at: stored.expires_at,
         revoked_at: stored.revoked_at,
@@ -212,7 +228,10 @@ pub(super) fn api_key_item(tenant: &TenantId, key_id: &KeyId, key: &ApiKey) -> R
     let mut item = HashMap::from([
         ("pk".to_owned(), text(api_key_key(tenant, key_id))),
         ("secretHash".to_owned(), binary(key.secret_hash.as_bytes())),
-        ("scopes".to_owned(), attribute(&key.scopes)?),
+        (
+            "scopes".to_owned(),
+            AttributeValue::L(key.scopes.iter().map(|scope| text(scope.to_string())).collect()),
+        ),
         ("createdAt".to_owned(), instant(key.created_at)),
     ]);
     item.extend(key.expires_at.map(|at| ("expiresAt".to_owned(), instant(at))));

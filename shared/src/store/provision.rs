@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use chrono::{DateTime, Datelike, Utc};
 use serde_json::{Map, Value};
 
+use super::commit::failed_conditions;
 use super::items::{
     Item, api_key_item, attribute, due_shard, instant, number, pointer_item, subscription_key, tenant_item,
     text,
@@ -57,8 +58,8 @@ impl NewSubscription {
         now: DateTime<Utc>,
     ) -> Result<Self, InvalidSubscription> {
         let invalid = |message: &str| InvalidSubscription(message.to_owned());
-        let subscription: Subscription =
-            serde_json::from_value(document.clone()).map_err(|error| InvalidSubscription(place(&error)))?;
+        let subscription: Subscription = serde_path_to_error::deserialize(&document)
+            .map_err(|error| InvalidSubscription(fault(&error)))?;
         let Value::Object(mut document) = document else {
             return Err(invalid("must be an object"));
         };
@@ -119,14 +120,14 @@ impl NewSubscription {
     }
 }
 
-/// What serde found wrong, without the value it found: that may be personal.
-fn place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    match (text.find(": "), text.find(", expected")) {
-        (Some(colon), Some(comma)) if text.starts_with("invalid") && colon < comma => {
-            format!("{}{}", &text[..colon], &text[comma..])
-        }
-        _ => text,
+/// Where serde found something wrong, and what it expected there; not what it found, which may be personal.
+fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let text = error.inner().to_string();
+    let expected = text.split_once(", expected ").map(|(_, expected)| format!("expected {expected}"));
+    let place = error.path().to_string();
+    match (place.as_str(), expected.unwrap_or(text)) {
+        (".", what) => what,
+        (place, what) => format!("{place}: {what}"),
     }
 }
 
@@ -194,22 +195,15 @@ impl Store {
             writes.push(put(pointer_item(tenant, reference, id), free_or_ours, values)?);
         }
         let result = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
-        let cancelled = match result {
-            Ok(_) => return Ok(Imported::Written),
+        match result {
+            Ok(_) => Ok(Imported::Written),
             Err(error) => match refusal(error)? {
-                TransactWriteItemsError::TransactionCanceledException(cancelled) => cancelled,
-                other => return Err(StoreError::from_refusal(&other)),
+                TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                    let existed = failed_conditions(cancelled)?.first().is_some_and(Option::is_some);
+                    Ok(if existed { Imported::Existed } else { Imported::ReferenceTaken })
+                }
+                other => Err(StoreError::from_refusal(&other)),
             },
-        };
-        let reasons = cancelled.cancellation_reasons.unwrap_or_default();
-        let mut codes = reasons.iter().map(|reason| reason.code().unwrap_or("None"));
-        match (codes.next(), codes.next()) {
-            (Some("ConditionalCheckFailed"), _) => Ok(Imported::Existed),
-            (_, Some("ConditionalCheckFailed")) => Ok(Imported::ReferenceTaken),
-            (Some("None"), Some("None") | None) | (None, _) => Err(StoreError::Conflict),
-            (Some(code), _) => {
-                Err(StoreError::Defect(format!("the database refused a subscription: {code}")))
-            }
         }
     }
 }
