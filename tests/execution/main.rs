@@ -13,7 +13,9 @@ use harness::{
 use lambda_runtime::{Context, LambdaEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
+use subscriptions::cancellation::{DueCancellation, decide_execution};
 use subscriptions::clock::{self, Clock};
+use subscriptions::store::due::{DueEntry, Executed};
 
 /// Sweeps once. The lag depends on how long that takes, so it is left out but where it is the point.
 async fn execute(service: &Service) -> Value {
@@ -144,16 +146,17 @@ async fn an_entry_of_the_index_that_is_out_of_date_executes_nothing() {
     let store = service.store();
     let due =
         store.due(shard_of(&service, ACTIVATED).await, instant("2026-02-01T00:00:00Z"), None).await.unwrap();
-    let [subscriptions::store::due::DueEntry::Cancellation(stale)] = due.entries.as_slice() else {
+    let [DueEntry::Cancellation(stale)] = due.entries.as_slice() else {
         panic!("one entry is due");
     };
+    let execution = decide_execution(stale, instant("2026-02-01T00:00:00Z")).unwrap();
+    let another_instant = DueCancellation { effective_at: instant("2026-01-31T22:00:00Z"), ..stale.clone() };
+    assert_eq!(store.execute(&another_instant, execution).await.unwrap(), Executed::Superseded);
+
     service.cancel(ACTIVATED, &cancel_at("2026-03-15")).await;
     let before = service.stored(ACTIVATED).await;
 
-    let execution =
-        subscriptions::cancellation::decide_execution(stale, instant("2026-02-01T00:00:00Z")).unwrap();
-    let executed = store.execute(stale, execution).await.unwrap();
-    assert_eq!(executed, subscriptions::store::due::Executed::Superseded);
+    assert_eq!(store.execute(stale, execution).await.unwrap(), Executed::Superseded);
     assert_eq!(service.stored(ACTIVATED).await, before);
 }
 

@@ -117,13 +117,13 @@ impl Store {
         match result {
             Ok(_) => Ok(Executed::Done),
             Err(error) => match refusal(error)? {
-                // Its own cancellation, yet not to be executed: then it has been.
-                UpdateItemError::ConditionalCheckFailedException(failed)
-                    if failed.item.as_ref().and_then(cancellation_id) == Some(due.cancellation_id) =>
-                {
-                    Ok(Executed::Before)
+                UpdateItemError::ConditionalCheckFailedException(failed) => {
+                    // The same cancellation, and no longer in the index: then it has been executed.
+                    let executed = failed.item.is_some_and(|item| {
+                        cancellation_id(&item) == Some(due.cancellation_id) && !item.contains_key("dueAt")
+                    });
+                    Ok(if executed { Executed::Before } else { Executed::Superseded })
                 }
-                UpdateItemError::ConditionalCheckFailedException(_) => Ok(Executed::Superseded),
                 // The expression is right for every item that this service writes, so it is the item.
                 other if other.code() == Some("ValidationException") => Ok(Executed::Malformed),
                 other => Err(StoreError::from_refusal(&other)),
