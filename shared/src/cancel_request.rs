@@ -4,13 +4,14 @@
 //! a member this page doesn't know is a fault too, and so is a value of another type.
 
 use chrono::NaiveDate;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::calendar::{Calendar, EffectiveDate, UnusableDate};
 use crate::cancellation::{CancelRequest, Reason, Schedule};
+use crate::fault::{FaultCode, Faults, member};
 use crate::json::{self, MalformedJson};
 
 /// The longest comment, in characters.
@@ -22,45 +23,6 @@ pub const MAX_METADATA_NAME_CHARACTERS: usize = 64;
 /// The largest `metadata`, in bytes as it is sent.
 pub const MAX_METADATA_BYTES: usize = 8 * 1024;
 
-/// What is wrong with one part of a body.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// Where: a JSON Pointer (RFC 6901) into the body.
-    pub pointer: String,
-    /// What, for programs.
-    pub code: FaultCode,
-    /// What, for people.
-    pub detail: String,
-}
-
-/// What can be wrong with a part of a body. Stable: callers switch on these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FaultCode {
-    /// A member that must be there is not.
-    Required,
-    /// A member that no rule knows.
-    UnknownMember,
-    /// A value of another JSON type than the rule's.
-    WrongType,
-    /// A text that is none of those allowed.
-    UnknownValue,
-    /// A text that is no date of the form `YYYY-MM-DD`.
-    InvalidDate,
-    /// A date that is not later than today.
-    NotInFuture,
-    /// A date that the tenant's time zone skips.
-    SkippedDate,
-    /// A text without a visible character.
-    Blank,
-    /// A text or a name with too few or too many characters.
-    InvalidLength,
-    /// An object with too many members.
-    TooManyMembers,
-    /// A value that is too large as a whole.
-    TooLarge,
-}
-
 /// Why a body is no request to cancel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvalidBody {
@@ -68,54 +30,6 @@ pub enum InvalidBody {
     Malformed(MalformedJson),
     /// It is JSON, and wrong in these places.
     Faulty(Faults),
-}
-
-/// The faults of one body, in the order of its rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// Those that are reported one by one: all of them, unless that would make a very long answer.
-    pub listed: Vec<Fault>,
-    /// How many more there are: a body can have thousands.
-    pub unlisted: usize,
-    listed_bytes: usize,
-}
-
-impl Faults {
-    /// What the list may take up in an answer, which shall stay below 8 KiB as a whole.
-    const MOST_BYTES: usize = 6 * 1024;
-    /// A fault beside its pointer and its detail: code, names, punctuation.
-    const FRAME_BYTES: usize = 64;
-
-    fn add(&mut self, pointer: &str, code: FaultCode, detail: impl Into<String>) {
-        let detail = detail.into();
-        let bytes = Self::FRAME_BYTES + pointer.len() + detail.len();
-        if self.unlisted == 0 && self.listed_bytes + bytes <= Self::MOST_BYTES {
-            self.listed_bytes += bytes;
-            self.listed.push(Fault { pointer: pointer.to_owned(), code, detail });
-        } else {
-            self.unlisted += 1;
-        }
-    }
-
-    /// Adds a fault of the member `name` of the object at `pointer`. If the name is very long, the fault
-    /// points to the object.
-    fn add_member(&mut self, pointer: &str, name: &str, code: FaultCode, detail: &str) {
-        if name.len() <= 2 * MAX_METADATA_NAME_CHARACTERS {
-            self.add(&member(pointer, name), code, detail);
-        } else {
-            self.add(pointer, code, format!("{detail} (a member with a name of {} bytes)", name.len()));
-        }
-    }
-
-    fn add_unknown_members(&mut self, pointer: &str, object: &Map<String, Value>, known: &[&str]) {
-        for name in object.keys().filter(|name| !known.contains(&name.as_str())) {
-            self.add_member(pointer, name, FaultCode::UnknownMember, "there is no such member");
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.listed.is_empty() && self.unlisted == 0
-    }
 }
 
 impl CancelRequest {
@@ -284,10 +198,6 @@ fn one_of<T: DeserializeOwned>(pointer: &str, value: &Value, faults: &mut Faults
             faults.add(pointer, FaultCode::UnknownValue, format!("must be {}", expected.replace('`', "")));
         })
         .ok()
-}
-
-fn member(pointer: &str, name: &str) -> String {
-    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 #[cfg(test)]
@@ -464,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_body_with_thousands_of_faults_gets_a_short_list() {
-        let body = (0..3_000).map(|n| (format!("x{n}"), json!(n))).collect::<Map<_, _>>();
+        let body = (0..3_000).map(|n| (format!("\u{1}x{n}"), json!(n))).collect::<Map<_, _>>();
         match read(&Value::Object(body)) {
             Err(InvalidBody::Faulty(faults)) => {
                 assert!(faults.listed.len() > 50);

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::api_key::{NotAdmitted, Scope};
-use crate::cancel_request::{Fault, Faults, InvalidBody};
+use crate::cancel_request::InvalidBody;
 use crate::cancellation::Refusal;
+use crate::fault::{Fault, Faults};
 use crate::idempotency::Answer;
 use crate::json::MalformedJson;
 use crate::store::StoreError;

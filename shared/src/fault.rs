@@ -1,0 +1,100 @@
+//! What is wrong with a body, place by place: the `errors` of an answer with status 422.
+//!
+//! All faults of a body are listed at once, in the order of its rules, as long as the answer stays
+//! small; of those beyond that, the number is given.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// What is wrong with one part of a body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where: a JSON Pointer (RFC 6901) into the body.
+    pub pointer: String,
+    /// What, for programs.
+    pub code: FaultCode,
+    /// What, for people.
+    pub detail: String,
+}
+
+/// What can be wrong with a part of a body. Stable: callers switch on these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultCode {
+    /// A member that must be there is not.
+    Required,
+    /// A member that no rule knows.
+    UnknownMember,
+    /// A value of another JSON type than the rule's.
+    WrongType,
+    /// A text that is none of those allowed.
+    UnknownValue,
+    /// A text that is no date of the form `YYYY-MM-DD`.
+    InvalidDate,
+    /// A date that is not later than today.
+    NotInFuture,
+    /// A date that the tenant's time zone skips.
+    SkippedDate,
+    /// A text without a visible character.
+    Blank,
+    /// A text or a name with too few or too many characters.
+    InvalidLength,
+    /// An object with too many members.
+    TooManyMembers,
+    /// A value that is too large as a whole.
+    TooLarge,
+}
+
+/// The faults of one body, in the order of its rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Those that are reported one by one: all of them, unless that would make a very long answer.
+    pub listed: Vec<Fault>,
+    /// How many more there are: a body can have thousands.
+    pub unlisted: usize,
+    listed_bytes: usize,
+}
+
+impl Faults {
+    /// What the list may take up in an answer, which shall stay below 8 KiB as a whole.
+    const MOST_BYTES: usize = 6 * 1024;
+    /// The longest name of a member that is part of a pointer.
+    const LONGEST_NAME_BYTES: usize = 128;
+
+    pub(crate) fn add(&mut self, pointer: &str, code: FaultCode, detail: impl Into<String>) {
+        let fault = Fault { pointer: pointer.to_owned(), code, detail: detail.into() };
+        // As JSON, where a control character takes six bytes.
+        let bytes = serde_json::to_string(&fault).map_or(Self::MOST_BYTES, |json| json.len());
+        if self.unlisted == 0 && self.listed_bytes + bytes <= Self::MOST_BYTES {
+            self.listed_bytes += bytes;
+            self.listed.push(fault);
+        } else {
+            self.unlisted += 1;
+        }
+    }
+
+    /// Adds a fault of the member `name` of the object at `pointer`. If the name is very long, the fault
+    /// points to the object.
+    pub(crate) fn add_member(&mut self, pointer: &str, name: &str, code: FaultCode, detail: &str) {
+        if name.len() <= Self::LONGEST_NAME_BYTES {
+            self.add(&member(pointer, name), code, detail);
+        } else {
+            self.add(pointer, code, format!("{detail} (a member with a name of {} bytes)", name.len()));
+        }
+    }
+
+    pub(crate) fn add_unknown_members(&mut self, pointer: &str, object: &Map<String, Value>, known: &[&str]) {
+        for name in object.keys().filter(|name| !known.contains(&name.as_str())) {
+            self.add_member(pointer, name, FaultCode::UnknownMember, "there is no such member");
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.unlisted == 0
+    }
+}
+
+/// The pointer to the member `name` of the object at `pointer`.
+pub(crate) fn member(pointer: &str, name: &str) -> String {
+    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
