@@ -52,12 +52,12 @@ async fn cancel(service: &Service, request: &Request) -> Result<Answered, Proble
     {
         return answered;
     }
-    name?;
+    let name = name?;
     let calendar = Calendar::new(loaded.tenant.time_zone, now);
     let body = CancelRequest::from_json(request::json_body(request)?, &calendar)?;
     let stored = service.store.follow(&loaded.tenant.id, loaded.found).await?;
     if let Some(stored) = &stored {
-        response::log_subscription(stored.document.subscription_id);
+        response::log_found(&name, stored);
     }
 
     let asking =

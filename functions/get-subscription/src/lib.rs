@@ -24,10 +24,10 @@ async fn get(service: &Service, request: &Request) -> Result<Answered, Problem> 
     let sealed = service.store.load(&token, name.as_ref().ok(), None).await?;
     let loaded = sealed.open(Scope::Read, service.clock.now())?;
     // Who asks comes first; then what they ask.
-    name?;
+    let name = name?;
     let stored = service.store.follow(&loaded.tenant.id, loaded.found).await?;
     let stored = stored.ok_or(Problem::SubscriptionNotFound)?;
-    response::log_subscription(stored.document.subscription_id);
+    response::log_found(&name, &stored);
 
     if request::has_version(request.headers(), &response::etag(stored.version)) {
         return Ok(Answered::ok(response::not_modified(stored.version)));

@@ -48,7 +48,7 @@ pub struct Options {
     #[arg(long, conflicts_with = "data")]
     pub memory: bool,
     /// Use the DynamoDB that runs there instead of the embedded one
-    #[arg(long, value_name = "URL", conflicts_with = "dynamodb_port")]
+    #[arg(long, value_name = "URL")]
     pub dynamodb_endpoint: Option<String>,
     /// Subscriptions of the demo tenant in the wire shape, one a line, instead of the eight
     #[arg(long, value_name = "FILE.ndjson")]

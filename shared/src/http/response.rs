@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::api_key::Token;
 use crate::cancellation::StoredSubscription;
 use crate::idempotency::Answer;
-use crate::identifiers::{SubscriptionId, SubscriptionName};
+use crate::identifiers::SubscriptionName;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -126,17 +126,19 @@ pub fn log_caller(token: &Token) {
         .record("keyId", field::display(token.key_id()));
 }
 
-/// Names in the log what it is about, if it was named by the service's own id: a reference id may say
+/// Names in the log what it is about, if it is named by the service's own id: a reference id may say
 /// more than a log should.
 pub fn log_name(name: Option<&SubscriptionName>) {
     if let Some(SubscriptionName::Id(id)) = name {
-        log_subscription(*id);
+        Span::current().record("subscription", field::display(id));
     }
 }
 
-/// Names in the log what it is about.
-pub fn log_subscription(id: SubscriptionId) {
-    Span::current().record("subscription", field::display(id));
+/// Names in the log what was found by its reference id.
+pub fn log_found(name: &SubscriptionName, stored: &StoredSubscription) {
+    if let SubscriptionName::Reference(_) = name {
+        Span::current().record("subscription", field::display(stored.document.subscription_id));
+    }
 }
 
 fn into_response(answered: Answered, request_id: &str) -> Response<Body> {
