@@ -5,6 +5,9 @@
 //! are one transaction, so there is never an effect without its record nor a record without its effect,
 //! and no lock that a dead function could leave behind. Here are the rules of it: what a key is, when
 //! two requests are the same, and what a record means for a request that finds it.
+//!
+//! Recorded is what was decided about a subscription: a success, or a refusal by its state. Whatever
+//! was wrong with the request before that, and whatever went wrong here, leaves the key free.
 
 use std::collections::BTreeMap;
 use std::fmt;
