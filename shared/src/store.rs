@@ -2,8 +2,8 @@
 //! them true.
 //!
 //! A request reads everything it needs in one round trip ([`load`]) and writes everything it decided
-//! in one more ([`commit`]). Every write is conditional on the state it was decided from, and every
-//! condition that fails is answered from the item that DynamoDB returns with the failure. No call
+//! in one more ([`commit`]). Every write of a decision is conditional on the state it was decided from,
+//! and every condition that fails is answered from the item that DynamoDB returns with the failure. No call
 //! waits without bound: connecting, each attempt and each operation have time-outs, and retries are
 //! counted.
 

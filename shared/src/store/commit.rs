@@ -23,7 +23,7 @@ use aws_sdk_dynamodb::types::{
 use chrono::{DateTime, Utc};
 
 use super::items::{
-    Item, attribute, cancellation_id, due_shard, instant, number, read_record, read_subscription,
+    Item, attribute, cancellation_id, number, pending_attributes, read_record, read_subscription,
     record_item, subscription_key, text,
 };
 use super::{Store, StoreError, refusal};
@@ -185,18 +185,15 @@ impl PendingCancellationUpdate {
         let cancellation =
             cancellation.ok_or_else(|| StoreError::Defect("no cancellation is pending".to_owned()))?;
         let values = [
-            (":decidedFrom", number(change.version - 1)),
-            (":version", number(change.version)),
-            (":updatedAt", attribute(change.document.updated_at)?),
-            (":pendingStatus", attribute(&change.document.pending_status)?),
-            (":cancellationId", text(cancellation.cancellation_id)),
-            (":cancellation", attribute(cancellation)?),
-            (":dueShard", number(due_shard(id))),
-            (":dueAt", instant(cancellation.effective_at)),
+            ("decidedFrom", number(change.version - 1)),
+            ("version", number(change.version)),
+            ("updatedAt", attribute(change.document.updated_at)?),
+            ("pendingStatus", attribute(&change.document.pending_status)?),
         ];
+        let values = values.into_iter().chain(pending_attributes(id, cancellation)?);
         Ok(Self {
             key: text(subscription_key(tenant, id)),
-            values: values.map(|(name, value)| (name.to_owned(), value)).into(),
+            values: values.map(|(name, value)| (format!(":{name}"), value)).collect(),
         })
     }
 

@@ -61,7 +61,7 @@ impl Store {
         now: DateTime<Utc>,
         page: Option<NextPage>,
     ) -> Result<DuePage, StoreError> {
-        let answer = self
+        let output = self
             .client
             .query()
             .table_name(&self.tables.subscriptions)
@@ -78,13 +78,13 @@ impl Store {
             None => DueEntry::Unreadable(key_of(&item).to_owned()),
         };
         Ok(DuePage {
-            entries: answer.items.unwrap_or_default().into_iter().map(entry).collect(),
-            next: answer.last_evaluated_key.map(NextPage),
+            entries: output.items.unwrap_or_default().into_iter().map(entry).collect(),
+            next: output.last_evaluated_key.map(NextPage),
         })
     }
 
     /// Executes a cancellation, on the condition that it is still the subscription's, for the same
-    /// instant, and has not been executed. The details of the cancellation stay with the subscription, for reporting.
+    /// instant, and has not been executed. Its details stay with the subscription, for reporting.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if another write was under way; otherwise the database is unavailable

@@ -76,26 +76,20 @@ pub(super) fn attribute(value: impl Serialize) -> Result<AttributeValue, StoreEr
     to_attribute_value(value).map_err(|error| StoreError::Defect(error.to_string()))
 }
 
-/// Reads an item, or says which one can't be read; never what is in it. Keys that callers make up (the
-/// reference ids, the idempotency keys) are not said either: only whose they are.
-fn read<T: for<'de> Deserialize<'de>>(kind: &str, item: Item) -> Result<T, StoreError> {
+/// Reads an item, or says which one can't be read; never what is in it.
+fn read<T: for<'de> Deserialize<'de>>(item: Item, name: fn(&str) -> String) -> Result<T, StoreError> {
     let key = key_of(&item).to_owned();
-    from_item(item).map_err(|_| unreadable(kind, &key))
+    from_item(item).map_err(|_| unreadable(&name(&key)))
 }
 
-fn unreadable(kind: &str, key: &str) -> StoreError {
-    let said = match kind {
-        SUBSCRIPTION | TENANT | API_KEY => key,
-        _ => key.split('#').next().unwrap_or_default(),
-    };
-    StoreError::Defect(format!("the {kind} of {said} is not what this service writes"))
+fn unreadable(name: &str) -> StoreError {
+    StoreError::Defect(format!("{name} is not what this service writes"))
 }
 
-const SUBSCRIPTION: &str = "subscription";
-const REFERENCE: &str = "reference";
-const RECORD: &str = "idempotency record";
-const TENANT: &str = "tenant";
-const API_KEY: &str = "API key";
+/// Whose item it is. Callers make up reference ids and idempotency keys, so those are never said.
+fn tenant_of(key: &str) -> &str {
+    key.split('#').next().unwrap_or_default()
+}
 
 #[derive(Deserialize)]
 struct SubscriptionItem {
@@ -105,12 +99,27 @@ struct SubscriptionItem {
 }
 
 pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreError> {
-    let SubscriptionItem { document, version, cancellation } = read(SUBSCRIPTION, item)?;
+    let SubscriptionItem { document, version, cancellation } =
+        read(item, |key| format!("the subscription {key}"))?;
     Ok(StoredSubscription { document, version, cancellation })
 }
 
+/// The attributes of an item whose subscription has this cancellation pending: the cancellation, and its
+/// place in the index.
+pub(super) fn pending_attributes(
+    id: SubscriptionId,
+    cancellation: &Cancellation,
+) -> Result<[(&'static str, AttributeValue); 4], StoreError> {
+    Ok([
+        ("cancellationId", text(cancellation.cancellation_id)),
+        ("cancellation", attribute(cancellation)?),
+        ("dueShard", number(due_shard(id))),
+        ("dueAt", instant(cancellation.effective_at)),
+    ])
+}
+
 /// Over which of the index's partitions a subscription's pending cancellation is found.
-pub(super) fn due_shard(id: SubscriptionId) -> u32 {
+fn due_shard(id: SubscriptionId) -> u32 {
     crc32fast::hash(id.to_string().as_bytes()) % DUE_SHARDS
 }
 
@@ -138,7 +147,8 @@ struct PointerItem {
 }
 
 pub(super) fn read_pointer(item: Item) -> Result<SubscriptionId, StoreError> {
-    read(REFERENCE, item).map(|PointerItem { subscription_id }| subscription_id)
+    read(item, |key| format!("a reference id of {}", tenant_of(key)))
+        .map(|PointerItem { subscription_id }| subscription_id)
 }
 
 pub(super) fn pointer_item(tenant: &TenantId, reference: &ReferenceId, id: SubscriptionId) -> Item {
@@ -159,10 +169,10 @@ struct RecordItem {
 }
 
 pub(super) fn read_record(item: Item) -> Result<Record, StoreError> {
+    let name = |key: &str| format!("an idempotency record of {}", tenant_of(key));
     let key = key_of(&item).to_owned();
-    let record: RecordItem = read(RECORD, item)?;
-    let expires_at =
-        DateTime::from_timestamp(record.expires_at, 0).ok_or_else(|| unreadable(RECORD, &key))?;
+    let record: RecordItem = read(item, name)?;
+    let expires_at = DateTime::from_timestamp(record.expires_at, 0).ok_or_else(|| unreadable(&name(&key)))?;
     Ok(Record {
         fingerprint: record.fingerprint.into_array().into(),
         answer: Answer { status: record.status, headers: record.headers, body: record.body },
@@ -190,7 +200,7 @@ struct TenantItem {
 }
 
 pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError> {
-    let TenantItem { name, time_zone } = read(TENANT, item)?;
+    let TenantItem { name, time_zone } = read(item, |key| format!("the tenant {key}"))?;
     Ok(Tenant { id, name, time_zone })
 }
 
@@ -213,7 +223,7 @@ struct ApiKeyItem {
 }
 
 pub(super) fn read_api_key(item: Item) -> Result<ApiKey, StoreError> {
-    let stored: ApiKeyItem = read(API_KEY, item)?;
+    let stored: ApiKeyItem = read(item, |key| format!("the API key {key}"))?;
     Ok(ApiKey {
         secret_hash: stored.secret_hash.into_array().into(),
         // A key may have scopes of other services too.

@@ -157,7 +157,7 @@ impl Store {
         tenant: &TenantId,
         id: SubscriptionId,
     ) -> Result<Option<StoredSubscription>, StoreError> {
-        let answer = self
+        let output = self
             .client
             .get_item()
             .table_name(&self.tables.subscriptions)
@@ -166,7 +166,7 @@ impl Store {
             .send()
             .await
             .map_err(StoreError::from_sdk)?;
-        answer.item.map(read_subscription).transpose()
+        output.item.map(read_subscription).transpose()
     }
 
     /// Reads items by table and key. DynamoDB may leave some for later when it is busy; those are asked
@@ -186,11 +186,11 @@ impl Store {
                     .await;
             }
             let request = self.client.batch_get_item().set_request_items(Some(wanted));
-            let answer = request.send().await.map_err(StoreError::from_sdk)?;
-            for (table, found) in answer.responses.unwrap_or_default() {
+            let output = request.send().await.map_err(StoreError::from_sdk)?;
+            for (table, found) in output.responses.unwrap_or_default() {
                 items.extend(found.into_iter().map(|item| ((table.clone(), key_of(&item).to_owned()), item)));
             }
-            wanted = answer.unprocessed_keys.unwrap_or_default();
+            wanted = output.unprocessed_keys.unwrap_or_default();
             if wanted.is_empty() {
                 return Ok(items);
             }

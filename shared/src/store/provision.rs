@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::commit::failed_conditions;
 use super::items::{
-    Item, api_key_item, attribute, due_shard, instant, number, pointer_item, subscription_key, tenant_item,
+    Item, api_key_item, attribute, number, pending_attributes, pointer_item, subscription_key, tenant_item,
     text,
 };
 use super::{Store, StoreError, refusal};
@@ -109,12 +109,8 @@ impl NewSubscription {
             ("version".to_owned(), number(1)),
         ]);
         if let Some(cancellation) = &self.cancellation {
-            item.extend([
-                ("cancellationId".to_owned(), text(cancellation.cancellation_id)),
-                ("cancellation".to_owned(), attribute(cancellation)?),
-                ("dueShard".to_owned(), number(due_shard(id))),
-                ("dueAt".to_owned(), instant(cancellation.effective_at)),
-            ]);
+            let pending = pending_attributes(id, cancellation)?;
+            item.extend(pending.map(|(name, value)| (name.to_owned(), value)));
         }
         Ok(item)
     }

@@ -6,15 +6,17 @@
 use std::env;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::create_table::CreateTableInput;
+use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableInputBuilder;
+use aws_sdk_dynamodb::operation::create_table::{CreateTableError, CreateTableInput};
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
     TimeToLiveSpecification,
 };
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, refusal};
 
 /// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
 pub const DUE_INDEX: &str = "due";
@@ -65,45 +67,29 @@ impl Store {
     /// # Errors
     /// The database can't be reached, or refuses.
     pub async fn create_tables(&self) -> Result<(), StoreError> {
-        for table in definitions(&self.tables)? {
-            let name = table.table_name.clone().unwrap_or_default();
-            if self.table_status(&name).await?.is_none() {
-                self.create_table(table).await?;
+        for (name, table) in definitions(&self.tables)? {
+            if self.table_status(name).await?.is_none() {
+                match table.send_with(&self.client).await {
+                    Ok(_) => {}
+                    Err(error) => match refusal(error)? {
+                        // Another process was faster.
+                        CreateTableError::ResourceInUseException(_) => {}
+                        other => return Err(StoreError::from_refusal(&other)),
+                    },
+                }
             }
-            self.wait_until_active(&name).await?;
+            self.wait_until_active(name).await?;
         }
         self.expire_idempotency_records().await
-    }
-
-    async fn create_table(&self, table: CreateTableInput) -> Result<(), StoreError> {
-        let creation = self
-            .client
-            .create_table()
-            .set_table_name(table.table_name)
-            .set_billing_mode(table.billing_mode)
-            .set_key_schema(table.key_schema)
-            .set_attribute_definitions(table.attribute_definitions)
-            .set_global_secondary_indexes(table.global_secondary_indexes)
-            .set_stream_specification(table.stream_specification)
-            .send()
-            .await;
-        match creation {
-            Ok(_) => Ok(()),
-            // Another process was faster.
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {
-                Ok(())
-            }
-            Err(error) => Err(StoreError::from_sdk(error)),
-        }
     }
 
     async fn table_status(&self, name: &str) -> Result<Option<TableStatus>, StoreError> {
         match self.client.describe_table().table_name(name).send().await {
             Ok(description) => Ok(description.table.and_then(|table| table.table_status)),
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
-                Ok(None)
-            }
-            Err(error) => Err(StoreError::from_sdk(error)),
+            Err(error) => match refusal(error)? {
+                DescribeTableError::ResourceNotFoundException(_) => Ok(None),
+                other => Err(StoreError::from_refusal(&other)),
+            },
         }
     }
 
@@ -135,9 +121,9 @@ impl Store {
     }
 }
 
-/// The one definition of the tables in Rust. All have the hash key `pk` and are paid per request.
-fn definitions(names: &TableNames) -> Result<[CreateTableInput; 3], StoreError> {
-    fn build(names: &TableNames) -> Result<[CreateTableInput; 3], aws_sdk_dynamodb::error::BuildError> {
+/// The one definition of the tables in Rust, by name. All have the hash key `pk` and are paid per request.
+fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], StoreError> {
+    fn build(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], BuildError> {
         let due = GlobalSecondaryIndex::builder()
             .index_name(DUE_INDEX)
             .key_schema(key("dueShard", KeyType::Hash)?)
@@ -153,19 +139,19 @@ fn definitions(names: &TableNames) -> Result<[CreateTableInput; 3], StoreError> 
             .stream_enabled(true)
             .stream_view_type(StreamViewType::NewAndOldImages)
             .build()?;
+        let subscriptions = table(&names.subscriptions)?
+            .attribute_definitions(attribute("dueShard", ScalarAttributeType::N)?)
+            .attribute_definitions(attribute("dueAt", ScalarAttributeType::S)?)
+            .global_secondary_indexes(due)
+            .stream_specification(changes);
         Ok([
-            table(&names.subscriptions)?
-                .attribute_definitions(attribute("dueShard", ScalarAttributeType::N)?)
-                .attribute_definitions(attribute("dueAt", ScalarAttributeType::S)?)
-                .global_secondary_indexes(due)
-                .stream_specification(changes)
-                .build()?,
-            table(&names.idempotency)?.build()?,
-            table(&names.tenants)?.build()?,
+            (&names.subscriptions, subscriptions),
+            (&names.idempotency, table(&names.idempotency)?),
+            (&names.tenants, table(&names.tenants)?),
         ])
     }
 
-    fn table(name: &str) -> Result<CreateTableInputBuilder, aws_sdk_dynamodb::error::BuildError> {
+    fn table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
         Ok(CreateTableInput::builder()
             .table_name(name)
             .billing_mode(BillingMode::PayPerRequest)
@@ -173,14 +159,11 @@ fn definitions(names: &TableNames) -> Result<[CreateTableInput; 3], StoreError> 
             .attribute_definitions(attribute("pk", ScalarAttributeType::S)?))
     }
 
-    fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, aws_sdk_dynamodb::error::BuildError> {
+    fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {
         KeySchemaElement::builder().attribute_name(name).key_type(kind).build()
     }
 
-    fn attribute(
-        name: &str,
-        kind: ScalarAttributeType,
-    ) -> Result<AttributeDefinition, aws_sdk_dynamodb::error::BuildError> {
+    fn attribute(name: &str, kind: ScalarAttributeType) -> Result<AttributeDefinition, BuildError> {
         AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
     }
 
