@@ -46,7 +46,7 @@ pub struct Summary {
     pub unread_shards: u64,
     /// By how many seconds the oldest of them was late when the sweep began.
     pub lag_seconds: i64,
-    /// Those of the failed whose record is at fault, not the database.
+    /// Those of the failed whose item is at fault, not the database.
     #[serde(skip)]
     pub malformed: u64,
 }
@@ -112,7 +112,7 @@ pub async fn handle(service: &Service, event: LambdaEvent<EventBridgeEvent>) -> 
         lagSeconds = summary.lag_seconds,
         "swept"
     );
-    // A record that is at fault will be so in a minute too; a database may not.
+    // An item that is at fault will be so in a minute too; a database may not.
     let Summary { unread_shards, failed, .. } = summary;
     let nothing_read = unread_shards == u64::from(DUE_SHARDS);
     let nothing_executed = failed > summary.malformed && summary.executed + summary.skipped == 0;
@@ -129,7 +129,7 @@ enum Outcome {
     Skipped,
     /// The database failed.
     Failed,
-    /// The record is at fault.
+    /// The item is at fault.
     Malformed,
     Remaining,
 }

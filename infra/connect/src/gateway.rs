@@ -230,7 +230,7 @@ fn encode(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
 }
 
 /// Invokes a function with an event, as the Lambda service would.
-async fn invoke(service: Arc<Service>, function: Function, event: Value) -> Result<Value, InvocationError> {
+async fn invoke(service: Arc<Service>, function: Function, event: Value) -> serde_json::Result<Value> {
     let event: LambdaRequest = serde_json::from_str(&event.to_string())?;
     let mut context = Context::default();
     context.request_id = Uuid::new_v4().to_string();
@@ -244,17 +244,8 @@ async fn invoke(service: Arc<Service>, function: Function, event: Value) -> Resu
             })
         }
     });
-    let returned = Adapter::from(handler).call(LambdaEvent::new(event, context)).await?;
-    Ok(serde_json::to_value(returned)?)
-}
-
-/// Why an invocation came to nothing.
-#[derive(Debug, thiserror::Error)]
-enum InvocationError {
-    #[error("the event or the response can't be converted: {0}")]
-    Conversion(#[from] serde_json::Error),
-    #[error("the function failed")]
-    Function(#[from] Infallible),
+    let Ok(returned) = Adapter::from(handler).call(LambdaEvent::new(event, context)).await;
+    serde_json::to_value(returned)
 }
 
 /// What a function returns.
