@@ -13,7 +13,7 @@ use harness::{
 use lambda_runtime::{Context, LambdaEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
-use subscriptions::cancellation::{DueCancellation, decide_execution};
+use subscriptions::cancellation::{DueCancellation, Execution, decide_execution};
 use subscriptions::clock::{self, Clock};
 use subscriptions::store::due::{DueEntry, Executed};
 
@@ -142,26 +142,39 @@ async fn a_replaced_cancellation_takes_effect_at_its_new_date_only() {
 async fn an_entry_of_the_index_that_is_out_of_date_executes_nothing() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
-    // As an eventually consistent index would show it: due, under an id that has been replaced since.
-    let store = service.store();
-    let due =
-        store.due(shard_of(&service, ACTIVATED).await, instant("2026-02-01T00:00:00Z"), None).await.unwrap();
-    let [DueEntry::Cancellation(stale)] = due.entries.as_slice() else {
-        panic!("one entry is due");
-    };
-    let execution = decide_execution(stale, instant("2026-02-01T00:00:00Z")).unwrap();
+    let (stale, execution) = the_due_cancellation(&service).await;
     let another_instant = DueCancellation { effective_at: instant("2026-01-31T22:00:00Z"), ..stale.clone() };
+    let store = service.store();
     assert_eq!(store.execute(&another_instant, execution).await.unwrap(), Executed::Superseded);
 
+    // As an eventually consistent index would show it: under an id that has been replaced since.
     service.cancel(ACTIVATED, &cancel_at("2026-03-15")).await;
     let before = service.stored(ACTIVATED).await;
-
-    assert_eq!(store.execute(stale, execution).await.unwrap(), Executed::Superseded);
+    assert_eq!(store.execute(&stale, execution).await.unwrap(), Executed::Superseded);
     assert_eq!(service.stored(ACTIVATED).await, before);
 }
 
-async fn shard_of(service: &Service, id: &str) -> u32 {
-    service.stored(id).await["dueShard"].as_n().unwrap().parse().unwrap()
+#[tokio::test]
+async fn an_execution_that_comes_second_finds_the_first() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let (due, execution) = the_due_cancellation(&service).await;
+    let store = service.store();
+    assert_eq!(store.execute(&due, execution).await.unwrap(), Executed::Done);
+    let once = service.stored(ACTIVATED).await;
+    assert_eq!(store.execute(&due, execution).await.unwrap(), Executed::Before);
+    assert_eq!(service.stored(ACTIVATED).await, once);
+}
+
+/// The only cancellation that the index names on 1 February, and its execution.
+async fn the_due_cancellation(service: &Service) -> (DueCancellation, Execution) {
+    let now = instant("2026-02-01T00:00:00Z");
+    let shard = service.stored(ACTIVATED).await["dueShard"].as_n().unwrap().parse().unwrap();
+    let page = service.store().due(shard, now, None).await.unwrap();
+    let [DueEntry::Cancellation(due)] = page.entries.as_slice() else {
+        panic!("one entry is due");
+    };
+    (due.clone(), decide_execution(due, now).unwrap())
 }
 
 #[tokio::test]
