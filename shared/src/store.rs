@@ -76,6 +76,15 @@ impl Endpoint {
         })
     }
 
+    /// The database at `url`, as whom the environment says; if it says nothing, a local one.
+    #[must_use]
+    pub fn at(url: String) -> Self {
+        match Self::from_env() {
+            Ok(endpoint) => Self { url: Some(url), ..endpoint },
+            Err(_) => Self::local(url),
+        }
+    }
+
     /// A database on this machine, which asks for a signature but doesn't check whose it is.
     #[must_use]
     pub fn local(url: String) -> Self {

@@ -1,7 +1,7 @@
 //! Everything that can be answered but success.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use harness::{ACTIVATED, BLOCKED, CANCELLED, Response, Service, cancel_next_day};
+use harness::{ACTIVATED, BLOCKED, CANCELLED, Fault, Response, Service, cancel_next_day};
 use reqwest::Method;
 use serde_json::json;
 use subscriptions::api_key::Scope;
@@ -46,11 +46,11 @@ async fn every_code_of_the_contract_is_answered_and_shows_nothing_of_the_inside(
     let other = json!({"schedule": {"type": "CancelNextDay"}, "reason": "FRAUD"});
     answers.push((409, "idempotency_key_mismatch", service.cancel_with(ACTIVATED, &[once], &other).await));
 
-    wire.cancel_transactions(["TransactionConflict", "None"]);
+    wire.always("TransactWriteItems", Fault::conflict());
     answers.push((409, "idempotency_key_locked", service.cancel_once(BLOCKED, "k2", &body).await));
-    wire.refuse("BatchGetItem", "ThrottlingException");
+    wire.always("BatchGetItem", Fault::refusal("ThrottlingException"));
     answers.push((503, "temporarily_unavailable", service.get(ACTIVATED).await));
-    wire.refuse("BatchGetItem", "AccessDeniedException");
+    wire.always("BatchGetItem", Fault::refusal("AccessDeniedException"));
     answers.push((500, "internal_error", service.get(ACTIVATED).await));
     wire.mend();
 
@@ -76,7 +76,7 @@ async fn an_item_that_cannot_be_read_is_our_mistake_and_is_left_alone() {
     service
         .dynamodb()
         .update_item()
-        .table_name("subscriptions")
+        .table_name(&service.tables.subscriptions)
         .key("pk", AttributeValue::S(key))
         .update_expression("SET document.#status = :value")
         .expression_attribute_names("#status", "status")
@@ -94,18 +94,17 @@ async fn an_item_that_cannot_be_read_is_our_mistake_and_is_left_alone() {
 
 #[tokio::test]
 async fn a_database_that_does_not_answer_is_a_temporary_problem() {
-    let (database, service, wire) = Service::start_wired().await;
+    let (_database, service, wire) = Service::start_wired().await;
     for status in [500, 502, 503] {
-        wire.fail("BatchGetItem", status);
+        wire.always("BatchGetItem", Fault::status(status));
         service.get(ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
     }
     wire.mend();
-    wire.fail("TransactWriteItems", 502);
+    wire.always("TransactWriteItems", Fault::status(502));
     let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
     answer.assert_problem(503, "temporarily_unavailable");
     wire.mend();
 
-    // The wire finds nobody at its other end, and hangs up.
-    database.stop().await;
+    wire.unplug().await;
     service.get(ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
 }

@@ -1,7 +1,7 @@
 //! What an operation costs: requests to the database, counted at the wire. And what a busy database or a
 //! lost answer adds to it.
 
-use harness::{ACTIVATED, BLOCKED, CANCELLED, Service, cancel_next_day};
+use harness::{ACTIVATED, BLOCKED, CANCELLED, Fault, Service, cancel_next_day};
 use serde_json::json;
 
 #[tokio::test]
@@ -80,25 +80,25 @@ async fn an_execution_is_one_write() {
 #[tokio::test]
 async fn keys_that_a_busy_database_leaves_unprocessed_are_asked_for_again() {
     let (_database, service, wire) = Service::start_wired().await;
-    wire.leave_unprocessed(2);
+    wire.next("BatchGetItem", [Fault::LeaveUnprocessed, Fault::LeaveUnprocessed]);
     assert_eq!(service.get(ACTIVATED).await.status, 200);
     assert_eq!(wire.seen(), vec!["BatchGetItem"; 3]);
 
-    wire.leave_unprocessed(u32::MAX);
+    wire.always("BatchGetItem", Fault::LeaveUnprocessed);
     service.get(ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
 }
 
 #[tokio::test]
 async fn a_change_whose_acknowledgement_was_lost_is_not_made_twice() {
     let (database, service, wire) = Service::start_wired().await;
-    wire.lose_answer("TransactWriteItems");
+    wire.next("TransactWriteItems", [Fault::GatewayTimeout]);
     let with_key = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
     assert_eq!((with_key.status, with_key.is_replay()), (200, false));
     assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
     assert_eq!(database.version(ACTIVATED).await, 2);
 
     wire.forget();
-    wire.lose_answer("UpdateItem");
+    wire.next("UpdateItem", [Fault::GatewayTimeout]);
     let without_key = service.cancel(BLOCKED, &cancel_next_day()).await;
     assert_eq!(without_key.status, 200);
     assert_eq!(wire.seen(), ["BatchGetItem", "UpdateItem", "UpdateItem"]);
@@ -137,6 +137,6 @@ async fn a_sweep_reads_every_page_of_the_index() {
         service.cancel(id, &cancel_next_day()).await;
     }
     service.set_clock("2026-02-01T00:00:00Z").await;
-    wire.shorten_pages(1);
+    wire.always("Query", Fault::ShortPage(1));
     assert_eq!(service.execute().await["executed"], 60);
 }

@@ -7,8 +7,8 @@ use connect::up::Options;
 use execute_cancellations::{Summary, SweepError};
 use futures::future::join_all;
 use harness::{
-    ACTIVATED, ACTIVATED_TOO, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, event, instant,
-    options,
+    ACTIVATED, ACTIVATED_TOO, BLOCKED, Fault, PAUSED, PENDING, Service, cancel_at, cancel_next_day, event,
+    instant, options,
 };
 use lambda_runtime::{Context, LambdaEvent};
 use reqwest::Method;
@@ -231,7 +231,7 @@ async fn an_execution_whose_acknowledgement_was_lost_is_not_made_twice() {
     let (database, service, wire) = Service::start_wired().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     service.set_clock("2026-01-31T23:00:00Z").await;
-    wire.lose_answer("UpdateItem");
+    wire.next("UpdateItem", [Fault::GatewayTimeout]);
     let swept = service.execute().await;
     assert_eq!((&swept["skipped"], &swept["failed"]), (&json!(1), &json!(0)));
     assert_eq!(database.version(ACTIVATED).await, 3);
@@ -275,7 +275,7 @@ async fn a_sweep_that_can_do_nothing_fails_and_loses_nothing() {
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     service.set_clock("2026-01-31T23:00:00Z").await;
     for operation in ["Query", "UpdateItem"] {
-        wire.refuse(operation, "ThrottlingException");
+        wire.always(operation, Fault::refusal("ThrottlingException"));
         let failed = service.send(Method::POST, "/_local/execute-cancellations", &[], b"").await;
         assert_eq!(failed.status, 500, "{}", failed.text());
         assert!(failed.json()["errorMessage"].as_str().unwrap().contains("not available"));

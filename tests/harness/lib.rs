@@ -3,18 +3,21 @@
 //! Each test starts its own, with an embedded database in memory and a clock that starts where the
 //! test says, so tests share nothing and run in any order. Beside the API a test can look into the
 //! tables with a DynamoDB client of its own, and put a [`Wire`] between the service and the database.
+//!
+//! If `DYNAMODB_ENDPOINT` names another DynamoDB, the services use that one, each with tables of its own.
 
 pub mod lambda;
 mod response;
 mod wire;
 
 use std::collections::HashMap;
+use std::env;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use connect::up::{self, Options, Running};
@@ -24,9 +27,10 @@ use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
 use subscriptions::store::tables::TableNames;
 use subscriptions::store::{Endpoint, Store};
 use tempfile::NamedTempFile;
+use uuid::Uuid;
 
 pub use self::response::Response;
-pub use self::wire::{Held, Wire};
+pub use self::wire::{Fault, Held, Wire};
 
 /// Half an hour before February in Stockholm, where the demo tenant is.
 pub const START: &str = "2026-01-31T22:30:00Z";
@@ -46,18 +50,34 @@ pub struct Service {
     pub dynamodb_url: String,
     pub api_key: String,
     pub subscription_ids: Vec<String>,
+    pub tables: TableNames,
     client: reqwest::Client,
     running: Mutex<Option<Running>>,
 }
 
 /// How the tests run it: nothing kept, no sweep of its own accord.
 pub fn options() -> Options {
+    let dynamodb_endpoint = env::var("DYNAMODB_ENDPOINT").ok();
+    let tables = match dynamodb_endpoint {
+        None => TableNames::default(),
+        Some(_) => {
+            let test = Uuid::new_v4();
+            let named = |table| format!("{test}-{table}");
+            let TableNames { subscriptions, idempotency, tenants } = TableNames::default();
+            TableNames {
+                subscriptions: named(subscriptions),
+                idempotency: named(idempotency),
+                tenants: named(tenants),
+            }
+        }
+    };
     Options {
         port: 0,
         dynamodb_port: 0,
         data: PathBuf::new(),
         memory: true,
-        dynamodb_endpoint: None,
+        dynamodb_endpoint,
+        tables,
         seed: None,
         time_zone: ZONE.parse().unwrap(),
         now: Some(instant(START)),
@@ -97,6 +117,7 @@ impl Service {
             dynamodb_url: addresses.dynamodb_url,
             api_key: addresses.api_key,
             subscription_ids: addresses.subscription_ids.iter().map(ToString::to_string).collect(),
+            tables: options.tables,
             client: reqwest::Client::new(),
             running: Mutex::new(Some(running)),
         }
@@ -128,8 +149,9 @@ impl Service {
     /// A service that reaches the database of another over a wire.
     pub async fn start_wired_to(database: &Self) -> (Self, Wire) {
         let wire = Wire::start(&database.dynamodb_url).await;
-        let endpoint = Some(wire.url.clone());
-        let service = Self::start_with(Options { dynamodb_endpoint: endpoint, ..options() }).await;
+        let dynamodb_endpoint = Some(wire.url.clone());
+        let tables = database.tables.clone();
+        let service = Self::start_with(Options { dynamodb_endpoint, tables, ..options() }).await;
         wire.forget();
         (service, wire)
     }
@@ -200,10 +222,11 @@ impl Service {
 
     /// A DynamoDB client of the test's own.
     pub fn dynamodb(&self) -> Client {
+        let endpoint = Endpoint::at(self.dynamodb_url.clone());
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-north-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .region(Region::new(endpoint.region))
+            .credentials_provider(endpoint.credentials)
             .endpoint_url(&self.dynamodb_url)
             .build();
         Client::from_conf(config)
@@ -211,13 +234,23 @@ impl Service {
 
     /// The store, for putting things into it.
     pub fn store(&self) -> Store {
-        Store::new(Endpoint::local(self.dynamodb_url.clone()), TableNames::default())
+        Store::new(Endpoint::at(self.dynamodb_url.clone()), self.tables.clone())
+    }
+
+    /// What a table is called here.
+    fn table(&self, name: &str) -> &str {
+        match name {
+            "subscriptions" => &self.tables.subscriptions,
+            "idempotency" => &self.tables.idempotency,
+            "tenants" => &self.tables.tenants,
+            other => panic!("there is no table {other}"),
+        }
     }
 
     /// An item as it is stored.
     pub async fn item(&self, table: &str, key: &str) -> Option<HashMap<String, AttributeValue>> {
-        let request =
-            self.dynamodb().get_item().table_name(table).key("pk", AttributeValue::S(key.to_owned()));
+        let key = AttributeValue::S(key.to_owned());
+        let request = self.dynamodb().get_item().table_name(self.table(table)).key("pk", key);
         request.consistent_read(true).send().await.unwrap().item
     }
 
@@ -234,7 +267,7 @@ impl Service {
     pub async fn update(&self, table: &str, key: &str, expression: &str, value: AttributeValue) {
         self.dynamodb()
             .update_item()
-            .table_name(table)
+            .table_name(self.table(table))
             .key("pk", AttributeValue::S(key.to_owned()))
             .update_expression(expression)
             .expression_attribute_values(":value", value)

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Response, Service, cancel_at, cancel_next_day};
+use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Fault, Response, Service, cancel_at, cancel_next_day};
 use reqwest::Method;
 use serde_json::{Value, json};
 use subscriptions::api_key::Scope;
@@ -160,9 +160,9 @@ async fn what_was_wrong_with_the_request_leaves_the_key_free() {
     assert_eq!(send(&service.api_key, ACTIVATED, json, &[b' '; 32_769]).await, 413);
     assert_eq!(send(&service.api_key, ACTIVATED, "text/plain", b"{}").await, 415);
     assert_eq!(send(&service.api_key, ACTIVATED, json, b"{}").await, 422);
-    wire.refuse("TransactWriteItems", "ThrottlingException");
+    wire.always("TransactWriteItems", Fault::refusal("ThrottlingException"));
     assert_eq!(send(&service.api_key, ACTIVATED, json, body.to_string().as_bytes()).await, 503);
-    wire.cancel_transactions(["None", "TransactionConflict"]);
+    wire.always("TransactWriteItems", Fault::conflict());
     assert_eq!(send(&service.api_key, ACTIVATED, json, body.to_string().as_bytes()).await, 409);
     wire.mend();
 
@@ -204,7 +204,7 @@ async fn a_key_is_1_to_256_printable_ascii_characters() {
 #[tokio::test]
 async fn a_request_that_meets_another_decides_again() {
     let (_database, service, wire) = Service::start_wired().await;
-    wire.cancel_transaction(["None", "TransactionConflict"]);
+    wire.next("TransactWriteItems", [Fault::conflict()]);
     let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
     assert_eq!((answer.status, answer.is_replay()), (200, false));
     assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "GetItem", "TransactWriteItems"]);

@@ -50,6 +50,9 @@ pub struct Options {
     /// Use the DynamoDB that runs there instead of the embedded one
     #[arg(long, value_name = "URL")]
     pub dynamodb_endpoint: Option<String>,
+    /// What the tables are called
+    #[arg(skip = TableNames::from_env())]
+    pub tables: TableNames,
     /// Subscriptions of the demo tenant in the wire shape, one a line, instead of the eight
     #[arg(long, value_name = "FILE.ndjson")]
     pub seed: Option<PathBuf>,
@@ -185,11 +188,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let stop_on_error = stop_database.clone().drop_guard();
 
     let (endpoint, database) = match &options.dynamodb_endpoint {
-        Some(url) => {
-            // As whom the environment says, if it does; a database on this machine doesn't ask.
-            let named = Endpoint::from_env().map(|endpoint| Endpoint { url: Some(url.clone()), ..endpoint });
-            (named.unwrap_or_else(|_| Endpoint::local(url.clone())), None)
-        }
+        Some(url) => (Endpoint::at(url.clone()), None),
         None => {
             let listener = listen(options.dynamodb_port, "dynamodb-port").await?;
             let url = url_of(&listener)?;
@@ -198,7 +197,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         }
     };
     let dynamodb_url = endpoint.url.clone().unwrap_or_default();
-    let store = Store::new(endpoint, TableNames::from_env());
+    let store = Store::new(endpoint, options.tables.clone());
     let unusable = |source| StartError::Store { url: dynamodb_url.clone(), source };
     store.create_tables().await.map_err(unusable)?;
 
