@@ -103,6 +103,9 @@ pub struct Record {
     pub fingerprint: Fingerprint,
     /// What it was answered.
     pub answer: Answer,
+    /// The id under which that request is found in the logs. It also tells a request that meets its own
+    /// record, because the acknowledgement of writing it was lost, from one that repeats another.
+    pub request_id: String,
     /// The second from which the key is free again.
     pub expires_at: DateTime<Utc>,
 }
@@ -121,8 +124,8 @@ pub enum Verdict {
 impl Record {
     /// The record of a request that is answered at `now`.
     #[must_use]
-    pub fn new(fingerprint: Fingerprint, answer: Answer, now: DateTime<Utc>) -> Self {
-        Self { fingerprint, answer, expires_at: whole_second(now + LIFETIME) }
+    pub fn new(fingerprint: Fingerprint, answer: Answer, request_id: String, now: DateTime<Utc>) -> Self {
+        Self { fingerprint, answer, request_id, expires_at: whole_second(now + LIFETIME) }
     }
 
     /// What this record means for a request that comes at `now`.
@@ -149,7 +152,7 @@ mod tests {
 
     fn record() -> Record {
         let answer = Answer { status: 200, headers: BTreeMap::new(), body: "{}".into() };
-        Record::new(fingerprint(b"{}"), answer, at("2026-01-01T12:00:00.900Z"))
+        Record::new(fingerprint(b"{}"), answer, "r1".into(), at("2026-01-01T12:00:00.900Z"))
     }
 
     fn fingerprint(body: &[u8]) -> Fingerprint {

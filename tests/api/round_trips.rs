@@ -40,10 +40,10 @@ async fn a_cancellation_by_reference_id_is_three_requests_and_its_replay_one() {
 }
 
 #[tokio::test]
-async fn without_an_idempotency_key_there_is_no_transaction() {
+async fn without_an_idempotency_key_it_is_two_requests_too_and_one_if_nothing_changes() {
     let (_database, service, wire) = Service::start_wired().await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
-    assert_eq!(wire.seen(), ["BatchGetItem", "UpdateItem"]);
+    assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems"]);
 
     // Nothing to change, nothing to remember.
     wire.forget();
@@ -98,10 +98,10 @@ async fn a_change_whose_acknowledgement_was_lost_is_not_made_twice() {
     assert_eq!(database.version(ACTIVATED).await, 2);
 
     wire.forget();
-    wire.next("UpdateItem", [Fault::GatewayTimeout]);
+    wire.next("TransactWriteItems", [Fault::GatewayTimeout]);
     let without_key = service.cancel(BLOCKED, &cancel_next_day()).await;
     assert_eq!(without_key.status, 200);
-    assert_eq!(wire.seen(), ["BatchGetItem", "UpdateItem", "UpdateItem"]);
+    assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
     assert_eq!(database.version(BLOCKED).await, 2);
     assert_eq!(without_key.body, database.get(BLOCKED).await.body);
 }
@@ -109,7 +109,7 @@ async fn a_change_whose_acknowledgement_was_lost_is_not_made_twice() {
 #[tokio::test]
 async fn a_change_is_answered_for_what_it_was_though_its_date_came_before_its_retry() {
     let (database, service, wire) = Service::start_wired().await;
-    let held = wire.hold_answer("UpdateItem");
+    let held = wire.hold_answer("TransactWriteItems");
     let body = cancel_next_day();
     let (answer, ()) = tokio::join!(service.cancel(ACTIVATED, &body), async {
         held.reached().await;
@@ -119,7 +119,7 @@ async fn a_change_is_answered_for_what_it_was_though_its_date_came_before_its_re
     });
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["pendingStatus"]["scheduledAt"], "2026-02-01");
-    assert_eq!(wire.seen(), ["BatchGetItem", "UpdateItem", "UpdateItem"]);
+    assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
     assert_eq!(database.get(ACTIVATED).await.json()["status"], "CANCELLED");
     assert_eq!(database.version(ACTIVATED).await, 3);
 }

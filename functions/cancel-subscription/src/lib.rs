@@ -46,7 +46,8 @@ async fn cancel(service: &Service, request: &Request) -> Result<Answered, Proble
     let loaded = sealed.open(Scope::Cancel, now)?;
 
     // Who asks comes first; then whether it was asked before; only then what is asked.
-    let once = key?.map(|key| Once { key, fingerprint: request::fingerprint(request), now });
+    let request_id = response::request_id(request);
+    let once = key?.map(|key| Once { key, fingerprint: request::fingerprint(request), request_id, now });
     if let (Some(once), Some(record)) = (&once, &loaded.record)
         && let Some(answered) = once.answer_from(record)
     {
@@ -63,18 +64,18 @@ async fn cancel(service: &Service, request: &Request) -> Result<Answered, Proble
     let asking =
         Asking { cancellation_id: CancellationId::random(), requested_by: token.key_id().clone(), now };
     let decide = |stored| decide_cancel(stored, &body, &asking);
-    let request_id = response::request_id(request);
     settle(&service.store, &loaded.tenant.id, once.as_ref(), request_id, stored, decide).await
 }
 
 /// The idempotency of a request that has a key for it.
-struct Once {
+struct Once<'r> {
     key: IdempotencyKey,
     fingerprint: Fingerprint,
+    request_id: &'r str,
     now: DateTime<Utc>,
 }
 
-impl Once {
+impl Once<'_> {
     /// The answer that a record of the key gives to this request; none if the record has expired.
     fn answer_from(&self, record: &Record) -> Option<Result<Answered, Problem>> {
         match record.verdict(self.fingerprint, self.now) {
@@ -85,7 +86,8 @@ impl Once {
     }
 
     fn record(&self, answered: &Answered) -> NewRecord<'_> {
-        let record = Record::new(self.fingerprint, answered.answer.clone(), self.now);
+        let (answer, request_id) = (answered.answer.clone(), self.request_id.to_owned());
+        let record = Record::new(self.fingerprint, answer, request_id, self.now);
         NewRecord { key: &self.key, record, now: self.now }
     }
 }
@@ -94,7 +96,7 @@ impl Once {
 async fn settle(
     store: &Store,
     tenant: &TenantId,
-    once: Option<&Once>,
+    once: Option<&Once<'_>>,
     request_id: &str,
     mut stored: Option<StoredSubscription>,
     decide: impl Fn(Option<StoredSubscription>) -> Decision,
@@ -119,6 +121,10 @@ async fn settle(
         match committed {
             Ok(Committed::Done) => return Ok(answered),
             Ok(Committed::Changed(current)) => stored = current.map(|current| *current),
+            Ok(Committed::Recorded(record)) if record.request_id == request_id => {
+                // It is our own write that we meet: its acknowledgement was lost, and the SDK tried again.
+                return Ok(Answered { answer: record.answer, ..answered });
+            }
             Ok(Committed::Recorded(record)) => {
                 if let Some(answered) = once.and_then(|once| once.answer_from(&record)) {
                     return answered;

@@ -7,14 +7,14 @@
 //!
 //! An acknowledgement that gets lost is harmless. The SDK sends a transaction again under the same
 //! `ClientRequestToken`, which DynamoDB recognises; and a caller that repeats its request finds the
-//! record. A change without an idempotency key is recognised by the cancellation id that it wrote.
+//! record. That is why a change without a record is a transaction too: a plain update that is sent again
+//! could not tell its own earlier success from a change by someone else, and would undo theirs.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::error::TransactionCanceledException;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure as OnFailure,
@@ -23,8 +23,8 @@ use aws_sdk_dynamodb::types::{
 use chrono::{DateTime, Utc};
 
 use super::items::{
-    Item, attribute, cancellation_id, number, pending_attributes, read_record, read_subscription,
-    record_item, subscription_key, text,
+    Item, attribute, number, pending_attributes, read_record, read_subscription, record_item,
+    subscription_key, text,
 };
 use super::{Store, StoreError, refusal};
 use crate::cancellation::StoredSubscription;
@@ -59,17 +59,25 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if another write was under way; nothing was written. If the database
-    /// became unavailable, both may have been written or neither; the same request again will tell.
+    /// became unavailable, all may have been written or nothing; the same request again will tell.
     pub async fn commit(
         &self,
         tenant: &TenantId,
         change: &StoredSubscription,
         record: Option<NewRecord<'_>>,
     ) -> Result<Committed, StoreError> {
-        let update = PendingCancellationUpdate::of(tenant, change)?;
-        match record {
-            Some(record) => self.transact(tenant, update, record).await,
-            None => self.update(update, change).await,
+        let has_record = record.is_some();
+        let writes = self.writes(tenant, change, record)?;
+        // The SDK adds a ClientRequestToken, the same for all attempts at this one transaction.
+        let result = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
+        match result {
+            Ok(_) => Ok(Committed::Done),
+            Err(error) => match refusal(error)? {
+                TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                    explain(cancelled, has_record)
+                }
+                other => Err(StoreError::from_refusal(&other)),
+            },
         }
     }
 
@@ -98,122 +106,67 @@ impl Store {
         }
     }
 
-    async fn transact(
+    /// The writes of a commit: the record's first, if there is one.
+    fn writes(
         &self,
         tenant: &TenantId,
-        update: PendingCancellationUpdate,
-        new: NewRecord<'_>,
-    ) -> Result<Committed, StoreError> {
-        let put = Put::builder()
-            .table_name(&self.tables.idempotency)
-            .set_item(Some(record_item(tenant, new.key, &new.record)))
-            .condition_expression(KEY_IS_FREE)
-            .expression_attribute_values(":now", number(new.now.timestamp()))
+        change: &StoredSubscription,
+        record: Option<NewRecord<'_>>,
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let defect = |error: BuildError| StoreError::Defect(error.to_string());
+        let mut writes = Vec::new();
+        if let Some(new) = record {
+            let put = Put::builder()
+                .table_name(&self.tables.idempotency)
+                .set_item(Some(record_item(tenant, new.key, &new.record)))
+                .condition_expression(KEY_IS_FREE)
+                .expression_attribute_values(":now", number(new.now.timestamp()))
+                .return_values_on_condition_check_failure(OnFailure::AllOld)
+                .build();
+            writes.push(TransactWriteItem::builder().put(put.map_err(defect)?).build());
+        }
+        let update = Update::builder()
+            .table_name(&self.tables.subscriptions)
+            .key("pk", text(subscription_key(tenant, change.document.subscription_id)))
+            .update_expression(MAKE_PENDING)
+            .condition_expression("version = :decidedFrom")
+            .set_expression_attribute_values(Some(pending_values(change)?))
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .build();
-        let update = update.in_transaction(&self.tables.subscriptions);
-        let (put, update) =
-            put.and_then(|put| Ok((put, update?))).map_err(|error| StoreError::Defect(error.to_string()))?;
-        // The SDK adds a ClientRequestToken, the same for all attempts at this one transaction.
-        let result = self
-            .client
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().put(put).build())
-            .transact_items(TransactWriteItem::builder().update(update).build())
-            .send()
-            .await;
-        match result {
-            Ok(_) => Ok(Committed::Done),
-            Err(error) => match refusal(error)? {
-                TransactWriteItemsError::TransactionCanceledException(cancelled) => explain(cancelled),
-                other => Err(StoreError::from_refusal(&other)),
-            },
-        }
-    }
-
-    async fn update(
-        &self,
-        update: PendingCancellationUpdate,
-        change: &StoredSubscription,
-    ) -> Result<Committed, StoreError> {
-        let result = self
-            .client
-            .update_item()
-            .table_name(&self.tables.subscriptions)
-            .key("pk", update.key)
-            .update_expression(PendingCancellationUpdate::EXPRESSION)
-            .condition_expression(PendingCancellationUpdate::CONDITION)
-            .set_expression_attribute_values(Some(update.values))
-            .return_values_on_condition_check_failure(OnFailure::AllOld)
-            .send()
-            .await;
-        let item = match result {
-            Ok(_) => return Ok(Committed::Done),
-            Err(error) => match refusal(error)? {
-                UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
-                other => return Err(StoreError::from_refusal(&other)),
-            },
-        };
-        let ours = change.cancellation.as_ref().map(|cancellation| cancellation.cancellation_id);
-        if item.as_ref().and_then(cancellation_id) == ours {
-            // It is our own write that we meet: its acknowledgement was lost, and the SDK tried again.
-            return Ok(Committed::Done);
-        }
-        changed(item)
+        writes.push(TransactWriteItem::builder().update(update.map_err(defect)?).build());
+        Ok(writes)
     }
 }
 
 const KEY_IS_FREE: &str = "attribute_not_exists(pk) OR expiresAt <= :now";
 
-/// The write that makes a cancellation pending, on the condition that the subscription is still at the
-/// version that it was decided from. It names the attributes it sets and leaves the others alone: the
-/// item may hold more than this service knows.
-struct PendingCancellationUpdate {
-    key: AttributeValue,
-    values: HashMap<String, AttributeValue>,
-}
+/// It names the attributes it sets and leaves the others alone: the item may hold more than this
+/// service knows.
+const MAKE_PENDING: &str = "SET version = :version, document.updatedAt = :updatedAt, \
+    document.pendingStatus = :pendingStatus, cancellationId = :cancellationId, \
+    cancellation = :cancellation, dueShard = :dueShard, dueAt = :dueAt";
 
-impl PendingCancellationUpdate {
-    const EXPRESSION: &str = "SET version = :version, document.updatedAt = :updatedAt, \
-        document.pendingStatus = :pendingStatus, cancellationId = :cancellationId, \
-        cancellation = :cancellation, dueShard = :dueShard, dueAt = :dueAt";
-    const CONDITION: &str = "version = :decidedFrom";
-
-    fn of(tenant: &TenantId, change: &StoredSubscription) -> Result<Self, StoreError> {
-        let id = change.document.subscription_id;
-        let cancellation = change.pending_cancellation();
-        let cancellation =
-            cancellation.ok_or_else(|| StoreError::Defect("no cancellation is pending".to_owned()))?;
-        let values = [
-            ("decidedFrom", number(change.version - 1)),
-            ("version", number(change.version)),
-            ("updatedAt", attribute(change.document.updated_at)?),
-            ("pendingStatus", attribute(&change.document.pending_status)?),
-        ];
-        let values = values.into_iter().chain(pending_attributes(id, cancellation)?);
-        Ok(Self {
-            key: text(subscription_key(tenant, id)),
-            values: values.map(|(name, value)| (format!(":{name}"), value)).collect(),
-        })
-    }
-
-    fn in_transaction(self, table: &str) -> Result<Update, BuildError> {
-        Update::builder()
-            .table_name(table)
-            .key("pk", self.key)
-            .update_expression(Self::EXPRESSION)
-            .condition_expression(Self::CONDITION)
-            .set_expression_attribute_values(Some(self.values))
-            .return_values_on_condition_check_failure(OnFailure::AllOld)
-            .build()
-    }
+/// The values of the write that makes a cancellation pending, and of its condition.
+fn pending_values(change: &StoredSubscription) -> Result<HashMap<String, AttributeValue>, StoreError> {
+    let cancellation = change.pending_cancellation();
+    let cancellation =
+        cancellation.ok_or_else(|| StoreError::Defect("no cancellation is pending".to_owned()))?;
+    let values = [
+        ("decidedFrom", number(change.version - 1)),
+        ("version", number(change.version)),
+        ("updatedAt", attribute(change.document.updated_at)?),
+        ("pendingStatus", attribute(&change.document.pending_status)?),
+    ];
+    let values = values.into_iter().chain(pending_attributes(change.document.subscription_id, cancellation)?);
+    Ok(values.map(|(name, value)| (format!(":{name}"), value)).collect())
 }
 
 /// What a cancelled transaction means. The record comes first: if the key is taken, its record is the
 /// answer, whatever became of the subscription.
-fn explain(cancelled: TransactionCanceledException) -> Result<Committed, StoreError> {
+fn explain(cancelled: TransactionCanceledException, has_record: bool) -> Result<Committed, StoreError> {
     let mut failed = failed_conditions(cancelled)?.into_iter();
-    match (failed.next().flatten(), failed.next().flatten()) {
+    let record = if has_record { failed.next().flatten() } else { None };
+    match (record, failed.next().flatten()) {
         (Some(FailedCondition(item)), _) => recorded(item),
         (None, Some(FailedCondition(item))) => changed(item),
         (None, None) => Err(StoreError::Conflict),

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape), `version`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
-//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body`, `expiresAt` (epoch seconds: DynamoDB's TTL) |
+//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body`, `requestId`, `expiresAt` (epoch seconds: DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone` |
 //! | tenants | `<tenant>#<keyId>` | `secretHash`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
 //!
@@ -165,6 +165,7 @@ struct RecordItem {
     status: u16,
     headers: BTreeMap<String, String>,
     body: String,
+    request_id: String,
     expires_at: i64,
 }
 
@@ -176,6 +177,7 @@ pub(super) fn read_record(item: Item) -> Result<Record, StoreError> {
     Ok(Record {
         fingerprint: record.fingerprint.into_array().into(),
         answer: Answer { status: record.status, headers: record.headers, body: record.body },
+        request_id: record.request_id,
         expires_at,
     })
 }
@@ -188,6 +190,7 @@ pub(super) fn record_item(tenant: &TenantId, key: &IdempotencyKey, record: &Reco
         ("status".to_owned(), number(record.answer.status)),
         ("headers".to_owned(), AttributeValue::M(headers)),
         ("body".to_owned(), text(&record.answer.body)),
+        ("requestId".to_owned(), text(&record.request_id)),
         ("expiresAt".to_owned(), number(record.expires_at.timestamp())),
     ])
 }
