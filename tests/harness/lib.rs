@@ -24,7 +24,8 @@ use connect::up::{self, Options, Running};
 use reqwest::Method;
 use serde_json::{Value, json};
 use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
-use subscriptions::store::tables::TableNames;
+use subscriptions::store::due::DueEntry;
+use subscriptions::store::tables::{DUE_SHARDS, TableNames};
 use subscriptions::store::{Endpoint, Store};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
@@ -257,6 +258,34 @@ impl Service {
     /// A subscription of the demo tenant as it is stored.
     pub async fn stored(&self, subscription: &str) -> HashMap<String, AttributeValue> {
         self.item("subscriptions", &format!("demo#{subscription}")).await.unwrap()
+    }
+
+    /// All items of a table.
+    pub async fn scan(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
+        let pages = self.dynamodb().scan().table_name(self.table(table)).into_paginator().items().send();
+        pages.collect::<Result<_, _>>().await.unwrap()
+    }
+
+    /// The subscriptions of the demo tenant whose cancellation the index names as due by then.
+    pub async fn due(&self, by: &str) -> Vec<String> {
+        let store = self.store();
+        let mut due = Vec::new();
+        for shard in 0..DUE_SHARDS {
+            let mut next = None;
+            loop {
+                let page = store.due(shard, instant(by), next).await.unwrap();
+                for entry in page.entries {
+                    let DueEntry::Cancellation(cancellation) = entry else { panic!("unreadable") };
+                    due.push(cancellation.subscription_id.to_string());
+                }
+                next = page.next;
+                if next.is_none() {
+                    break;
+                }
+            }
+        }
+        due.sort();
+        due
     }
 
     pub async fn version(&self, subscription: &str) -> u64 {

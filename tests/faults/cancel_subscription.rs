@@ -1,0 +1,253 @@
+use futures::future::join_all;
+use harness::{CANCELLED, Fault, Response, Service, Wire, cancel_next_day};
+use serde_json::json;
+
+use super::{TIMES, Times, after, all, before};
+
+/// How a request ends that meets a fault.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// It is done, and the caller is told.
+    Done,
+    /// Nothing is done, and the caller is told with this status and code.
+    Nothing(u16, &'static str),
+    /// It is done, but the caller is told that it may not be.
+    DoneUnknown,
+}
+
+const UNAVAILABLE: End = End::Nothing(503, "temporarily_unavailable");
+
+/// A service whose every scenario has a subscription of its own, by number.
+struct Scenarios {
+    database: Service,
+    service: Service,
+    wire: Wire,
+    met: usize,
+}
+
+impl Scenarios {
+    async fn start() -> Self {
+        let mut documents: Vec<_> = (0..100)
+            .map(|n| json!({"subscriptionId": id(n), "status": "ACTIVATED", "referenceId": format!("crm-{n}")}))
+            .collect();
+        documents.push(json!({"subscriptionId": CANCELLED, "status": "CANCELLED"}));
+        let database = Service::start_seeded(&documents).await;
+        let (service, wire) = Service::start_wired_to(&database).await;
+        Self { database, service, wire, met: 0 }
+    }
+
+    /// Sends a request that meets a fault, then the same request again, and sees what both leave behind.
+    async fn meet(
+        &mut self,
+        request: Request,
+        operation: &str,
+        fault: (&str, Fault),
+        times: Times,
+        end: End,
+    ) {
+        let Self { database, service, wire, met } = self;
+        let (n, scenario) = (*met, format!("{request:?}, {operation}: {} {times:?}", fault.0));
+        *met += 1;
+        let id = id(n);
+        let (name, status) = match request {
+            Request::ById => (id.clone(), 200),
+            Request::ByReference => (format!("rid_crm-{n}"), 200),
+            Request::Refused => (CANCELLED.to_owned(), 409),
+        };
+        let key = format!("k{n}");
+        let body = cancel_next_day();
+        let send = || service.cancel_once(&name, &key, &body);
+        let recorded = async || database.item("idempotency", &format!("demo#{key}")).await.is_some();
+        let changes = async || if status == 200 { database.version(&id).await - 1 } else { 0 };
+        let expected_changes = u64::from(status == 200);
+
+        match times {
+            Times::Once => wire.next(operation, [fault.1]),
+            Times::Always => wire.always(operation, fault.1),
+        }
+        let first = send().await;
+        wire.mend();
+        match end {
+            End::Done => {
+                assert_eq!((first.status, first.is_replay()), (status, false), "{scenario}");
+                assert_eq!((recorded().await, changes().await), (true, expected_changes), "{scenario}");
+            }
+            End::Nothing(status, code) => {
+                assert_eq!(first.problem(), (status, code.to_owned()), "{scenario}");
+                assert_eq!(first.header("retry-after"), Some("1"), "{scenario}");
+                assert_eq!((recorded().await, changes().await), (false, 0), "{scenario}");
+            }
+            End::DoneUnknown => {
+                assert_eq!(first.problem(), (503, "temporarily_unavailable".to_owned()), "{scenario}");
+                assert_eq!((recorded().await, changes().await), (true, expected_changes), "{scenario}");
+            }
+        }
+        let again = send().await;
+        let replays = !matches!(end, End::Nothing(..));
+        assert_eq!((again.status, again.is_replay()), (status, replays), "{scenario}");
+        assert_eq!((recorded().await, changes().await), (true, expected_changes), "{scenario}");
+        if end == End::Done {
+            assert_eq!(again.body, first.body, "{scenario}");
+        }
+        let third = send().await;
+        assert_eq!((third.is_replay(), third.body), (true, again.body), "{scenario}");
+    }
+
+    fn report(&self) {
+        let Self { wire, met, .. } = self;
+        println!("{met} scenarios: {} requests at the wire met {} faults", wire.seen().len(), wire.faults());
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Request {
+    ById,
+    ByReference,
+    /// It is refused, because the subscription is cancelled, and the refusal is remembered.
+    Refused,
+}
+
+fn id(n: usize) -> String {
+    format!("00000000-0000-4000-8000-{n:012x}")
+}
+
+#[tokio::test]
+async fn a_read_that_fails_leaves_nothing_behind() {
+    let mut scenarios = Scenarios::start().await;
+    for (request, operation) in [(Request::ById, "BatchGetItem"), (Request::ByReference, "GetItem")] {
+        for (name, fault, _) in all() {
+            for times in TIMES {
+                let end = if times == Times::Once { End::Done } else { UNAVAILABLE };
+                scenarios.meet(request, operation, (name, fault.clone()), times, end).await;
+            }
+        }
+    }
+    let unprocessed = ("keys unprocessed", Fault::LeaveUnprocessed);
+    scenarios.meet(Request::ById, "BatchGetItem", unprocessed.clone(), Times::Once, End::Done).await;
+    scenarios.meet(Request::ById, "BatchGetItem", unprocessed, Times::Always, UNAVAILABLE).await;
+    scenarios.report();
+}
+
+#[tokio::test]
+async fn a_write_that_the_database_did_not_get_is_not_done() {
+    let mut scenarios = Scenarios::start().await;
+    let in_progress = ("in progress", Fault::refusal("TransactionInProgressException"));
+    for (request, operation) in [
+        (Request::ById, "TransactWriteItems"),
+        (Request::ByReference, "TransactWriteItems"),
+        (Request::Refused, "PutItem"),
+    ] {
+        for fault in before().into_iter().chain([in_progress.clone()]) {
+            for times in TIMES {
+                let end = if times == Times::Once { End::Done } else { UNAVAILABLE };
+                scenarios.meet(request, operation, fault.clone(), times, end).await;
+            }
+        }
+    }
+    scenarios.report();
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_done_once() {
+    let mut scenarios = Scenarios::start().await;
+    for (request, operation) in [
+        (Request::ById, "TransactWriteItems"),
+        (Request::ByReference, "TransactWriteItems"),
+        (Request::Refused, "PutItem"),
+    ] {
+        for fault in after() {
+            for times in TIMES {
+                let end = if times == Times::Once { End::Done } else { End::DoneUnknown };
+                scenarios.meet(request, operation, fault.clone(), times, end).await;
+            }
+        }
+    }
+    scenarios.report();
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_cancelled_is_tried_again_or_left_to_the_caller() {
+    let mut scenarios = Scenarios::start().await;
+    let conflict = ("conflict", Fault::conflict());
+    let locked = End::Nothing(409, "idempotency_key_locked");
+    scenarios.meet(Request::ById, "TransactWriteItems", conflict.clone(), Times::Once, End::Done).await;
+    scenarios.meet(Request::ById, "TransactWriteItems", conflict, Times::Always, locked).await;
+    let conflict = ("conflict", Fault::refusal("TransactionConflictException"));
+    scenarios.meet(Request::Refused, "PutItem", conflict.clone(), Times::Once, End::Done).await;
+    scenarios.meet(Request::Refused, "PutItem", conflict, Times::Always, locked).await;
+    for reason in ["ThrottlingError", "ProvisionedThroughputExceeded"] {
+        for reasons in [[reason, "None"], ["None", reason]] {
+            for times in TIMES {
+                let busy = (reason, Fault::cancelled(reasons));
+                scenarios.meet(Request::ById, "TransactWriteItems", busy, times, UNAVAILABLE).await;
+            }
+        }
+    }
+    scenarios.report();
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_found_when_it_is_back() {
+    let (database, service, wire) = Service::start_wired().await;
+    let body = cancel_next_day();
+    let send = || service.cancel_once(harness::ACTIVATED, "k", &body);
+    wire.unplug().await;
+    send().await.assert_problem(503, "temporarily_unavailable");
+    service.get(harness::ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
+    wire.plug();
+    assert_eq!(database.version(harness::ACTIVATED).await, 1);
+    let answer = send().await;
+    assert_eq!((answer.status, answer.is_replay()), (200, false));
+}
+
+#[tokio::test]
+async fn a_database_that_vanishes_after_the_commit_gives_the_answer_when_it_is_back() {
+    let (database, service, wire) = Service::start_wired().await;
+    let body = cancel_next_day();
+    let send = || service.cancel_once(harness::ACTIVATED, "k", &body);
+    let held = wire.hold_answer("TransactWriteItems");
+    let (unknown, ()) = tokio::join!(send(), async {
+        held.reached().await;
+        wire.unplug().await;
+    });
+    unknown.assert_problem(503, "temporarily_unavailable");
+    assert_eq!(database.version(harness::ACTIVATED).await, 2);
+    wire.plug();
+    let answer = send().await;
+    assert_eq!((answer.status, answer.is_replay()), (200, true));
+    assert_eq!(database.version(harness::ACTIVATED).await, 2);
+}
+
+#[tokio::test]
+async fn without_an_idempotency_key_a_lost_answer_is_no_second_change_either() {
+    let (database, service, wire) = Service::start_wired().await;
+    for ((name, fault), id) in after().into_iter().zip(&database.subscription_ids) {
+        wire.next("TransactWriteItems", [fault]);
+        let answer = service.cancel(id, &cancel_next_day()).await;
+        assert_eq!(answer.status, 200, "{name}");
+        assert_eq!(database.version(id).await, 2, "{name}");
+        assert_eq!(answer.body, database.get(id).await.body, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn callers_that_retry_through_a_bad_wire_all_get_the_one_answer() {
+    let (database, service, wire) = Service::start_wired().await;
+    let body = cancel_next_day();
+    // Every fault once, for whichever request comes.
+    wire.next("TransactWriteItems", all().map(|(_, fault, _)| fault).chain([Fault::conflict()]));
+    wire.next("BatchGetItem", all().map(|(_, fault, _)| fault).chain([Fault::LeaveUnprocessed]));
+    let caller = async || {
+        loop {
+            let answer = service.cancel_once(harness::ACTIVATED, "k", &body).await;
+            match answer.status {
+                200 => return answer,
+                409 => answer.assert_problem(409, "idempotency_key_locked"),
+                _ => answer.assert_problem(503, "temporarily_unavailable"),
+            }
+        }
+    };
+    let answers: Vec<Response> = join_all((0..20).map(|_| caller())).await;
+    assert!(answers.iter().all(|answer| answer.body == answers[0].body));
+    assert_eq!(database.version(harness::ACTIVATED).await, 2);
+}

@@ -1,0 +1,92 @@
+use harness::{Fault, Service, cancel_next_day};
+use reqwest::Method;
+use serde_json::json;
+
+use super::{TIMES, Times, after, all, before};
+
+/// What a sweep says that finds one cancellation due and meets a fault.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Says {
+    /// It has executed it.
+    Executed,
+    /// It has found it executed: by itself, as it can't know.
+    Skipped,
+    /// It has failed as a whole, so that the schedule invokes it again.
+    Failed,
+}
+
+/// Sweeps with a fault on the wire, and again without it.
+async fn meet(operation: &str, faults: Vec<(&'static str, Fault, Times, Says, bool)>) {
+    let documents: Vec<_> =
+        (0..faults.len()).map(|n| json!({"subscriptionId": id(n), "status": "ACTIVATED"})).collect();
+    let database = Service::start_seeded(&documents).await;
+    let (service, wire) = Service::start_wired_to(&database).await;
+    for (n, (name, fault, times, says, executed)) in faults.into_iter().enumerate() {
+        let (id, scenario) = (id(n), format!("{operation}: {name} {times:?}"));
+        service.set_clock(harness::START).await;
+        assert_eq!(service.cancel(&id, &cancel_next_day()).await.status, 200);
+        service.set_clock("2026-02-01T00:00:00Z").await;
+
+        match times {
+            Times::Once => wire.next(operation, [fault]),
+            Times::Always => wire.always(operation, fault),
+        }
+        let swept = service.send(Method::POST, "/_local/execute-cancellations", &[], b"").await;
+        wire.mend();
+        match says {
+            Says::Failed => {
+                assert_eq!(swept.status, 500, "{scenario}");
+                assert!(swept.text().contains("not available"), "{scenario}: {}", swept.text());
+            }
+            Says::Executed => assert_eq!(swept.json()["executed"], 1, "{scenario}"),
+            Says::Skipped => assert_eq!(swept.json()["skipped"], 1, "{scenario}"),
+        }
+        assert_eq!(database.version(&id).await, if executed { 3 } else { 2 }, "{scenario}");
+
+        let again = service.execute().await;
+        assert_eq!(again["executed"], u64::from(!executed), "{scenario}");
+        assert_eq!(database.version(&id).await, 3, "{scenario}");
+        let cancelled = database.get(&id).await.json();
+        assert_eq!(cancelled["status"], "CANCELLED", "{scenario}");
+        assert_eq!(cancelled["cancelledAt"], "2026-01-31T23:00:00Z", "{scenario}");
+    }
+    println!("{} requests at the wire met {} faults", wire.seen().len(), wire.faults());
+}
+
+fn id(n: usize) -> String {
+    format!("00000000-0000-4000-8000-{n:012x}")
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_read_is_read_by_the_next_sweep() {
+    let mut faults = Vec::new();
+    for (name, fault, _) in all() {
+        // The sweep has 16 shards to read: the one that is met recovers, or all fail.
+        faults.push((name, fault.clone(), Times::Once, Says::Executed, true));
+        faults.push((name, fault, Times::Always, Says::Failed, false));
+    }
+    meet("Query", faults).await;
+}
+
+#[tokio::test]
+async fn an_execution_that_the_database_did_not_get_is_left_to_the_next_sweep() {
+    let mut faults = Vec::new();
+    let conflict = ("conflict", Fault::refusal("TransactionConflictException"));
+    for (name, fault) in before().into_iter().chain([conflict]) {
+        faults.push((name, fault.clone(), Times::Once, Says::Executed, true));
+        faults.push((name, fault, Times::Always, Says::Failed, false));
+    }
+    meet("UpdateItem", faults).await;
+}
+
+#[tokio::test]
+async fn an_execution_whose_answer_is_lost_is_done_once() {
+    let mut faults = Vec::new();
+    for (name, fault) in after() {
+        for times in TIMES {
+            let says = if times == Times::Once { Says::Skipped } else { Says::Failed };
+            faults.push((name, fault.clone(), times, says, true));
+        }
+    }
+    meet("UpdateItem", faults).await;
+}

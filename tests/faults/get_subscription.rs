@@ -1,0 +1,35 @@
+use harness::{ACTIVATED, Fault, Service};
+
+use super::{TIMES, Times, all};
+
+/// Reads a subscription with each of these faults on the wire, and without.
+async fn meet(name: &str, operation: &str, faults: impl Iterator<Item = (&'static str, Fault)>) {
+    let (_database, service, wire) = Service::start_wired().await;
+    for (fault, met) in faults {
+        for times in TIMES {
+            match times {
+                Times::Once => wire.next(operation, [met.clone()]),
+                Times::Always => wire.always(operation, met.clone()),
+            }
+            let answer = service.get(name).await;
+            wire.mend();
+            match times {
+                Times::Once => assert_eq!(answer.status, 200, "{operation}: {fault}"),
+                Times::Always => answer.assert_problem(503, "temporarily_unavailable"),
+            }
+            assert_eq!(service.get(name).await.status, 200, "{operation}: {fault}");
+        }
+    }
+    println!("{} requests at the wire met {} faults", wire.seen().len(), wire.faults());
+}
+
+#[tokio::test]
+async fn a_read_is_answered_or_the_caller_is_told_to_try_again() {
+    let unprocessed = [("keys unprocessed", Fault::LeaveUnprocessed)];
+    meet(ACTIVATED, "BatchGetItem", all().map(|(name, fault, _)| (name, fault)).chain(unprocessed)).await;
+}
+
+#[tokio::test]
+async fn so_is_a_read_by_reference_id() {
+    meet("rid_crm-1001", "GetItem", all().map(|(name, fault, _)| (name, fault))).await;
+}

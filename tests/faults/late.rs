@@ -1,0 +1,88 @@
+//! Writes that arrive late: their sender has given them up, and the world has moved on.
+
+use harness::{ACTIVATED, Fault, Service, cancel_at, cancel_next_day};
+
+#[tokio::test]
+async fn a_commit_that_arrives_after_its_own_retry_changes_nothing() {
+    let (database, service, wire) = Service::start_wired().await;
+    let held = wire.hold_request("TransactWriteItems");
+    // The first attempt times out, the second succeeds.
+    let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
+    assert_eq!((answer.status, answer.is_replay()), (200, false));
+    let stored = (database.stored(ACTIVATED).await, database.item("idempotency", "demo#k").await);
+
+    held.release();
+    wire.settled().await;
+    assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
+    assert_eq!((database.stored(ACTIVATED).await, database.item("idempotency", "demo#k").await), stored);
+}
+
+#[tokio::test]
+async fn a_commit_that_arrives_after_another_change_changes_nothing() {
+    let (database, service, wire) = Service::start_wired().await;
+    let held = wire.hold_request("TransactWriteItems");
+    wire.always("TransactWriteItems", Fault::DropRequest);
+    let given_up = service.cancel_once(ACTIVATED, "k1", &cancel_next_day()).await;
+    given_up.assert_problem(503, "temporarily_unavailable");
+    let other = database.cancel_once(ACTIVATED, "k2", &cancel_at("2026-06-01")).await;
+    let stored = database.stored(ACTIVATED).await;
+
+    held.release();
+    wire.settled().await;
+    assert_eq!(database.stored(ACTIVATED).await, stored);
+    assert_eq!(database.item("idempotency", "demo#k1").await, None);
+    assert_eq!(database.get(ACTIVATED).await.body, other.body);
+}
+
+#[tokio::test]
+async fn a_commit_that_arrives_before_the_callers_retry_is_the_one_that_counts() {
+    let (database, service, wire) = Service::start_wired().await;
+    let held = wire.hold_request("TransactWriteItems");
+    wire.always("TransactWriteItems", Fault::DropRequest);
+    let given_up = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
+    given_up.assert_problem(503, "temporarily_unavailable");
+    assert_eq!(database.version(ACTIVATED).await, 1);
+
+    held.release();
+    wire.settled().await;
+    wire.mend();
+    let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
+    assert_eq!((answer.status, answer.is_replay()), (200, true));
+    assert_eq!(database.version(ACTIVATED).await, 2);
+}
+
+#[tokio::test]
+async fn an_execution_that_arrives_after_a_replacement_executes_nothing() {
+    let (database, service, wire) = Service::start_wired().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    service.set_clock("2026-02-01T00:00:00Z").await;
+    let held = wire.hold_request("UpdateItem");
+    wire.always("UpdateItem", Fault::DropRequest);
+    let swept = service.send(reqwest::Method::POST, "/_local/execute-cancellations", &[], b"").await;
+    assert_eq!(swept.status, 500);
+    let replacement = database.cancel(ACTIVATED, &cancel_at("2026-06-01")).await;
+    assert_eq!(replacement.status, 200);
+
+    held.release();
+    wire.settled().await;
+    assert_eq!(database.get(ACTIVATED).await.body, replacement.body);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_while_another_caller_changes_the_subscription_undoes_nothing() {
+    for key in [None, Some("k")] {
+        let (database, service, wire) = Service::start_wired().await;
+        let held = wire.hold_answer("TransactWriteItems");
+        let headers: Vec<_> = key.iter().map(|key| ("X-Idempotency-Key", *key)).collect();
+        let body = cancel_next_day();
+        let (first, second) = tokio::join!(service.cancel_with(ACTIVATED, &headers, &body), async {
+            held.reached().await;
+            // Never released: the attempt times out, and the SDK tries again.
+            database.cancel_once(ACTIVATED, "other", &cancel_at("2026-06-01")).await
+        });
+        assert_eq!((first.status, second.status), (200, 200), "{key:?}");
+        assert_eq!(first.json()["pendingStatus"]["scheduledAt"], "2026-02-01", "{key:?}");
+        assert_eq!(database.get(ACTIVATED).await.body, second.body, "{key:?}");
+        assert_eq!(database.version(ACTIVATED).await, 3, "{key:?}");
+    }
+}
