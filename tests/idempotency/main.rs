@@ -1,12 +1,9 @@
 //! The same idempotency key and the same request get the same answer for 24 hours, and take effect
 //! once.
 
-use std::collections::BTreeSet;
-
-use futures::future::join_all;
 use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Fault, Response, Service, cancel_at, cancel_next_day};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use subscriptions::api_key::Scope;
 use subscriptions::calendar::Calendar;
 use subscriptions::store::provision::NewSubscription;
@@ -209,45 +206,4 @@ async fn a_request_that_meets_another_decides_again() {
     assert_eq!((answer.status, answer.is_replay()), (200, false));
     assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "GetItem", "TransactWriteItems"]);
     assert_eq!(service.version(ACTIVATED).await, 2);
-}
-
-#[tokio::test]
-async fn of_many_simultaneous_requests_with_one_key_one_takes_effect() {
-    let service = Service::start().await;
-    let body = cancel_next_day();
-    let answers = join_all((0..100).map(|_| service.cancel_once(ACTIVATED, "k", &body))).await;
-
-    assert_eq!(service.version(ACTIVATED).await, 2);
-    let mut bodies = BTreeSet::new();
-    for answer in &answers {
-        match answer.status {
-            200 => _ = bodies.insert(answer.body.clone()),
-            _ => answer.assert_problem(409, "idempotency_key_locked"),
-        }
-    }
-    assert_eq!(bodies.len(), 1);
-    assert_eq!(answers.iter().filter(|answer| answer.status == 200 && !answer.is_replay()).count(), 1);
-}
-
-#[tokio::test]
-async fn of_simultaneous_requests_with_keys_of_their_own_each_is_answered_for_what_it_did() {
-    let service = Service::start().await;
-    let dates: Vec<_> = (1..=12).map(|month| format!("2027-{month:02}-01")).collect();
-    let bodies: Vec<Value> = dates.iter().map(|date| cancel_at(date)).collect();
-    let requests = dates.iter().zip(&bodies).map(|(date, body)| service.cancel_once(ACTIVATED, date, body));
-    let answers = join_all(requests).await;
-
-    let accepted = answers.iter().filter(|answer| answer.status == 200).count();
-    assert!(accepted > 0);
-    for (answer, date) in answers.iter().zip(&dates) {
-        match answer.status {
-            200 => assert_eq!(answer.json()["pendingStatus"]["scheduledAt"], *date),
-            _ => answer.assert_problem(409, "idempotency_key_locked"),
-        }
-    }
-    assert_eq!(service.version(ACTIVATED).await, 1 + u64::try_from(accepted).unwrap());
-    let version =
-        |answer: &Response| answer.header("etag").unwrap().trim_matches('"').parse::<u64>().unwrap();
-    let last = answers.into_iter().filter(|answer| answer.status == 200).max_by_key(version).unwrap();
-    assert_eq!(service.get(ACTIVATED).await.body, last.body);
 }
