@@ -1,3 +1,6 @@
+//! The binary of a function, run as Lambda runs it: a process that asks the Runtime API for an event, and
+//! posts what it returns. It can be killed at any moment.
+
 use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -13,10 +16,10 @@ use serde_json::Value;
 use subscriptions::clock;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
-
-const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 /// What came of an invocation.
 pub struct Invocation {
@@ -26,47 +29,72 @@ pub struct Invocation {
     pub log: Vec<Value>,
 }
 
-/// Invokes the binary of a function once, as Lambda does: the binary is started, asks the Runtime API
-/// for an event, and posts what it returns.
+/// Invokes the binary of a function once, in a process of its own.
 pub async fn invoke(binary: &str, dynamodb_url: &str, event: &Value) -> Invocation {
-    let (sender, outcome) = oneshot::channel();
-    let api = Arc::new(RuntimeApi {
-        event: Mutex::new(Some(event.to_string())),
-        outcome: Mutex::new(Some(sender)),
-    });
-    let routes = Router::new()
-        .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route("/2018-06-01/runtime/invocation/{id}/{kind}", post(finish))
-        .with_state(api);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let mut function = Function::start(binary, dynamodb_url, event).await;
+    let outcome = function.outcome().await;
+    Invocation { outcome, log: function.kill().await }
+}
 
-    let mut process = Command::new(binary)
-        .env_clear()
-        .envs(BTreeMap::from([
-            ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
-            ("AWS_LAMBDA_FUNCTION_NAME", "function"),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
-            ("AWS_REGION", "eu-north-1"),
-            ("AWS_ACCESS_KEY_ID", "local"),
-            ("AWS_SECRET_ACCESS_KEY", "local"),
-            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
-        ]))
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let outcome = tokio::time::timeout(Duration::from_secs(60), outcome).await.unwrap().unwrap();
-    process.kill().await.unwrap();
-    server.abort();
-    let mut log = String::new();
-    process.stdout.take().unwrap().read_to_string(&mut log).await.unwrap();
-    Invocation { outcome, log: log.lines().map(|line| serde_json::from_str(line).unwrap()).collect() }
+/// A process that has been given one event.
+pub struct Function {
+    process: Child,
+    outcome: oneshot::Receiver<Result<Value, Value>>,
+    runtime_api: JoinHandle<()>,
+}
+
+impl Function {
+    /// Starts the binary of a function, which asks for an event and gets this one.
+    pub async fn start(binary: &str, dynamodb_url: &str, event: &Value) -> Self {
+        let (sender, outcome) = oneshot::channel();
+        let api = Arc::new(RuntimeApi {
+            request_id: Uuid::new_v4().to_string(),
+            event: Mutex::new(Some(event.to_string())),
+            outcome: Mutex::new(Some(sender)),
+        });
+        let routes = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/{kind}", post(finish))
+            .with_state(api);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let runtime_api = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        let process = Command::new(binary)
+            .env_clear()
+            .envs(BTreeMap::from([
+                ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
+                ("AWS_LAMBDA_FUNCTION_NAME", "function"),
+                ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+                ("AWS_REGION", "eu-north-1"),
+                ("AWS_ACCESS_KEY_ID", "local"),
+                ("AWS_SECRET_ACCESS_KEY", "local"),
+                ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
+            ]))
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { process, outcome, runtime_api }
+    }
+
+    /// What it returns, or the error it reports.
+    pub async fn outcome(&mut self) -> Result<Value, Value> {
+        tokio::time::timeout(Duration::from_secs(60), &mut self.outcome).await.unwrap().unwrap()
+    }
+
+    /// Kills it (SIGKILL), and waits until it is dead; what it has logged.
+    pub async fn kill(mut self) -> Vec<Value> {
+        self.process.kill().await.unwrap();
+        self.runtime_api.abort();
+        let mut log = String::new();
+        self.process.stdout.take().unwrap().read_to_string(&mut log).await.unwrap();
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
 }
 
 struct RuntimeApi {
+    request_id: String,
     event: Mutex<Option<String>>,
     outcome: Mutex<Option<oneshot::Sender<Result<Value, Value>>>>,
 }
@@ -78,7 +106,7 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
         return std::future::pending().await;
     };
     let headers = [
-        ("lambda-runtime-aws-request-id", REQUEST_ID.to_owned()),
+        ("lambda-runtime-aws-request-id", api.request_id.clone()),
         ("lambda-runtime-deadline-ms", clock::deadline_in(Duration::from_secs(60)).to_string()),
         (
             "lambda-runtime-invoked-function-arn",
@@ -93,7 +121,7 @@ async fn finish(
     Path((id, kind)): Path<(String, String)>,
     body: Bytes,
 ) -> StatusCode {
-    assert_eq!(id, REQUEST_ID);
+    assert_eq!(id, api.request_id);
     let body = serde_json::from_slice(&body).unwrap();
     let outcome = if kind == "response" { Ok(body) } else { Err(body) };
     if let Some(sender) = api.outcome.lock().unwrap().take() {

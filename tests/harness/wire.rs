@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::iter;
 use std::sync::{Arc, Mutex};
 
 use futures::stream;
@@ -153,6 +154,11 @@ impl Wire {
         self.inner.state.lock().unwrap().always.insert(operation.to_owned(), fault);
     }
 
+    /// The next so many requests of this operation meet nothing.
+    pub fn let_pass(&self, operation: &str, requests: usize) {
+        self.next(operation, iter::repeat_n(Fault::Pass, requests));
+    }
+
     /// Holds the next request of this operation before the database sees it.
     pub fn hold_request(&self, operation: &str) -> Held {
         let held = Held::default();
@@ -199,7 +205,12 @@ impl Wire {
 
     /// Waits until nothing is under way: whatever was asked for is done.
     pub async fn settled(&self) {
-        self.inner.under_way.subscribe().wait_for(|requests| *requests == 0).await.unwrap();
+        self.settled_but(0).await;
+    }
+
+    /// Waits until nothing is under way but so many that are held.
+    pub async fn settled_but(&self, held: usize) {
+        self.inner.under_way.subscribe().wait_for(|requests| *requests <= held).await.unwrap();
     }
 
     /// How many requests met a fault.

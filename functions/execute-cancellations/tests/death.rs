@@ -1,0 +1,57 @@
+//! The binary is killed in the middle of a sweep. What it has executed stays executed, what it has not is
+//! left to the next sweep, and nothing is done twice.
+
+use harness::lambda::{self, Function};
+use harness::{Service, Wire, cancel_next_day, event};
+use serde_json::json;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_execute-cancellations");
+const DUE: u64 = 60;
+
+#[tokio::test]
+async fn a_sweep_that_is_killed_loses_nothing() {
+    // In the middle of a write: before the database has it, and after.
+    for write_arrives in [false, true] {
+        let documents: Vec<_> = (0..DUE)
+            .map(|n| json!({"subscriptionId": format!("00000000-0000-4000-8000-{n:012x}"), "status": "ACTIVATED"}))
+            .collect();
+        let database = Service::start_seeded(&documents).await;
+        for id in &database.subscription_ids {
+            assert_eq!(database.cancel(id, &cancel_next_day()).await.status, 200);
+        }
+        let wire = Wire::start(&database.dynamodb_url).await;
+
+        // The binary goes by the system's clock, for which the date has come long ago. It is killed when
+        // it is about to execute its twentieth.
+        wire.let_pass("UpdateItem", 19);
+        let held =
+            if write_arrives { wire.hold_answer("UpdateItem") } else { wire.hold_request("UpdateItem") };
+        let function = Function::start(BINARY, &wire.url, &event("scheduled")).await;
+        held.reached().await;
+        function.kill().await;
+        wire.unplug().await;
+        if write_arrives {
+            held.release();
+        }
+        wire.settled_but(usize::from(!write_arrives)).await;
+        let before = cancelled(&database).await;
+        assert!((1..DUE).contains(&before), "{before}");
+
+        let rest = lambda::invoke(BINARY, &database.dynamodb_url, &event("scheduled")).await.outcome.unwrap();
+        assert_eq!(rest["executed"], DUE - before, "{rest}");
+        held.release();
+        wire.settled().await;
+        assert_eq!(cancelled(&database).await, DUE);
+        for id in &database.subscription_ids {
+            assert_eq!(database.version(id).await, 3, "one write to schedule it, one to execute it");
+            assert_eq!(database.get(id).await.json()["cancelledAt"], "2026-01-31T23:00:00Z");
+        }
+    }
+}
+
+async fn cancelled(database: &Service) -> u64 {
+    let items = database.scan("subscriptions").await;
+    let cancelled =
+        items.iter().filter_map(|item| item.get("document")?.as_m().ok()?.get("status")?.as_s().ok());
+    u64::try_from(cancelled.filter(|status| *status == "CANCELLED").count()).unwrap()
+}
