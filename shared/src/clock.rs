@@ -1,7 +1,8 @@
 //! The one place that asks what time it is.
 //!
 //! Everything else is told. A function in Lambda has the system's clock; the service on one machine
-//! has one that can be set and moved, so that the date of a cancellation can be made to arrive.
+//! has one that can be set and moved, so that the date of a cancellation can be made to arrive; and where
+//! nothing may depend on how long things take, there is one that stands still until it is set.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,35 +10,44 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
-/// A clock that runs at the speed of the system's, and can be ahead of it or behind.
-#[derive(Clone, Debug, Default)]
+/// A clock that runs at the speed of the system's, and can be ahead of it or behind; or that stands still.
+#[derive(Clone, Debug)]
 pub struct Clock {
+    /// Ahead of what it goes by: the system's clock, or the beginning of 1970.
     ahead_milliseconds: Arc<AtomicI64>,
+    runs: bool,
 }
 
 impl Clock {
     /// The system's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self::default()
+        Self { ahead_milliseconds: Arc::default(), runs: true }
+    }
+
+    /// A clock that shows `now` until it is set.
+    #[must_use]
+    pub fn stopped(now: DateTime<Utc>) -> Self {
+        let clock = Self { ahead_milliseconds: Arc::default(), runs: false };
+        clock.set(now);
+        clock
     }
 
     /// Now, to the millisecond.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
-        let ahead = TimeDelta::milliseconds(self.ahead_milliseconds.load(Ordering::SeqCst));
-        system_now() + ahead
+        self.origin() + TimeDelta::milliseconds(self.ahead_milliseconds.load(Ordering::SeqCst))
     }
 
-    /// Sets the clock, for all who share it; it runs on from there.
+    /// Sets the clock, for all who share it; one that runs, runs on from there.
     pub fn set(&self, now: DateTime<Utc>) {
-        let ahead = now.signed_duration_since(system_now());
+        let ahead = now.signed_duration_since(self.origin());
         self.ahead_milliseconds.store(ahead.num_milliseconds(), Ordering::SeqCst);
     }
-}
 
-fn system_now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(3)
+    fn origin(&self) -> DateTime<Utc> {
+        if self.runs { Utc::now().trunc_subsecs(3) } else { DateTime::UNIX_EPOCH }
+    }
 }
 
 /// How long until a deadline of the Lambda service, which goes by the system's clock.

@@ -23,7 +23,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region, SharedHttpClient};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use self::tables::TableNames;
@@ -97,25 +97,36 @@ impl Store {
     /// The database at `endpoint`, in `tables`. Connects at the first request.
     #[must_use]
     pub fn new(endpoint: Endpoint, tables: TableNames) -> Self {
-        // DynamoDB answers in milliseconds or not at all; a caller waits for at most a few of these.
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(1))
-            .operation_attempt_timeout(Duration::from_secs(2))
-            .operation_timeout(Duration::from_secs(6))
-            .build();
-        let retries = RetryConfig::standard()
-            .with_max_attempts(3)
-            .with_initial_backoff(Duration::from_millis(50))
-            .with_max_backoff(Duration::from_secs(1));
-        let mut config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(endpoint.region))
-            .credentials_provider(endpoint.credentials)
-            .timeout_config(timeouts)
-            .retry_config(retries);
-        config.set_endpoint_url(endpoint.url);
-        Self { client: Client::from_conf(config.build()), tables }
+        Self { client: Client::from_conf(config(endpoint).build()), tables }
     }
+
+    /// The same, but each request goes through `http_client`: a network of the caller's own making.
+    #[must_use]
+    pub fn through(http_client: SharedHttpClient, endpoint: Endpoint, tables: TableNames) -> Self {
+        Self { client: Client::from_conf(config(endpoint).http_client(http_client).build()), tables }
+    }
+}
+
+/// How the database is spoken to.
+fn config(endpoint: Endpoint) -> Builder {
+    // DynamoDB answers in milliseconds or not at all; a caller waits for at most a few of these.
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(6))
+        .build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(3)
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_secs(1));
+    let mut config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(endpoint.region))
+        .credentials_provider(endpoint.credentials)
+        .timeout_config(timeouts)
+        .retry_config(retries);
+    config.set_endpoint_url(endpoint.url);
+    config
 }
 
 /// Why the database did not do what it was asked.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape), `version`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
-//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body`, `requestId`, `expiresAt` (epoch seconds: DynamoDB's TTL) |
+//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body`, `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone` |
 //! | tenants | `<tenant>#<keyId>` | `secretHash`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
 //!
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -182,6 +182,10 @@ pub(super) fn read_record(item: Item) -> Result<Record, StoreError> {
     })
 }
 
+/// By how much a record outlives its key: longer than any request that found the key taken may be under
+/// way. One that began just before the key became free must not find the record gone, and run again.
+const KEPT_LONGER: TimeDelta = TimeDelta::hours(1);
+
 pub(super) fn record_item(tenant: &TenantId, key: &IdempotencyKey, record: &Record) -> Item {
     let headers = record.answer.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
     HashMap::from([
@@ -192,6 +196,7 @@ pub(super) fn record_item(tenant: &TenantId, key: &IdempotencyKey, record: &Reco
         ("body".to_owned(), text(&record.answer.body)),
         ("requestId".to_owned(), text(&record.request_id)),
         ("expiresAt".to_owned(), number(record.expires_at.timestamp())),
+        ("removeAt".to_owned(), number((record.expires_at + KEPT_LONGER).timestamp())),
     ])
 }
 

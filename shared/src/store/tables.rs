@@ -80,7 +80,7 @@ impl Store {
             }
             self.wait_until_active(name).await?;
         }
-        self.expire_idempotency_records().await
+        self.remove_old_idempotency_records().await
     }
 
     async fn table_status(&self, name: &str) -> Result<Option<TableStatus>, StoreError> {
@@ -103,7 +103,7 @@ impl Store {
         Err(StoreError::Unavailable(format!("the table {name} is still being created")))
     }
 
-    async fn expire_idempotency_records(&self) -> Result<(), StoreError> {
+    async fn remove_old_idempotency_records(&self) -> Result<(), StoreError> {
         let name = &self.tables.idempotency;
         let current = self.client.describe_time_to_live().table_name(name).send().await;
         let attribute = current
@@ -113,7 +113,7 @@ impl Store {
         if attribute.is_some() {
             return Ok(());
         }
-        let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name("expiresAt").build();
+        let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name("removeAt").build();
         let request = self.client.update_time_to_live().table_name(name);
         let expiry = expiry.map_err(|error| StoreError::Defect(error.to_string()))?;
         request.time_to_live_specification(expiry).send().await.map_err(StoreError::from_sdk)?;

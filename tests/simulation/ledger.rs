@@ -1,0 +1,321 @@
+//! What must always hold, checked at every write and every answer.
+//!
+//! The ledger looks at what each write has left in the database and knows what was there before, so it
+//! sees every change that ever was, in order. It knows the rules only as a caller does: it shares none of
+//! the service's code.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde_json::Value;
+
+use super::network::Database;
+
+/// Everything that has happened.
+#[derive(Default)]
+pub struct Ledger {
+    /// The subscriptions as they are, by key.
+    subscriptions: BTreeMap<String, Value>,
+    /// What each of their versions looked like to a caller.
+    versions: BTreeMap<(String, u64), Value>,
+    /// Cancellations that have become pending, ever.
+    scheduled: BTreeSet<String>,
+    /// How many of them were pending from the beginning.
+    at_the_beginning: usize,
+    /// Cancellations that have taken effect.
+    executed: BTreeSet<String>,
+    /// The lives of each idempotency key, the oldest first.
+    lives: BTreeMap<String, Vec<Life>>,
+}
+
+/// One life of an idempotency key: from its first use, for 24 hours.
+#[derive(Clone, Debug)]
+pub struct Life {
+    begins: DateTime<Utc>,
+    ends: DateTime<Utc>,
+    request_id: String,
+    status: u64,
+    body: String,
+}
+
+/// A request that a caller may repeat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intent {
+    pub tenant: &'static str,
+    /// Its path names the subscription so.
+    pub name: String,
+    /// The subscription that it means.
+    pub subscription_id: String,
+    pub key: Option<String>,
+    pub body: String,
+}
+
+/// One request, answered.
+pub struct Answer<'a> {
+    pub intent: &'a Intent,
+    pub request_id: String,
+    pub begun: DateTime<Utc>,
+    pub status: u64,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Answer<'_> {
+    /// Whether it tells what became of the request, so that there is nothing to repeat.
+    pub fn is_definite(&self) -> bool {
+        self.status != 503 && !self.body.contains("idempotency_key_locked")
+    }
+}
+
+/// Where a tenant is.
+pub fn zone(tenant: &str) -> Tz {
+    match tenant {
+        "north" => Tz::Europe__Stockholm,
+        _ => Tz::Pacific__Auckland,
+    }
+}
+
+impl Ledger {
+    /// Takes down what was there at the beginning.
+    pub fn begin(&mut self, database: &Database) {
+        for item in database.scan("subscriptions", None) {
+            if item["document"].is_object() {
+                let pk = text(&item["pk"]).to_owned();
+                self.scheduled.extend(item["cancellationId"]["S"].as_str().map(str::to_owned));
+                self.versions.insert((pk.clone(), number(&item["version"])), seen(&item));
+                self.subscriptions.insert(pk, item);
+            }
+        }
+        self.at_the_beginning = self.scheduled.len();
+    }
+
+    /// Takes down what a write has left behind.
+    pub fn written(&mut self, database: &Database, operation: &str, body: &Value, now: DateTime<Utc>) {
+        let mut subscription = None;
+        let mut record = None;
+        match operation {
+            "UpdateItem" => subscription = Some(&body["Key"]["pk"]),
+            "PutItem" => record = Some(&body["Item"]["pk"]),
+            "TransactWriteItems" => {
+                for write in body["TransactItems"].as_array().unwrap() {
+                    match (&write["Put"], &write["Update"]) {
+                        (put, Value::Null) => record = Some(&put["Item"]["pk"]),
+                        (_, update) => subscription = Some(&update["Key"]["pk"]),
+                    }
+                }
+            }
+            _ => return,
+        }
+        let changed = subscription.is_some_and(|key| self.subscription(database, key, now));
+        let remembered = record.is_some_and(|key| self.record(database, key));
+        if operation == "TransactWriteItems" && record.is_some() {
+            assert_eq!(changed, remembered, "a change and its record are written together or not at all");
+        }
+    }
+
+    /// Whether a subscription has changed, in one of the ways that are allowed.
+    fn subscription(&mut self, database: &Database, key: &Value, now: DateTime<Utc>) -> bool {
+        let item = database.item("subscriptions", key);
+        let pk = text(key).to_owned();
+        let before = self.subscriptions.get(&pk).expect("no write makes a subscription");
+        if *before == item {
+            return false;
+        }
+        let tenant = pk.split('#').next().unwrap();
+        assert_eq!(number(&item["version"]), number(&before["version"]) + 1, "{pk}: each write counts");
+        assert_ne!(status(before), "CANCELLED", "{pk}: a cancelled subscription never changes");
+        consistent(&item);
+        if status(&item) == "CANCELLED" {
+            let id = text(&before["cancellationId"]);
+            assert_eq!(id, text(&item["cancellationId"]), "{pk}: what was pending is what took effect");
+            assert!(before["dueAt"].is_object(), "{pk}: only what is pending takes effect");
+            let due = instant(&before["dueAt"]);
+            assert!(now >= due, "{pk}: took effect at {now}, before {due}");
+            assert_eq!(instant(&item["document"]["M"]["cancelledAt"]), due, "{pk}: at its instant");
+            assert!(self.executed.insert(id.to_owned()), "{pk}: took effect twice");
+        } else {
+            let id = text(&item["cancellationId"]);
+            assert!(self.scheduled.insert(id.to_owned()), "{pk}: {id} became pending twice");
+            assert_eq!(status(&item), status(before), "{pk}: the status stays until the date");
+            let requested_by = text(&item["cancellation"]["M"]["requestedBy"]);
+            assert_eq!(requested_by, format!("{tenant}1"), "{pk}: by a key of the tenant");
+            let (asked, due) = (instant(&item["cancellation"]["M"]["requestedAt"]), instant(&item["dueAt"]));
+            let date = text(&item["document"]["M"]["pendingStatus"]["M"]["scheduledAt"]);
+            let date: NaiveDate = date.parse().unwrap();
+            let local = |at: DateTime<Utc>| at.with_timezone(&zone(tenant)).date_naive();
+            assert!(local(asked) < date, "{pk}: {date} is later than the day it was asked for");
+            assert_eq!(local(due), date, "{pk}: due on its date");
+            assert!(local(due - TimeDelta::seconds(1)) < date, "{pk}: due at the first instant of its date");
+        }
+        self.versions.insert((pk.clone(), number(&item["version"])), seen(&item));
+        self.subscriptions.insert(pk, item);
+        true
+    }
+
+    /// Whether an idempotency key has begun a life.
+    fn record(&mut self, database: &Database, key: &Value) -> bool {
+        let item = database.item("idempotency", key);
+        if item.is_null() {
+            return false;
+        }
+        let ends = DateTime::from_timestamp(i64::try_from(number(&item["expiresAt"])).unwrap(), 0).unwrap();
+        let life = Life {
+            begins: ends - TimeDelta::hours(24),
+            ends,
+            request_id: text(&item["requestId"]).to_owned(),
+            status: number(&item["status"]),
+            body: text(&item["body"]).to_owned(),
+        };
+        let lives = self.lives.entry(text(key).to_owned()).or_default();
+        if let Some(last) = lives.last() {
+            if last.request_id == life.request_id {
+                return false;
+            }
+            assert!(last.ends <= life.begins, "{key}: a key belongs to its first request for 24 hours");
+        }
+        lives.push(life);
+        true
+    }
+
+    /// Checks what a caller was told.
+    pub fn answered(&self, answer: &Answer, now: DateTime<Utc>, intent_of: impl Fn(&str) -> Intent) {
+        let Answer { intent, request_id, begun, status, headers, body } = answer;
+        let said: Value = serde_json::from_str(body).unwrap();
+        let code = said["code"].as_str().unwrap_or("ok");
+        let pk = format!("{}#{}", intent.tenant, intent.subscription_id);
+        let replayed = headers.contains_key("idempotent-replayed");
+        match (status, code) {
+            (200, "ok") => {
+                assert_eq!(said["subscriptionId"], intent.subscription_id);
+                assert_eq!(said["customerId"], intent.tenant, "tenants never mix");
+                let version = headers["etag"].trim_matches('"').parse().unwrap();
+                let promised = said["pendingStatus"]["scheduledAt"].as_str().unwrap();
+                let stored = &self.versions[&(pk, version)];
+                assert_eq!(stored["scheduledAt"], promised, "what is promised is what was stored");
+            }
+            (409, "subscription_already_cancelled") => {
+                assert_eq!(self::status(&self.subscriptions[&pk]), "CANCELLED");
+            }
+            (422, "validation_failed") => {
+                let asked: Value = serde_json::from_str(&intent.body).unwrap();
+                let date: NaiveDate = asked["schedule"]["date"].as_str().unwrap().parse().unwrap();
+                let today = begun.with_timezone(&zone(intent.tenant)).date_naive();
+                assert!(date <= today, "{date} is later than {today}");
+                // The key stays free.
+                return;
+            }
+            (404, "subscription_not_found") => assert!(!self.subscriptions.contains_key(&pk)),
+            (409, "idempotency_key_mismatch" | "idempotency_key_locked")
+            | (503, "temporarily_unavailable") => {}
+            _ => panic!("no caller is told {status} {code}"),
+        }
+        // The answer to a request with a key is that of a life of the key, which began with the same request.
+        let Some(key) = &intent.key else { return };
+        let lives = self.lives.get(&format!("{}#{key}", intent.tenant));
+        let mut lives = lives.into_iter().flatten().filter(|life| life.begins <= now && *begun < life.ends);
+        match code {
+            "idempotency_key_mismatch" => {
+                assert!(lives.any(|life| intent_of(&life.request_id) != **intent), "a mismatch with itself");
+            }
+            _ if answer.is_definite() => {
+                let life = lives.find(|life| life.status == *status && life.body == *body);
+                let life = life.expect("an answer that is not remembered");
+                assert_eq!(intent_of(&life.request_id), **intent, "an answer to another request");
+                assert_eq!(replayed, life.request_id != *request_id, "a replay is called one");
+            }
+            _ => {}
+        }
+    }
+
+    /// The index names what is pending, and nothing else.
+    pub fn indexed(&self, database: &Database) {
+        let pending = self.subscriptions.values().filter(|item| item["dueAt"].is_object());
+        let pending: BTreeSet<_> = pending.map(|item| text(&item["pk"]).to_owned()).collect();
+        let indexed = database.scan("subscriptions", Some("due"));
+        let indexed: BTreeSet<_> = indexed.iter().map(|item| text(&item["pk"]).to_owned()).collect();
+        assert_eq!(indexed, pending);
+    }
+
+    /// When long enough has passed, whatever was pending has taken effect.
+    pub fn end(&self, database: &Database) {
+        for item in database.scan("subscriptions", None) {
+            if !item["document"].is_object() {
+                continue;
+            }
+            let pk = text(&item["pk"]);
+            assert_eq!(Some(&item), self.subscriptions.get(pk), "{pk}: every write was seen");
+            if let Some(id) = item["cancellationId"]["S"].as_str() {
+                assert_eq!(status(&item), "CANCELLED", "{pk}: the last cancellation takes effect");
+                assert!(self.executed.contains(id), "{pk}: by itself");
+            }
+        }
+        self.indexed(database);
+        assert!(self.executed.is_subset(&self.scheduled));
+    }
+
+    /// How many cancellations have become pending since the beginning.
+    pub fn changes(&self) -> usize {
+        self.scheduled.len() - self.at_the_beginning
+    }
+
+    /// How many have taken effect.
+    pub fn executions(&self) -> usize {
+        self.executed.len()
+    }
+
+    /// Instants around which things go wrong: when something is due, or a key is free again.
+    pub fn boundaries(&self) -> Vec<DateTime<Utc>> {
+        let due = self.subscriptions.values().filter(|item| item["dueAt"].is_object());
+        let due = due.map(|item| instant(&item["dueAt"]));
+        let free = self.lives.values().filter_map(|lives| lives.last()).map(|life| life.ends);
+        due.chain(free).collect()
+    }
+
+    /// Records that the database may remove.
+    pub fn removable(&self, database: &Database, now: DateTime<Utc>) -> Vec<Value> {
+        let records = database.scan("idempotency", None).into_iter();
+        let at = u64::try_from(now.timestamp()).unwrap();
+        records.filter(|item| number(&item["removeAt"]) < at).map(|item| item["pk"].clone()).collect()
+    }
+}
+
+/// A cancellation is pending exactly when the index has it, and for the instant that is promised.
+fn consistent(item: &Value) {
+    let document = &item["document"]["M"];
+    let pending = document["pendingStatus"].is_object() && status(item) != "CANCELLED";
+    assert_eq!(pending, item["dueAt"].is_object(), "{item}");
+    assert_eq!(pending, item["dueShard"].is_object(), "{item}");
+    assert_eq!(status(item) == "CANCELLED", document["cancelledAt"].is_object(), "{item}");
+    if pending {
+        assert_eq!(instant(&item["dueAt"]), instant(&item["cancellation"]["M"]["effectiveAt"]), "{item}");
+        assert_eq!(item["cancellationId"], item["cancellation"]["M"]["cancellationId"], "{item}");
+    } else {
+        assert!(!document["pendingStatus"].is_object(), "{item}");
+    }
+}
+
+/// What a caller sees of an item, as far as it is about its cancellation.
+fn seen(item: &Value) -> Value {
+    let pending = &item["document"]["M"]["pendingStatus"]["M"];
+    serde_json::json!({"scheduledAt": pending["scheduledAt"]["S"]})
+}
+
+fn status(item: &Value) -> &str {
+    text(&item["document"]["M"]["status"])
+}
+
+fn text(attribute: &Value) -> &str {
+    attribute["S"].as_str().unwrap_or_else(|| panic!("no text: {attribute}"))
+}
+
+fn number(attribute: &Value) -> u64 {
+    attribute["N"]
+        .as_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("no number: {attribute}"))
+}
+
+fn instant(attribute: &Value) -> DateTime<Utc> {
+    text(attribute).parse().unwrap()
+}

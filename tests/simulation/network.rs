@@ -1,0 +1,163 @@
+//! A network on which nothing happens by itself. What the SDK sends waits until it is delivered, one
+//! message at a time, to a real database that is asked over HTTP and waited for. So the order of
+//! everything is the choice of whoever delivers, and the same choices give the same run.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use connect::database;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// What was sent and has not been delivered.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    waiting: Arc<Mutex<Vec<Message>>>,
+}
+
+/// A request to the database on its way.
+#[derive(Debug)]
+pub struct Message {
+    pub operation: String,
+    pub body: Value,
+    reply: oneshot::Sender<Result<Reply, ConnectorError>>,
+}
+
+/// What the database answers, or something on the way.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl Network {
+    /// The SDK's way into this network.
+    pub fn client(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(self.clone());
+        http_client_fn(move |_, _| connector.clone())
+    }
+
+    /// How many messages wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.lock().unwrap().len()
+    }
+
+    /// Takes one out.
+    pub fn take(&self, index: usize) -> Message {
+        self.waiting.lock().unwrap().remove(index)
+    }
+
+    /// Loses them all.
+    pub fn lose_all(&self) {
+        self.waiting.lock().unwrap().clear();
+    }
+}
+
+impl HttpConnector for Network {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (reply, answer) = oneshot::channel();
+        let target = request.headers().get("x-amz-target").unwrap();
+        let operation = target.rsplit('.').next().unwrap().to_owned();
+        let body = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        self.waiting.lock().unwrap().push(Message { operation, body, reply });
+        HttpConnectorFuture::new(async move {
+            // A message that is lost without a word breaks the connection.
+            let Reply { status, body } = answer.await.unwrap_or_else(|_| Err(broken()))?;
+            Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string())))
+        })
+    }
+}
+
+impl Message {
+    /// Answers it, if its sender still waits.
+    pub fn reply(self, reply: Reply) {
+        let _ = self.reply.send(Ok(reply));
+    }
+
+    /// Breaks the connection to its sender.
+    pub fn disconnect(self) {
+        let _ = self.reply.send(Err(broken()));
+    }
+}
+
+fn broken() -> ConnectorError {
+    ConnectorError::io("the connection is broken".into())
+}
+
+/// A database in a thread of its own.
+pub struct Database {
+    requests: async_mpsc::UnboundedSender<(String, Value, mpsc::Sender<Reply>)>,
+}
+
+impl Database {
+    /// Starts one that is kept in memory.
+    pub fn start() -> Self {
+        let (requests, mut inbox) = async_mpsc::unbounded_channel::<(String, Value, mpsc::Sender<Reply>)>();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let url = format!("http://{}", listener.local_addr().unwrap());
+                let stop = CancellationToken::new();
+                let server = database::serve(listener, None, stop.clone()).unwrap();
+                let client = reqwest::Client::new();
+                while let Some((operation, body, reply)) = inbox.recv().await {
+                    let _ = reply.send(ask(&client, &url, &operation, &body).await);
+                }
+                stop.cancel();
+                drop(client);
+                server.await.unwrap().unwrap();
+            });
+        });
+        Self { requests }
+    }
+
+    /// Asks it, and waits: while it works, nothing else happens.
+    pub fn ask(&self, operation: &str, body: &Value) -> Reply {
+        let (reply, answer) = mpsc::channel();
+        self.requests.send((operation.to_owned(), body.clone(), reply)).unwrap();
+        answer.recv().unwrap()
+    }
+
+    /// An item as it is stored; null if there is none.
+    pub fn item(&self, table: &str, key: &Value) -> Value {
+        let reply =
+            self.ask("GetItem", &json!({"TableName": table, "Key": {"pk": key}, "ConsistentRead": true}));
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        reply.body["Item"].clone()
+    }
+
+    /// All items of a table, or of one of its indexes.
+    pub fn scan(&self, table: &str, index: Option<&str>) -> Vec<Value> {
+        let reply = self.ask("Scan", &json!({"TableName": table, "IndexName": index}));
+        assert_eq!((reply.status, &reply.body["LastEvaluatedKey"]), (200, &Value::Null), "{}", reply.body);
+        reply.body["Items"].as_array().unwrap().clone()
+    }
+}
+
+async fn ask(client: &reqwest::Client, url: &str, operation: &str, body: &Value) -> Reply {
+    let credential = "Credential=local/20260101/eu-north-1/dynamodb/aws4_request";
+    let request = client
+        .post(url)
+        .header("content-type", "application/x-amz-json-1.0")
+        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("x-amz-date", "20260101T000000Z")
+        .header(
+            "authorization",
+            format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host;x-amz-date, Signature=0"),
+        )
+        .body(body.to_string());
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.bytes().await.unwrap();
+    Reply { status, body: serde_json::from_slice(&body).unwrap() }
+}
