@@ -1,0 +1,108 @@
+//! What the database does with a write, and the only place where conditions are judged. A commit is refused
+//! when a record stands in its way or the subscription has moved on, and the refusal returns what stands
+//! there; otherwise all of it is carried out at once. Here as well is each condition's [`Flaw`], which leaves
+//! it out, so that the tests can show that it is needed and that the properties notice its absence.
+
+use super::*;
+
+/// A condition of the protocol left out.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Flaw {
+    /// The subscription first, the record afterwards, instead of one transaction.
+    SeparateWrites,
+    NoVersionCondition,
+    NoKeyCondition,
+    /// A plain update without a ClientRequestToken, where there is no record to write.
+    NoToken,
+    /// The sweep asks only that the subscription is not cancelled yet.
+    ExecutionWithoutId,
+}
+
+/// What one request to the database carries. With a key it puts the record, with an update it changes the
+/// subscription, with both it is a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Write {
+    pub(super) id: Id,
+    pub(super) now: u8,
+    pub(super) answer: Answer,
+    pub(super) update: Option<Update>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Update {
+    pub(super) version_read: u8,
+}
+
+pub(super) enum Reply {
+    Done(Option<Life>),
+    HalfDone,
+    RecordStands(Record),
+    VersionMoved(Subscription),
+}
+
+impl Commit {
+    /// What the database does with a write: every condition first, then everything or nothing.
+    pub(super) fn commit(&self, state: &mut State, write: Write) -> Reply {
+        if let Some(refusal) = self.refusal(state, write) {
+            return refusal;
+        }
+        let Request { key, due } = self.requests[write.id.caller];
+        let life = Life { from: state.clock, until: write.now + KEY_LIFE };
+        let Parts { put, update } = self.parts(state, write);
+        if let Some(key) = put {
+            state.records[key] = Some(Record { fingerprint: due, answer: write.answer, life });
+        }
+        if let Some(Update { version_read }) = update {
+            let pending = Pending { id: write.id, due };
+            state.subscription.version = version_read + 1;
+            state.subscription.pending = Some(pending);
+            state.history.push(Event::Changed(Change { pending, key: key.map(|key| (key, life)) }));
+        }
+        if key == put { Reply::Done(key.map(|_| life)) } else { Reply::HalfDone }
+    }
+
+    pub(super) fn refusal(&self, state: &State, write: Write) -> Option<Reply> {
+        let Parts { put, update } = self.parts(state, write);
+        let record = put.and_then(|key| state.records[key]).filter(|record| record.life.until > write.now);
+        if let Some(record) = record
+            && self.flaw != Some(Flaw::NoKeyCondition)
+        {
+            return Some(Reply::RecordStands(record));
+        }
+        if let Some(Update { version_read }) = update
+            && state.subscription.version != version_read
+            && self.flaw != Some(Flaw::NoVersionCondition)
+        {
+            return Some(Reply::VersionMoved(state.subscription));
+        }
+        None
+    }
+
+    /// What one request to the database holds: all that has to be written, unless the writes are separate.
+    fn parts(&self, state: &State, write: Write) -> Parts {
+        let Write { id, update, .. } = write;
+        let put = self.requests[id.caller].key;
+        if self.flaw == Some(Flaw::SeparateWrites) && put.is_some() && update.is_some() {
+            if state.has_changed(id) { Parts { put, update: None } } else { Parts { put: None, update } }
+        } else {
+            Parts { put, update }
+        }
+    }
+
+    /// The write of a sweep, with its conditions.
+    pub(super) fn execute(&self, state: &mut State, entry: Pending) {
+        let subscription = &mut state.subscription;
+        let same = subscription.pending == Some(entry) || self.flaw == Some(Flaw::ExecutionWithoutId);
+        if same && subscription.cancelled_at.is_none() {
+            subscription.cancelled_at = Some(entry.due);
+            subscription.pending = None;
+            subscription.version += 1;
+            state.history.push(Event::Executed { entry, in_time: entry.due <= state.clock });
+        }
+    }
+}
+
+struct Parts {
+    put: Option<usize>,
+    update: Option<Update>,
+}

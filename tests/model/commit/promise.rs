@@ -1,0 +1,252 @@
+//! What the commit protocol promises, one function a rule, each judged in every reachable state. The rules
+//! compare what is stored and what was answered with the history of what really happened. The second half
+//! names the situations that have to occur somewhere in a run: a rule that was never put to the test by a
+//! replay, a lost acknowledgement or a late write would prove nothing.
+
+use super::*;
+
+pub const ONE_EFFECT: &str = "a key has at most one effect in its life";
+pub const ONE_WRITE: &str = "one function changes the subscription at most once";
+pub const SAME_ANSWER: &str = "all answers in the life of a key agree";
+pub const LIVE_ANSWER: &str = "with a key every answer is recorded, and an expired record answers nobody";
+pub const TRUE_ANSWER: &str = "an answer tells what happened";
+pub const EXECUTION: &str = "an execution is due, is the only one and is of the latest cancellation";
+pub const VERSION: &str = "the version counts the writes, and a cancelled subscription has nothing pending";
+pub const ATOMIC: &str = "an effect and its record come together";
+pub const SWEPT: &str = "the next undisturbed sweep executes what is due";
+pub const ANSWERED: &str = "an undisturbed attempt is answered";
+/// The stronger promise: not the clock at the moment of the write but the time the caller sent its request
+/// decides whether the key's life was over. It needs the deletion of expired records to wait for as long as
+/// a function may live. Otherwise a request sent just before the end of a life, and slow, finds the record
+/// already deleted.
+pub const BY_THE_REQUEST: &str = "requests sent within one life of a key have at most one effect";
+
+pub const REPLAY: &str = "a replay";
+pub const MISMATCH: &str = "a mismatch";
+pub const REPLACEMENT: &str = "a replacement";
+pub const EXECUTED: &str = "an execution";
+pub const ACKNOWLEDGEMENT_LOST: &str = "a lost acknowledgement survived";
+pub const LATE_WRITE: &str = "a late write carried out";
+pub const LATE_REFUSED: &str = "a late write refused";
+pub const DELETED: &str = "a record deleted after its effect";
+pub const KEY_REUSED: &str = "a key used again after its life";
+pub const LOCKED: &str = "a request that lost every race";
+
+pub fn properties(model: &Commit) -> Vec<Property<Commit>> {
+    let mut properties = vec![
+        Property::always(ONE_EFFECT, one_effect),
+        Property::always(ONE_WRITE, one_write),
+        Property::always(SAME_ANSWER, same_answer),
+        Property::always(LIVE_ANSWER, live_answer),
+        Property::always(TRUE_ANSWER, true_answer),
+        Property::always(EXECUTION, execution),
+        Property::always(VERSION, version),
+        Property::always(ATOMIC, atomic),
+        Property::always(SWEPT, swept),
+        Property::always(ANSWERED, answered),
+        Property::sometimes(REPLAY, replay),
+        Property::sometimes(MISMATCH, |_, s: &State| {
+            s.told().any(|(_, told)| told.answer == Answer::Mismatch)
+        }),
+        Property::sometimes(REPLACEMENT, replacement),
+        Property::sometimes(EXECUTED, |_, s: &State| s.subscription.cancelled_at.is_some()),
+        Property::sometimes(ACKNOWLEDGEMENT_LOST, acknowledgement_lost),
+        Property::sometimes(LATE_WRITE, |m: &Commit, s: &State| {
+            s.orphans().any(|w| m.refusal(s, *w).is_none())
+        }),
+        Property::sometimes(LATE_REFUSED, |m: &Commit, s: &State| {
+            s.orphans().any(|w| !s.has_changed(w.id) && m.refusal(s, *w).is_some())
+        }),
+        Property::sometimes(DELETED, deleted),
+        Property::sometimes(KEY_REUSED, key_reused),
+        Property::sometimes(LOCKED, locked),
+    ];
+    if model.by_the_request {
+        properties.push(Property::always(BY_THE_REQUEST, by_the_request));
+    }
+    properties
+}
+
+// Two effects at the same tick are wrong even if the first one's record had expired when it was written:
+// such a record would never have protected anything.
+fn one_effect(_: &Commit, state: &State) -> bool {
+    state.lives_of_one_key().all(|(first, second)| second.from >= first.until && second.from > first.from)
+}
+
+fn one_write(_: &Commit, state: &State) -> bool {
+    let writer = |change: &Change| (change.pending.id.caller, change.pending.id.attempt);
+    let mut writers = BTreeSet::new();
+    state.changes().all(|change| writers.insert(writer(change)))
+}
+
+fn by_the_request(_: &Commit, state: &State) -> bool {
+    let sent = |life: Life| life.until - KEY_LIFE;
+    state.lives_of_one_key().all(|(first, second)| sent(second) >= first.until)
+}
+
+// Two records of one key never live at the same time, so answers of one life come from one record.
+fn same_answer(model: &Commit, state: &State) -> bool {
+    let [Caller::Answered(one), Caller::Answered(other)] = state.callers else { return true };
+    let (Some(life), Some(other_life)) = (one.life, other.life) else { return true };
+    let [request, other_request] = model.requests;
+    if request.key != other_request.key || !overlap(life, other_life) {
+        return true;
+    }
+    let mismatch = one.answer == Answer::Mismatch || other.answer == Answer::Mismatch;
+    let agree =
+        if request.due == other_request.due { one.answer == other.answer && !mismatch } else { mismatch };
+    agree && life == other_life
+}
+
+fn live_answer(model: &Commit, state: &State) -> bool {
+    state.told().all(|(who, told)| {
+        model.requests[who].key.is_none() || told.life.is_some_and(|life| life.until > told.now)
+    })
+}
+
+fn true_answer(model: &Commit, state: &State) -> bool {
+    state.told().all(|(who, told)| {
+        let Request { key, due } = model.requests[who];
+        match told.answer {
+            Answer::Accepted(id) => state.changes().any(|change| change.pending == Pending { id, due }),
+            Answer::Mismatch => model.requests.iter().any(|other| other.key == key && other.due != due),
+            Answer::Unchanged | Answer::AlreadyCancelled => told.life.is_none_or(|life| {
+                let mut effects = state.changes().filter_map(|change| change.key);
+                effects.all(|(other, effect)| Some(other) != key || !overlap(effect, life))
+            }),
+        }
+    })
+}
+
+fn execution(_: &Commit, state: &State) -> bool {
+    let mut latest = None;
+    let mut executions = 0;
+    state.history.iter().all(|event| match event {
+        Event::Changed(change) => {
+            latest = Some(change.pending);
+            executions == 0
+        }
+        Event::Executed { entry, in_time } => {
+            executions += 1;
+            executions == 1
+                && latest == Some(*entry)
+                && *in_time
+                && state.subscription.cancelled_at == Some(entry.due)
+        }
+    })
+}
+
+fn version(_: &Commit, state: &State) -> bool {
+    let Subscription { version, pending, cancelled_at } = state.subscription;
+    usize::from(version) == state.history.len() && (cancelled_at.is_none() || pending.is_none())
+}
+
+fn atomic(_: &Commit, state: &State) -> bool {
+    let records_have_effects = state.records.iter().flatten().all(|record| match record.answer {
+        Answer::Accepted(id) => state.has_changed(id),
+        _ => true,
+    });
+    let effects_have_records = state.changes().all(|change| {
+        let Some((key, life)) = change.key else { return true };
+        match state.records[key] {
+            Some(record) => {
+                record.answer == Answer::Accepted(change.pending.id) || record.life.from >= life.until
+            }
+            None => life.until <= state.clock,
+        }
+    });
+    records_have_effects && effects_have_records
+}
+
+// "In the end", without a word about fairness: whatever has happened so far, one sweep suffices.
+fn swept(model: &Commit, state: &State) -> bool {
+    let Some(entry) = state.subscription.pending.filter(|p| p.due <= state.clock) else { return true };
+    let mut state = state.clone();
+    model.execute(&mut state, entry);
+    state.subscription.cancelled_at == Some(entry.due)
+}
+
+// Nothing left behind by a function that died, or by a write still under way, can block the next attempt.
+fn answered(model: &Commit, state: &State) -> bool {
+    (0..state.callers.len()).filter(|&who| matches!(state.callers[who], Caller::Ready { .. })).all(|who| {
+        let mut state = state.clone();
+        model.begin(&mut state, who);
+        model.read_record(&mut state, who);
+        model.read_subscription(&mut state, who);
+        model.write_and_hear(&mut state, who);
+        matches!(state.callers[who], Caller::Answered(_))
+    })
+}
+
+fn replay(_: &Commit, state: &State) -> bool {
+    state.told().any(|(who, told)| match told.answer {
+        Answer::Accepted(id) => id.caller != who || id.attempt != told.attempt,
+        _ => false,
+    })
+}
+
+fn replacement(_: &Commit, state: &State) -> bool {
+    state.changes().count() > 1
+}
+
+fn acknowledgement_lost(model: &Commit, state: &State) -> bool {
+    state.callers.iter().enumerate().any(|(who, caller)| match caller {
+        Caller::Writing { write } if state.has_changed(write.id) => {
+            let mut state = state.clone();
+            match model.requests[who].key {
+                Some(_) => model.write_and_hear(&mut state, who),
+                None => model.write_recognised(&mut state, who),
+            }
+            state.told().any(|(by, told)| by == who && told.answer == write.answer)
+        }
+        _ => false,
+    })
+}
+
+fn deleted(_: &Commit, state: &State) -> bool {
+    state.changes().any(|change| change.key.is_some_and(|(key, _)| state.records[key].is_none()))
+}
+
+fn key_reused(model: &Commit, state: &State) -> bool {
+    state.told().any(|(who, told)| {
+        let record = model.requests[who].key.and_then(|key| state.records[key]);
+        told.life.zip(record).is_some_and(|(life, record)| life.until <= record.life.from)
+    })
+}
+
+fn locked(model: &Commit, state: &State) -> bool {
+    state.callers.iter().enumerate().any(|(who, caller)| {
+        let Caller::Writing { .. } = caller else { return false };
+        let mut after = state.clone();
+        model.write_and_hear(&mut after, who);
+        matches!(after.callers[who], Caller::Ready { .. })
+    })
+}
+
+fn overlap(one: Life, other: Life) -> bool {
+    one.from < other.until && other.from < one.until
+}
+
+impl State {
+    fn told(&self) -> impl Iterator<Item = (usize, Told)> {
+        self.callers.iter().enumerate().filter_map(|(who, caller)| match *caller {
+            Caller::Answered(told) => Some((who, told)),
+            _ => None,
+        })
+    }
+
+    /// For every two effects of one key, the earlier life and the later.
+    fn lives_of_one_key(&self) -> impl Iterator<Item = (Life, Life)> {
+        let keyed = || self.changes().filter_map(|change| change.key);
+        keyed().enumerate().flat_map(move |(i, (key, first))| {
+            keyed().skip(i + 1).filter(move |later| later.0 == key).map(move |(_, second)| (first, second))
+        })
+    }
+
+    /// Writes still under way for which no function waits any more.
+    fn orphans(&self) -> impl Iterator<Item = &Write> {
+        self.sent.iter().filter(|sent| {
+            !self.callers.iter().any(|caller| matches!(caller, Caller::Writing { write } if write == *sent))
+        })
+    }
+}

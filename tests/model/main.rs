@@ -1,0 +1,183 @@
+//! The commit protocol under a model checker: every order in which two callers, a sweep, the clock and the
+//! database can take their steps is tried, with every crash, loss, repetition and delay, and each state thus
+//! reached is held against the promise. A test of the running service meets the few orders that happen to
+//! occur; this one leaves none out, within its bounds.
+//!
+//! What stands for what: [`commit`] holds the protocol. `Begin` to `WriteAndHear` are the life of one handler:
+//! the two items of its BatchGetItem as two readings, the decision, then the TransactWriteItems or PutItem
+//! with its conditions. `WriteUnheard` is such a request carried out with no one to hear of it,
+//! `WriteRecognised` a repeated transaction that the database knows by its ClientRequestToken, `DeleteRecord`
+//! the TTL deletion and `Sweep` the conditional UpdateItem of the sweeper. The index of what is due is not
+//! stored apart: it is the pending cancellation itself. [`two_phase`] is the usual rival, for comparison.
+//!
+//! What is left out: HTTP, validation and formats; more than one subscription, as no step touches two; and
+//! clocks that differ, as there is one for all. A throttled request or a transaction conflict is a lost write
+//! here, and a 503 or a "locked" is no answer, for the caller acts alike on all of them. The bounds are two
+//! callers with two attempts each, two decisions in an attempt, and three ticks of the clock. A tick is as
+//! long as a function may live, and a key lives for two; in reality it lives for thousands.
+
+#![allow(clippy::print_stdout, reason = "counterexamples, and how many states were visited")]
+
+mod commit;
+mod two_phase;
+
+use commit::{Commit, Flaw, KEY_LIFE, Request, State, promise::*};
+use stateright::{Checker, Model};
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::hash::Hash;
+use two_phase::TwoPhase;
+
+#[test]
+fn no_interleaving_of_two_requests_and_a_sweep_breaks_the_promise() {
+    #[rustfmt::skip]
+    let seen = [
+        REPLAY, REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED, LOCKED,
+    ];
+    holds(different_keys(), &seen);
+}
+
+#[test]
+fn two_attempts_at_one_request_have_one_effect_and_one_answer() {
+    let twice = Commit::of([with_key(0, 1), with_key(0, 1)]);
+    holds(twice, &[REPLAY, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED]);
+}
+
+#[test]
+fn a_key_answers_only_the_request_it_was_first_used_for() {
+    let differing = Commit::of([with_key(0, 1), with_key(0, 2)]);
+    #[rustfmt::skip]
+    let seen = [
+        REPLAY, MISMATCH, REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED,
+        LOCKED,
+    ];
+    holds(differing, &seen);
+}
+
+#[test]
+fn requests_without_a_key_leave_the_subscription_consistent() {
+    let keyless = Commit::of([without_key(1), without_key(2)]);
+    holds(keyless, &[REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, LOCKED]);
+}
+
+/// That is why a record stays in the table for an hour after its key is free.
+#[test]
+fn a_late_deletion_extends_the_promise_to_requests_sent_at_the_end_of_a_life() {
+    let sent_in_time = Commit { by_the_request: true, ..one_key() };
+    refuted(sent_in_time.clone(), BY_THE_REQUEST);
+
+    let late_deletion = Commit { deletion_delay: sent_in_time.function_life, last_tick: 3, ..sent_in_time };
+    let seen =
+        [REPLAY, REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, LOCKED];
+    holds(late_deletion, &seen);
+}
+
+#[test]
+fn without_the_bound_on_the_life_of_a_function_one_key_has_two_effects() {
+    refuted(Commit { function_life: KEY_LIFE, ..one_key() }, ONE_EFFECT);
+}
+
+#[test]
+fn without_one_transaction_a_death_between_the_writes_gives_a_key_two_effects() {
+    refuted(Commit { flaw: Some(Flaw::SeparateWrites), ..different_keys() }, ATOMIC);
+    refuted(Commit { flaw: Some(Flaw::SeparateWrites), ..one_key() }, ONE_EFFECT);
+}
+
+#[test]
+fn without_the_condition_on_the_version_a_write_is_lost() {
+    refuted(Commit { flaw: Some(Flaw::NoVersionCondition), ..different_keys() }, VERSION);
+}
+
+#[test]
+fn without_the_condition_on_the_key_it_has_two_effects_and_two_answers() {
+    refuted(Commit { flaw: Some(Flaw::NoKeyCondition), ..one_key() }, ONE_EFFECT);
+    let twice = Commit::of([with_key(0, 1), with_key(0, 1)]);
+    refuted(Commit { flaw: Some(Flaw::NoKeyCondition), ..twice }, SAME_ANSWER);
+}
+
+#[test]
+fn without_a_token_a_request_without_a_key_undoes_what_was_changed_since() {
+    let keyless = Commit::of([without_key(1), without_key(2)]);
+    refuted(Commit { flaw: Some(Flaw::NoToken), ..keyless }, ONE_WRITE);
+}
+
+#[test]
+fn without_the_condition_on_the_cancellation_a_sweep_executes_what_was_replaced() {
+    refuted(Commit { flaw: Some(Flaw::ExecutionWithoutId), ..different_keys() }, EXECUTION);
+}
+
+#[test]
+fn in_two_phases_a_lock_that_expires_lets_a_retry_run_the_effect_again() {
+    use two_phase::Action::{Crash, Lock, LockExpires, RunEffect};
+
+    let path = refuted(TwoPhase { lock_expires: true }, two_phase::ONE_EFFECT);
+    let [Lock(first), RunEffect(_), Crash(dead), LockExpires, Lock(second), RunEffect(_)] = path[..] else {
+        panic!("an unexpected way to two effects")
+    };
+    assert!(first == dead && first != second);
+}
+
+#[test]
+fn in_two_phases_a_lock_that_stays_leaves_the_retry_without_an_answer() {
+    use two_phase::Action::{Crash, Lock};
+
+    let path = refuted(TwoPhase { lock_expires: false }, two_phase::ANSWERED);
+    assert!(matches!(path[..], [Lock(first), Crash(dead)] if first == dead));
+}
+
+fn different_keys() -> Commit {
+    Commit::of([with_key(0, 1), with_key(1, 2)])
+}
+
+/// One key, and somebody else who may replace what was asked for with it. Only then does a second effect show:
+/// asked for again, a cancellation that is still pending would change nothing.
+fn one_key() -> Commit {
+    Commit::of([with_key(0, 1), without_key(2)])
+}
+
+fn with_key(key: usize, due: u8) -> Request {
+    Request { key: Some(key), due }
+}
+
+fn without_key(due: u8) -> Request {
+    Request { key: None, due }
+}
+
+/// Visits every state. What the checker comes back with are examples of what may happen and counterexamples
+/// to what must hold, so finding exactly the former means that the promise holds, and not for want of trial.
+fn holds(model: Commit, seen: &[&str]) {
+    let checker = model.checker().symmetry_fn(State::without_doomed_writes).spawn_dfs().join();
+    println!("{} states, up to {} steps deep", checker.unique_state_count(), checker.max_depth());
+    assert!(checker.is_done());
+    let found: BTreeSet<_> = checker.discoveries().into_keys().collect();
+    for broken in found.iter().filter(|name| !seen.contains(name)) {
+        print(broken, &checker.discoveries()[*broken].clone().into_actions());
+    }
+    assert_eq!(found, seen.iter().copied().collect());
+}
+
+/// The shortest way to break a rule. It takes ever deeper searches to find it, as the checker reports the last
+/// counterexample it met, not the first.
+fn refuted<M>(model: M, rule: &'static str) -> Vec<M::Action>
+where
+    M: Model + Clone + Send + Sync + 'static,
+    M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
+    M::Action: Clone + Debug + PartialEq,
+{
+    for depth in 1..20 {
+        let checker = model.clone().checker().target_max_depth(depth).spawn_bfs().join();
+        if let Some(path) = checker.discovery(rule) {
+            let actions = path.into_actions();
+            print(rule, &actions);
+            return actions;
+        }
+    }
+    panic!("not refuted: {rule}")
+}
+
+fn print(rule: &str, actions: &[impl Debug]) {
+    println!("A way to \"{rule}\":");
+    for action in actions {
+        println!("  {action:?}");
+    }
+}
