@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region, SharedHttpClient};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -124,7 +124,10 @@ fn config(endpoint: Endpoint) -> Builder {
         .region(Region::new(endpoint.region))
         .credentials_provider(endpoint.credentials)
         .timeout_config(timeouts)
-        .retry_config(retries);
+        .retry_config(retries)
+        // The SDK limits how much it retries a database that keeps failing. A store has a limit of its own,
+        // in Lambda as on one machine, where by default all stores of a process would share one.
+        .retry_partition(RetryPartition::custom("store").build());
     config.set_endpoint_url(endpoint.url);
     config
 }

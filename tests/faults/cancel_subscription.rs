@@ -23,6 +23,8 @@ struct Scenarios {
     service: Service,
     wire: Wire,
     met: usize,
+    requests: usize,
+    faults: usize,
 }
 
 impl Scenarios {
@@ -33,7 +35,14 @@ impl Scenarios {
         documents.push(json!({"subscriptionId": CANCELLED, "status": "CANCELLED"}));
         let database = Service::start_seeded(&documents).await;
         let (service, wire) = Service::start_wired_to(&database).await;
-        Self { database, service, wire, met: 0 }
+        Self { database, service, wire, met: 0, requests: 0, faults: 0 }
+    }
+
+    /// Starts the service anew.
+    async fn restart(&mut self) {
+        self.requests += self.wire.seen().len();
+        self.faults += self.wire.faults();
+        (self.service, self.wire) = Service::start_wired_to(&self.database).await;
     }
 
     /// Sends a request that meets a fault, then the same request again, and sees what both leave behind.
@@ -45,7 +54,7 @@ impl Scenarios {
         times: Times,
         end: End,
     ) {
-        let Self { database, service, wire, met } = self;
+        let Self { database, service, wire, met, .. } = self;
         let (n, scenario) = (*met, format!("{request:?}, {operation}: {} {times:?}", fault.0));
         *met += 1;
         let id = id(n);
@@ -93,9 +102,10 @@ impl Scenarios {
         assert_eq!((third.is_replay(), third.body), (true, again.body), "{scenario}");
     }
 
-    fn report(&self) {
-        let Self { wire, met, .. } = self;
-        println!("{met} scenarios: {} requests at the wire met {} faults", wire.seen().len(), wire.faults());
+    async fn report(mut self) {
+        self.restart().await;
+        let Self { met, requests, faults, .. } = self;
+        println!("{met} scenarios: {requests} requests at the wire met {faults} faults");
     }
 }
 
@@ -115,6 +125,7 @@ fn id(n: usize) -> String {
 async fn a_read_that_fails_leaves_nothing_behind() {
     let mut scenarios = Scenarios::start().await;
     for (request, operation) in [(Request::ById, "BatchGetItem"), (Request::ByReference, "GetItem")] {
+        scenarios.restart().await;
         for (name, fault, _) in all() {
             for times in TIMES {
                 let end = if times == Times::Once { End::Done } else { UNAVAILABLE };
@@ -125,7 +136,7 @@ async fn a_read_that_fails_leaves_nothing_behind() {
     let unprocessed = ("keys unprocessed", Fault::LeaveUnprocessed);
     scenarios.meet(Request::ById, "BatchGetItem", unprocessed.clone(), Times::Once, End::Done).await;
     scenarios.meet(Request::ById, "BatchGetItem", unprocessed, Times::Always, UNAVAILABLE).await;
-    scenarios.report();
+    scenarios.report().await;
 }
 
 #[tokio::test]
@@ -137,6 +148,7 @@ async fn a_write_that_the_database_did_not_get_is_not_done() {
         (Request::ByReference, "TransactWriteItems"),
         (Request::Refused, "PutItem"),
     ] {
+        scenarios.restart().await;
         for fault in before().into_iter().chain([in_progress.clone()]) {
             for times in TIMES {
                 let end = if times == Times::Once { End::Done } else { UNAVAILABLE };
@@ -144,7 +156,7 @@ async fn a_write_that_the_database_did_not_get_is_not_done() {
             }
         }
     }
-    scenarios.report();
+    scenarios.report().await;
 }
 
 #[tokio::test]
@@ -155,6 +167,7 @@ async fn a_write_whose_answer_is_lost_is_done_once() {
         (Request::ByReference, "TransactWriteItems"),
         (Request::Refused, "PutItem"),
     ] {
+        scenarios.restart().await;
         for fault in after() {
             for times in TIMES {
                 let end = if times == Times::Once { End::Done } else { End::DoneUnknown };
@@ -162,7 +175,7 @@ async fn a_write_whose_answer_is_lost_is_done_once() {
             }
         }
     }
-    scenarios.report();
+    scenarios.report().await;
 }
 
 #[tokio::test]
@@ -183,7 +196,7 @@ async fn a_transaction_that_is_cancelled_is_tried_again_or_left_to_the_caller() 
             }
         }
     }
-    scenarios.report();
+    scenarios.report().await;
 }
 
 #[tokio::test]

@@ -20,8 +20,10 @@ async fn meet(operation: &str, faults: Vec<(&'static str, Fault, Times, Says, bo
     let documents: Vec<_> =
         (0..faults.len()).map(|n| json!({"subscriptionId": id(n), "status": "ACTIVATED"})).collect();
     let database = Service::start_seeded(&documents).await;
-    let (service, wire) = Service::start_wired_to(&database).await;
+    let mut requests = 0;
     for (n, (name, fault, times, says, executed)) in faults.into_iter().enumerate() {
+        // 16 shards that can't be read use up what the SDK retries.
+        let (service, wire) = Service::start_wired_to(&database).await;
         let (id, scenario) = (id(n), format!("{operation}: {name} {times:?}"));
         service.set_clock(harness::START).await;
         assert_eq!(service.cancel(&id, &cancel_next_day()).await.status, 200);
@@ -49,8 +51,9 @@ async fn meet(operation: &str, faults: Vec<(&'static str, Fault, Times, Says, bo
         let cancelled = database.get(&id).await.json();
         assert_eq!(cancelled["status"], "CANCELLED", "{scenario}");
         assert_eq!(cancelled["cancelledAt"], "2026-01-31T23:00:00Z", "{scenario}");
+        requests += wire.seen().len();
     }
-    println!("{} requests at the wire met {} faults", wire.seen().len(), wire.faults());
+    println!("{requests} requests at the wire");
 }
 
 fn id(n: usize) -> String {

@@ -9,7 +9,7 @@ use std::io;
 use std::iter;
 use std::sync::{Arc, Mutex};
 
-use futures::stream;
+use futures::{StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -329,7 +329,12 @@ fn cut(answer: Response<Bytes>) -> Answer {
     let (mut parts, body) = answer.into_parts();
     parts.headers.insert("content-length", body.len().into());
     let half = Frame::data(body.slice(..body.len() / 2));
-    let body = StreamBody::new(stream::iter([Ok(half), Err(broken())]));
+    let rest = async {
+        // What is there is sent while the rest is waited for.
+        tokio::task::yield_now().await;
+        Err(broken())
+    };
+    let body = StreamBody::new(stream::iter([Ok(half)]).chain(stream::once(rest)));
     Response::from_parts(parts, BodyExt::boxed_unsync(body))
 }
 
