@@ -38,3 +38,26 @@ async fn a_body_in_base64_is_the_same_body() {
     let response = lambda::invoke(binary, &service.dynamodb_url, &event).await.outcome.unwrap();
     assert_eq!(response["statusCode"], 200, "{response}");
 }
+
+#[tokio::test]
+async fn an_event_with_anything_in_it_is_answered() {
+    let service = Service::start().await;
+    for (part, value, status) in [
+        ("/rawQueryString", json!("<a b>"), 200),
+        ("/rawPath", json!(":99999"), 200),
+        ("/rawPath", json!("/p".repeat(35_000)), 200),
+        ("/headers/host", json!("[::1"), 200),
+        ("/headers/x-forwarded-proto", json!(""), 200),
+        ("/requestContext/domainName", json!("a b"), 200),
+        ("/requestContext/stage", json!("v 1"), 200),
+        ("/isBase64Encoded", json!(true), 400),
+    ] {
+        let mut event = event("cancel-subscription");
+        event["headers"]["x-api-key"] = json!(service.api_key);
+        event["headers"].as_object_mut().unwrap().remove("x-idempotency-key");
+        *event.pointer_mut(part).unwrap() = value;
+        let binary = env!("CARGO_BIN_EXE_cancel-subscription");
+        let response = lambda::invoke(binary, &service.dynamodb_url, &event).await.outcome.unwrap();
+        assert_eq!(response["statusCode"], status, "{part}: {response}");
+    }
+}

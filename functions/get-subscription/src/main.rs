@@ -1,6 +1,7 @@
 //! The Lambda function behind `GET /subscriptions/{subscriptionId}`.
 
-use lambda_http::{Error, run, service_fn};
+use lambda_http::Error;
+use subscriptions::http::event;
 use subscriptions::service::Service;
 use subscriptions::telemetry;
 
@@ -8,6 +9,5 @@ use subscriptions::telemetry;
 async fn main() -> Result<(), Error> {
     telemetry::start();
     let service = Service::from_env()?;
-    run(service_fn(|request| async { Ok::<_, Error>(get_subscription::handle(&service, request).await) }))
-        .await
+    event::run(|request| get_subscription::handle(&service, request)).await
 }

@@ -1,13 +1,12 @@
 //! What API Gateway does for an HTTP API: routes a request to a function, as an event of payload format
 //! 2.0, and turns what the function returns into a response.
 //!
-//! The event goes through JSON, as on AWS, and into the function through `lambda_http`'s own adapter.
-//! So a handler can't tell the difference, and what is tested here is what is deployed. As API Gateway
-//! does, this decodes the path of an event, joins headers of one name with commas, moves cookies into a
-//! list of their own, and encodes a body in base64 unless its content type is text.
+//! The event goes through JSON, as on AWS, and into the function the way it does in Lambda. So a handler
+//! can't tell the difference, and what is tested here is what is deployed. As API Gateway does, this
+//! decodes the path of an event, joins headers of one name with commas, moves cookies into a list of
+//! their own, and encodes a body in base64 unless its content type is text.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,11 +25,11 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
 use lambda_http::request::LambdaRequest;
-use lambda_http::tower::Service as _;
-use lambda_http::{Adapter, Context, LambdaEvent, service_fn};
+use lambda_http::{Context, LambdaEvent};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use subscriptions::http::event::answer;
 use subscriptions::service::Service;
 use tracing::error;
 use url::Url;
@@ -94,7 +93,7 @@ async fn integrate(
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     };
-    // API Gateway finds an API by its host, so no function ever sees one that is no host.
+    // RFC 9112, section 3.2. API Gateway finds an API by its host, so no function sees one that is none.
     let host = header(&parts.headers, &HOST);
     if host
         .is_some_and(|host| Url::parse(&format!("http://{host}/")).is_err() || host.contains(['/', '?', '#']))
@@ -235,16 +234,11 @@ async fn invoke(service: Arc<Service>, function: Function, event: Value) -> serd
     let mut context = Context::default();
     context.request_id = Uuid::new_v4().to_string();
 
-    let handler = service_fn(|request| {
-        let service = Arc::clone(&service);
-        async move {
-            Ok::<_, Infallible>(match function {
-                Function::GetSubscription => get_subscription::handle(&service, request).await,
-                Function::CancelSubscription => cancel_subscription::handle(&service, request).await,
-            })
-        }
-    });
-    let Ok(returned) = Adapter::from(handler).call(LambdaEvent::new(event, context)).await;
+    let handle = async |request| match function {
+        Function::GetSubscription => get_subscription::handle(&service, request).await,
+        Function::CancelSubscription => cancel_subscription::handle(&service, request).await,
+    };
+    let Ok(returned) = answer(LambdaEvent::new(event, context), handle).await;
     serde_json::to_value(returned)
 }
 

@@ -4,6 +4,7 @@ use lambda_http::http::HeaderMap;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderName, IF_NONE_MATCH};
 use lambda_http::{Request, RequestExt};
 
+use super::event::raw_query;
 use super::problem::{MAX_BODY_BYTES, Problem};
 use crate::api_key::{NotAdmitted, Token};
 use crate::idempotency::{Fingerprint, IdempotencyKey};
@@ -55,7 +56,7 @@ pub fn fingerprint(request: &Request) -> Fingerprint {
     Fingerprint::of([
         request.method().as_str().as_bytes(),
         request.raw_http_path().as_bytes(),
-        request.uri().query().unwrap_or_default().as_bytes(),
+        raw_query(request).as_bytes(),
         request.headers().get(CONTENT_TYPE).map_or(b"", |value| value.as_bytes()),
         request.body(),
     ])
