@@ -113,9 +113,13 @@ fn read_schedule(value: &Value, calendar: &Calendar, faults: &mut Faults) -> Opt
 
 fn read_date(pointer: &str, value: &Value, faults: &mut Faults) -> Option<NaiveDate> {
     let date = text(pointer, value, faults)?;
-    // chrono alone would also read `2026-1-5` and `+12026-01-05`.
-    let form = date.len() == 10 && date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-    let date = if form { date.parse().ok() } else { None };
+    // chrono alone would also read `2026-1-5`, `+12026-01-05`, `-202-01-05` and `2026-01- 5`.
+    let is_written_in_full = date.len() == 10
+        && date.bytes().zip(1..).all(|(byte, nth)| match nth {
+            5 | 8 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    let date = if is_written_in_full { date.parse().ok() } else { None };
     if date.is_none() {
         faults.add(pointer, FaultCode::InvalidDate, "must be a date of the form YYYY-MM-DD");
     }
@@ -310,7 +314,16 @@ mod tests {
         for today_or_before in ["2026-01-31", "2025-12-31"] {
             assert_eq!(fault(&at(json!(today_or_before))), (pointer.clone(), FaultCode::NotInFuture));
         }
-        for no_date in ["2026-2-1", "2027-02-29", "+12026-01-01", "2026-12-31T00:00:00Z", "", "tomorrow"] {
+        for no_date in [
+            "2026-2-1",
+            "2027-02-29",
+            "+12026-01-01",
+            "-202-01-01",
+            "2026-12- 1",
+            "2026-12-31T00:00:00Z",
+            "",
+            "tomorrow",
+        ] {
             assert_eq!(fault(&at(json!(no_date))), (pointer.clone(), FaultCode::InvalidDate), "{no_date}");
         }
         assert_eq!(fault(&at(json!(20_261_231))), (pointer.clone(), FaultCode::WrongType));
