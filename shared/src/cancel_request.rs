@@ -207,10 +207,29 @@ fn one_of<T: DeserializeOwned>(pointer: &str, value: &Value, faults: &mut Faults
 #[cfg(test)]
 mod tests {
     use chrono_tz::Tz;
+    use proptest::collection::btree_map;
     use proptest::prelude::*;
+    use proptest::sample::select;
     use serde_json::json;
 
     use super::*;
+    use crate::fault::Fault;
+    use crate::http::problem::Problem;
+    use crate::near_miss::near_miss;
+
+    const REASONS: [&str; 11] = [
+        "BETTER_DEAL_PRICE",
+        "NOT_HAPPY_MISSING_FUNCTIONS",
+        "NOT_HAPPY_COVERAGE_SLA",
+        "NOT_HAPPY_COMPLEX_ADMIN",
+        "NOT_HAPPY_SUPPORT_ENGAGEMENT",
+        "FRAUD",
+        "FRAUD_ATTEMPT",
+        "TEST_OR_MARKETING",
+        "NO_NEED",
+        "WRONG_ORDER",
+        "OTHER",
+    ];
 
     fn calendar() -> Calendar {
         Calendar::new(Tz::Europe__Stockholm, "2026-01-31T22:30:00Z".parse().unwrap())
@@ -270,18 +289,7 @@ mod tests {
 
     #[test]
     fn each_of_the_eleven_reasons_is_known() {
-        for reason in [
-            "BETTER_DEAL_PRICE",
-            "NOT_HAPPY_MISSING_FUNCTIONS",
-            "NOT_HAPPY_COVERAGE_SLA",
-            "NOT_HAPPY_COMPLEX_ADMIN",
-            "NOT_HAPPY_SUPPORT_ENGAGEMENT",
-            "FRAUD",
-            "FRAUD_ATTEMPT",
-            "TEST_OR_MARKETING",
-            "NO_NEED",
-            "WRONG_ORDER",
-        ] {
+        for reason in &REASONS[..10] {
             assert!(read(&with("reason", json!(reason))).is_ok(), "{reason}");
         }
         assert_eq!(fault(&with("reason", json!("no_need"))), ("/reason".into(), FaultCode::UnknownValue));
@@ -419,16 +427,142 @@ mod tests {
         assert_eq!(request.metadata.as_deref(), Some(metadata));
     }
 
+    /// Whether a body is a request to cancel, by the rules as they are stated to callers.
+    fn obeys_every_rule(body: &Value) -> bool {
+        let only = |object: &Value, names: &[&str]| {
+            object.as_object().is_some_and(|object| object.keys().all(|name| names.contains(&name.as_str())))
+        };
+        let schedule = &body["schedule"];
+        let is_schedule = match schedule["type"].as_str() {
+            Some("CancelNextDay" | "CancelAtBeginningOfNextMonth") => only(schedule, &["type"]),
+            Some("CancelAtDate") => {
+                // Written in full, dates are in order as texts are. In Stockholm it is 31 January.
+                let date = schedule["date"].as_str().unwrap_or_default();
+                let digits =
+                    |range| date.get(range).is_some_and(|d: &str| d.chars().all(|c| c.is_ascii_digit()));
+                let is_written_in_full = date.len() == 10
+                    && [0..4, 5..7, 8..10].into_iter().all(digits)
+                    && date.chars().filter(|c| *c == '-').count() == 2;
+                let exists = date.parse::<NaiveDate>().is_ok();
+                only(schedule, &["type", "date"]) && is_written_in_full && exists && date > "2026-01-31"
+            }
+            _ => false,
+        };
+        let reason = body["reason"].as_str().unwrap_or_default();
+        let comment = body.get("comment").map(|comment| comment.as_str());
+        let is_comment = match comment {
+            None => reason != "OTHER",
+            Some(None) => false,
+            Some(Some(text)) => {
+                text.chars().count() <= 1_000
+                    && (reason != "OTHER" || text.chars().any(|c| !c.is_whitespace()))
+            }
+        };
+        let is_metadata = body.get("metadata").is_none_or(|metadata| {
+            let names = metadata.as_object().map(|metadata| metadata.keys().map(|name| name.chars().count()));
+            names.is_some_and(|names| names.len() <= 50 && names.into_iter().all(|n| (1..=64).contains(&n)))
+                && metadata.to_string().len() <= 8 * 1024
+        });
+        only(body, &["schedule", "reason", "comment", "metadata"])
+            && is_schedule
+            && REASONS.contains(&reason)
+            && is_comment
+            && is_metadata
+    }
+
+    /// Whether a pointer (RFC 6901) leads to a part of the body, or to one that its object lacks.
+    fn leads_somewhere(pointer: &str, body: &Value) -> bool {
+        let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let is_escaped = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        is_escaped && (body.pointer(pointer).is_some() || body.pointer(parent).is_some_and(Value::is_object))
+    }
+
+    /// Bodies of which every part is mostly right.
+    fn bodies() -> impl Strategy<Value = Value> {
+        fn part(right: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Option<Value>> {
+            let wrong = prop_oneof![
+                Just(Value::Null),
+                any::<i64>().prop_map(Value::from),
+                any::<String>().prop_map(Value::from),
+                Just(json!([])),
+                Just(json!({})),
+            ];
+            let value = prop_oneof![30 => right, 1 => wrong];
+            prop_oneof![30 => value.prop_map(Some), 1 => Just(None)].boxed()
+        }
+        fn object<const N: usize>(names: [&'static str; N], parts: [Option<Value>; N]) -> Map<String, Value> {
+            let members = names.into_iter().zip(parts);
+            members.filter_map(|(name, part)| Some((name.to_owned(), part?))).collect()
+        }
+        let kind =
+            select(vec!["CancelNextDay", "CancelAtBeginningOfNextMonth", "CancelAtDate", "CancelAtDate"]);
+        let date = prop_oneof![
+            "20(2[6-9]|[3-9][0-9])-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])",
+            near_miss(Just("2026-02-01".to_owned())),
+        ];
+        let schedule =
+            (part(kind.prop_map(Value::from)), part(date.prop_map(Value::from))).prop_map(|(kind, date)| {
+                let date = date.filter(|_| kind == Some(json!("CancelAtDate")));
+                Value::Object(object(["type", "date"], [kind, date]))
+            });
+        let reason = prop_oneof![9 => select(&REASONS), 1 => Just("OTHERS")].prop_map(Value::from);
+        let comment = prop_oneof![".{0,20}", "[ \\t\u{2003}]{0,3}", "ü{995,1005}"].prop_map(Value::from);
+        let name = prop_oneof![9 => ".{1,12}", 1 => "(~/|\u{1}|ü){0,33}", 1 => "n{60,300}"];
+        let metadata = prop_oneof![
+            btree_map(name.clone(), any::<i32>().prop_map(Value::from), 0..4),
+            btree_map("[a-z]{4}", Just(Value::Null), 45..55),
+            btree_map("k", "x{8100,8300}".prop_map(Value::from), 1),
+        ];
+        let metadata = metadata.prop_map(|members| json!(members));
+        let unknown = prop_oneof![30 => Just(0..1), 1 => Just(1..900)]
+            .prop_flat_map(move |count| btree_map(name.clone(), Just(Value::Null), count));
+        let parts = (part(schedule), part(reason), part(comment), part(metadata), unknown);
+        parts.prop_map(|(schedule, reason, comment, metadata, unknown)| {
+            let names = ["schedule", "reason", "comment", "metadata"];
+            let mut body = object(names, [schedule, reason, comment, metadata]);
+            body.extend(unknown);
+            Value::Object(body)
+        })
+    }
+
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(body: Vec<u8>) {
-            let _ = CancelRequest::from_json(&body, &calendar());
+        fn a_body_is_a_request_exactly_if_it_obeys_every_rule(body in bodies()) {
+            match read(&body) {
+                Ok(request) => {
+                    prop_assert!(obeys_every_rule(&body), "accepted: {body}");
+                    prop_assert_eq!(request.comment.as_deref(), body["comment"].as_str());
+                    let metadata = request.metadata.map(|text| serde_json::from_str::<Value>(&text).unwrap());
+                    prop_assert_eq!(metadata.as_ref(), body.get("metadata"));
+                }
+                Err(InvalidBody::Malformed(place)) => prop_assert!(false, "JSON up to {place}: {body}"),
+                Err(InvalidBody::Faulty(faults)) => {
+                    prop_assert!(!obeys_every_rule(&body), "refused: {body}: {faults:?}");
+                    for Fault { pointer, .. } in &faults.listed {
+                        prop_assert!(leads_somewhere(pointer, &body), "{pointer}: {body}");
+                    }
+                    let answer = Problem::ValidationFailed(faults).answer("8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+                    prop_assert!(answer.body.len() <= 8 * 1024, "{}", answer.body);
+                }
+            }
         }
 
         #[test]
-        fn no_json_of_the_right_shape_makes_it_panic(kind: String, date: String, reason: String, comment: String) {
-            let body = json!({"schedule": {"type": kind, "date": date}, "reason": reason, "comment": comment});
-            prop_assert!(read(&body).is_err());
+        fn a_body_with_a_character_changed_is_read_as_what_it_has_become(
+            text in near_miss(bodies().prop_map(|body| body.to_string()))
+        ) {
+            match CancelRequest::from_json(text.as_bytes(), &calendar()) {
+                Ok(_) => prop_assert!(obeys_every_rule(&serde_json::from_str(&text).unwrap()), "{text}"),
+                Err(InvalidBody::Malformed(_)) => prop_assert!(json::parse(text.as_bytes()).is_err(), "{text}"),
+                Err(InvalidBody::Faulty(_)) => {
+                    prop_assert!(!obeys_every_rule(&serde_json::from_str(&text).unwrap()), "{text}");
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(body: Vec<u8>) {
+            let _ = CancelRequest::from_json(&body, &calendar());
         }
     }
 }

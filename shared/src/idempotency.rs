@@ -148,7 +148,11 @@ fn whole_second(instant: DateTime<Utc>) -> DateTime<Utc> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::near_miss::around;
 
     fn record() -> Record {
         let answer = Answer { status: 200, headers: BTreeMap::new(), body: "{}".into() };
@@ -197,5 +201,28 @@ mod tests {
             Fingerprint::of([b"POST", b"/ab", b"c", b"", b""]),
             Fingerprint::of([b"POST", b"/a", b"bc", b"", b""])
         );
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_stated_texts_are_keys(text in around("[ -~]{1,256}")) {
+            let is_key = (1..=256).contains(&text.len())
+                && text.chars().all(|c| c.is_ascii() && !c.is_ascii_control());
+            let key = text.parse::<IdempotencyKey>().ok();
+            prop_assert_eq!(key.as_ref().map(IdempotencyKey::as_str), is_key.then_some(text.as_str()));
+        }
+
+        #[test]
+        fn two_requests_are_the_same_exactly_if_all_their_parts_are(
+            // Of two letters and short, so that many differ in nothing but where a part ends.
+            [one, other] in any::<()>().prop_flat_map(|()| {
+                let part = || vec(0..2_u8, 0..3);
+                let parts = || [part(), part(), part(), part(), part()];
+                [parts(), parts()]
+            })
+        ) {
+            let of = |parts: &[Vec<u8>; 5]| Fingerprint::of(parts.each_ref().map(Vec::as_slice));
+            prop_assert_eq!(of(&one) == of(&other), one == other);
+        }
     }
 }

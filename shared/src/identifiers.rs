@@ -156,7 +156,10 @@ shown_as_text!(TenantId, KeyId, SubscriptionId, ReferenceId, CancellationId);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::near_miss::around;
 
     #[test]
     fn a_subscription_id_is_a_hyphenated_uuid_in_either_case() {
@@ -195,6 +198,47 @@ mod tests {
         }
         for text in ["a#b", "a_b", "", "a-b", "é", &"a".repeat(33)] {
             assert_eq!(text.parse::<KeyId>(), Err(InvalidIdentifier), "{text}");
+        }
+    }
+
+    /// What a text is read as, written again.
+    fn again<T: FromStr + ToString>(text: &str) -> Option<String> {
+        text.parse().ok().map(|identifier: T| identifier.to_string())
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_stated_texts_are_tenants_and_keys(text in around("[a-z0-9]{1,32}")) {
+            let length = (1..=32).contains(&text.chars().count());
+            let alphanumeric = |lower: bool| {
+                move |c: char| c.is_ascii_digit() || c.is_ascii_lowercase() || !lower && c.is_ascii_uppercase()
+            };
+            let is_tenant = length && text.chars().all(|c| c == '-' || alphanumeric(true)(c));
+            prop_assert_eq!(again::<TenantId>(&text), is_tenant.then(|| text.clone()));
+            let is_key = length && text.chars().all(alphanumeric(false));
+            prop_assert_eq!(again::<KeyId>(&text), is_key.then_some(text));
+        }
+
+        #[test]
+        fn exactly_the_stated_texts_are_subscription_ids(
+            text in around("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+        ) {
+            let groups: Vec<_> = text.split('-').collect();
+            let is_id = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12])
+                && groups.concat().chars().all(|c| c.is_ascii_hexdigit());
+            prop_assert_eq!(again::<SubscriptionId>(&text), is_id.then(|| text.to_lowercase()));
+        }
+
+        #[test]
+        fn exactly_the_stated_texts_are_reference_ids(text in around("rid_.{1,255}")) {
+            let reference = text.strip_prefix("rid_").filter(|rest| (1..=255).contains(&rest.chars().count()));
+            let name = text.parse();
+            if let Some(reference) = reference {
+                prop_assert_eq!(name, Ok(SubscriptionName::Reference(reference.parse().unwrap())));
+                prop_assert_eq!(again::<ReferenceId>(reference), Some(reference.to_owned()));
+            } else {
+                prop_assert_eq!(name, text.parse().map(SubscriptionName::Id));
+            }
         }
     }
 }

@@ -99,7 +99,27 @@ impl<'de> Visitor<'de> for StrictValue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::near_miss::near_miss;
+
+    fn values() -> impl Strategy<Value = Value> + Clone {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            // serde_json reads a double of many digits to the last bit but one.
+            any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 8, |inner| {
+            let object = btree_map(".{0,3}", inner.clone(), 0..8);
+            let object = object.prop_map(|members| Value::Object(members.into_iter().collect()));
+            prop_oneof![vec(inner, 0..8).prop_map(Value::Array), object]
+        })
+    }
 
     #[test]
     fn json_is_read_as_it_stands() {
@@ -121,5 +141,34 @@ mod tests {
         assert!(parse(br#"{"date": "2026-12-31", "date": "2027-12-31"}"#).is_err());
         assert!(parse(br#"[{"schedule": {"a": 1, "a": 1}}]"#).is_err());
         assert!(parse(br#"{"a": {"a": 1}, "b": {"a": 1}}"#).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_is_read_as_it_was_written(value in values()) {
+            prop_assert_eq!(parse(value.to_string().as_bytes()), Ok(value));
+        }
+
+        #[test]
+        fn nothing_is_read_that_serde_json_would_read_otherwise(
+            text in near_miss(values().prop_map(|value| value.to_string()))
+        ) {
+            match parse(text.as_bytes()) {
+                Ok(value) => prop_assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap()),
+                Err(MalformedJson { line, column }) => {
+                    prop_assert!(line <= text.matches('\n').count() + 1 && column <= text.len());
+                }
+            }
+        }
+
+        #[test]
+        fn a_member_named_twice_is_refused_wherever_it_is(
+            [outside, inside] in [values(), values()], name: String, times in 1..3_usize
+        ) {
+            let member = format!("{}:{inside}", Value::from(name));
+            let object = format!("{{{}}}", vec![member; times].join(","));
+            let text = format!(r#"[{outside},{{"a":[{object}]}}]"#);
+            prop_assert_eq!(parse(text.as_bytes()).is_ok(), times == 1);
+        }
     }
 }

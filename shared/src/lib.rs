@@ -44,3 +44,6 @@ pub mod http;
 pub mod clock;
 pub mod service;
 pub mod telemetry;
+
+#[cfg(test)]
+mod near_miss;
