@@ -6,6 +6,7 @@
 //!
 //! If `DYNAMODB_ENDPOINT` names another DynamoDB, the services use that one, each with tables of its own.
 
+pub mod contract;
 pub mod lambda;
 mod response;
 mod wire;

@@ -1,0 +1,168 @@
+//! Events of API Gateway with anything in them, for the functions as Lambda runs them.
+
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use harness::contract::Functions;
+use harness::{ACTIVATED, BLOCKED, CANCELLED, PENDING, Service, event};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// One service for all events: what one leaves behind, the next one meets.
+static RUNNING: LazyLock<(Runtime, Service, Functions)> = LazyLock::new(|| {
+    let runtime = Runtime::new().unwrap();
+    let service = runtime.block_on(Service::start());
+    let functions = Functions::on(&service);
+    (runtime, service, functions)
+});
+
+/// A member of an event, and what it is now; nothing if it is left out.
+type Change = (&'static str, Option<Value>);
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let text = || any::<String>().prop_map(Value::from);
+    let change = prop_oneof![
+        4 => header(),
+        4 => body().prop_map(|body| ("/body", body)),
+        2 => subscription().prop_map(|id| ("/pathParameters/subscriptionId", id)),
+        1 => query().prop_map(|query| ("/rawQueryString", query)),
+        1 => any::<bool>().prop_map(|base64| ("/isBase64Encoded", json!(base64))),
+        1 => text().prop_map(|path| ("/rawPath", path)),
+        1 => "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}".prop_map(|method| ("/requestContext/http/method", json!(method))),
+        1 => text().prop_map(|host| ("/requestContext/domainName", host)),
+        1 => text().prop_map(|stage| ("/requestContext/stage", stage)),
+        1 => vec(any::<String>(), 0..3).prop_map(|cookies| ("/cookies", json!(cookies))),
+        1 => Just(("/pathParameters", Value::Null)),
+    ];
+    let change = (change, prop::option::weighted(0.95, Just(())))
+        .prop_map(|((member, value), kept)| (member, kept.map(|()| value)));
+    vec(change, 0..5)
+}
+
+fn header() -> impl Strategy<Value = (&'static str, Value)> {
+    let key = &RUNNING.1.api_key;
+    let value = |right: &'static [&'static str]| {
+        prop_oneof![
+            3 => select(right).prop_map(str::to_owned),
+            3 => near_miss(select(right).prop_map(str::to_owned)),
+            1 => "[\\t -~ü]{0,300}",
+            1 => "[ -~]{9000}",
+        ]
+    };
+    let keys = prop_oneof![
+        near_miss(Just(key.clone())),
+        "ck_[a-z0-9-]{1,40}_[A-Za-z0-9]{1,40}_[0-9a-f]{72}",
+        ".{0,99}"
+    ];
+    prop_oneof![
+        1 => keys.prop_map(|key| ("/headers/x-api-key", key)),
+        1 => value(&["a", "b", "8c5e5b0e-4f0f-4c37-9a35-1c8e7d0f5b1a"])
+            .prop_map(|key| ("/headers/x-idempotency-key", key)),
+        1 => value(&["a", "b"]).prop_map(|key| ("/headers/idempotency-key", key)),
+        1 => value(&["application/json", "application/json; charset=utf-8", "text/plain"])
+            .prop_map(|kind| ("/headers/content-type", kind)),
+        4 => value(&["*", "W/\"1\", *", "\"1\""]).prop_map(|tags| ("/headers/if-none-match", tags)),
+        1 => value(&["a1b2c3d4e5.execute-api.eu-north-1.amazonaws.com", "[::1]:80"])
+            .prop_map(|host| ("/headers/host", host)),
+        1 => value(&["https"]).prop_map(|scheme| ("/headers/x-forwarded-proto", scheme)),
+        1 => value(&["Root=1-697e8c1a-0f3b2a1c4d5e6f708192a3b4"])
+            .prop_map(|trace| ("/headers/x-amzn-trace-id", trace)),
+        1 => value(&["a=1; b=2"]).prop_map(|cookies| ("/headers/cookie", cookies)),
+    ]
+    // A control character in a header is refused before there is an event.
+    .prop_map(|(name, value)| {
+        (name, Value::from(value.replace(|c: char| c.is_ascii_control() && c != '\t', "")))
+    })
+}
+
+fn subscription() -> impl Strategy<Value = Value> {
+    let known =
+        || select(vec![ACTIVATED, PENDING, BLOCKED, CANCELLED, "rid_crm-1001"]).prop_map(str::to_owned);
+    prop_oneof![4 => known(), 2 => near_miss(known()), 2 => "rid_.{0,300}", 1 => any::<String>()]
+        .prop_map(Value::from)
+}
+
+fn query() -> impl Strategy<Value = Value> {
+    let queries = prop_oneof!["[a-z]=[a-z%<>#\" ü]{0,9}", any::<String>(), "x{70000}"];
+    queries.prop_map(Value::from)
+}
+
+fn body() -> impl Strategy<Value = Value> {
+    let right = || {
+        let schedule = prop_oneof![
+            Just(json!({"type": "CancelNextDay"})),
+            "2026-(0[1-9]|1[0-2])-[0-3][0-9]".prop_map(|date| json!({"type": "CancelAtDate", "date": date})),
+        ];
+        let metadata =
+            prop_oneof![Just(json!({})), any::<BTreeMap<String, i64>>().prop_map(|members| json!(members))];
+        let reason = select(vec!["NO_NEED", "OTHER"]);
+        (schedule, reason, any::<String>(), metadata).prop_map(|(schedule, reason, comment, metadata)| {
+            json!({"schedule": schedule, "reason": reason, "comment": comment, "metadata": metadata})
+                .to_string()
+        })
+    };
+    let long =
+        (select(vec!["[", " ", "{\"a\":", "\"\u{1}", "9", "ü", "{\"\u{1}\":0,"]), 20_480..40_960_usize)
+            .prop_map(|(part, bytes)| part.repeat(bytes / part.len()));
+    let in_base64 = prop_oneof![right().prop_map(String::into_bytes), any::<Vec<u8>>()]
+        .prop_map(|bytes| BASE64_STANDARD.encode(bytes));
+    prop_oneof![4 => right(), 4 => near_miss(right()), 3 => long, 2 => in_base64, 1 => any::<String>()]
+        .prop_map(Value::from)
+}
+
+/// One character replaced, left out or put in.
+fn near_miss(right: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
+    let other = proptest::option::of(prop_oneof![" |~", any::<char>().prop_map(String::from)]);
+    (right, any::<Index>(), other, any::<bool>()).prop_map(|(text, at, other, keep)| {
+        let mut parts: Vec<_> = text.chars().map(String::from).collect();
+        let at = at.index(parts.len() + 1);
+        parts.splice(at..(at + usize::from(!keep)).min(parts.len()), other);
+        parts.concat()
+    })
+}
+
+fn changed(mut event: Value, changes: Vec<Change>) -> Value {
+    for (member, value) in changes {
+        let (parent, name) = member.rsplit_once('/').unwrap();
+        // The parent may have been left out by a change before.
+        if let Some(Value::Object(parent)) = event.pointer_mut(parent) {
+            match value {
+                Some(value) => parent.insert(name.to_owned(), value),
+                None => parent.remove(name),
+            };
+        }
+    }
+    event
+}
+
+/// How often each status has been answered: a suite in which all is refused for one reason shows little.
+static ANSWERED: Mutex<BTreeMap<u16, u32>> = Mutex::new(BTreeMap::new());
+
+fn events() -> impl Strategy<Value = Value> {
+    let names = select(vec!["get-subscription", "cancel-subscription", "cancel-subscription"]);
+    (names, changes()).prop_map(|(name, changes)| {
+        let mut event = event(name);
+        // Most come without a key: with one, they would be told that it belongs to another request.
+        event["headers"].as_object_mut().unwrap().remove("x-idempotency-key");
+        changed(event, changes)
+    })
+}
+
+#[test]
+fn whatever_is_in_an_event_its_answer_is_one_of_the_contract() {
+    proptest!(ProptestConfig::with_cases(2_000), |(event in events())| {
+        let (runtime, _, functions) = &*RUNNING;
+        if let Some(answer) = runtime.block_on(functions.answer(&event.to_string())) {
+            *ANSWERED.lock().unwrap().entry(answer.status).or_default() += 1;
+        }
+    });
+    let answered = ANSWERED.lock().unwrap();
+    for status in [200, 304, 400, 401, 404, 409, 413, 415, 422] {
+        assert!(answered.contains_key(&status), "{status} is missing: {answered:?}");
+    }
+}

@@ -1,0 +1,96 @@
+//! The contract with callers, as far as it holds for every event: whatever is in it, the answer is a
+//! success or a problem that a caller can mend, and no problem is longer than 8 KiB.
+
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Context, LambdaEvent};
+use serde_json::Value;
+use subscriptions::clock::Clock;
+use subscriptions::http::event;
+use subscriptions::service;
+
+use crate::{Response, START, Service, instant};
+
+/// Every problem that a caller can cause alone, with a service and a database that work.
+const PROBLEMS: [(u16, &str); 12] = [
+    (400, "idempotency_key_invalid"),
+    (400, "invalid_subscription_id"),
+    (400, "malformed_json"),
+    (401, "api_key_invalid"),
+    (401, "api_key_missing"),
+    (403, "insufficient_scope"),
+    (404, "subscription_not_found"),
+    (409, "idempotency_key_mismatch"),
+    (409, "subscription_already_cancelled"),
+    (413, "payload_too_large"),
+    (415, "unsupported_media_type"),
+    (422, "validation_failed"),
+];
+const LARGEST_PROBLEM_BYTES: usize = 8 * 1024;
+const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+
+/// The functions of the API as Lambda runs them, on the database of a service that is running.
+pub struct Functions {
+    service: service::Service,
+    api_key: String,
+}
+
+impl Functions {
+    pub fn on(service: &Service) -> Self {
+        let clock = Clock::system();
+        clock.set(instant(START));
+        Self { service: service::Service { store: service.store(), clock }, api_key: service.api_key.clone() }
+    }
+
+    /// Hands an event to the function that its `routeKey` names, and checks the answer. There is none if
+    /// the event is none of API Gateway's. An empty `x-api-key` becomes a valid one.
+    pub async fn answer(&self, event: &str) -> Option<Response> {
+        let mut event: Value = serde_json::from_str(event).ok()?;
+        let route = event["routeKey"].as_str().unwrap_or_default().to_owned();
+        if let Some(key) = event.pointer_mut("/headers/x-api-key").filter(|key| *key == "") {
+            *key = Value::from(self.api_key.as_str());
+        }
+        let event: LambdaRequest = serde_json::from_str(&event.to_string()).ok()?;
+        let mut context = Context::default();
+        context.request_id = REQUEST_ID.to_owned();
+        let handle = async |request| {
+            if route.starts_with("POST") {
+                cancel_subscription::handle(&self.service, request).await
+            } else {
+                get_subscription::handle(&self.service, request).await
+            }
+        };
+        let Ok(returned) = event::answer(LambdaEvent::new(event, context), handle).await;
+        let answer = read(&serde_json::to_value(returned).unwrap());
+        assert_within_contract(&answer);
+        Some(answer)
+    }
+}
+
+/// What a function returned, as API Gateway reads it.
+fn read(returned: &Value) -> Response {
+    assert_eq!(returned["isBase64Encoded"], false);
+    let headers = returned["headers"].as_object().unwrap().iter();
+    Response {
+        status: returned["statusCode"].as_u64().unwrap().try_into().unwrap(),
+        headers: headers.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect(),
+        body: returned["body"].as_str().unwrap_or_default().as_bytes().to_vec(),
+    }
+}
+
+fn assert_within_contract(answer: &Response) {
+    assert_eq!(answer.header("x-request-id"), Some(REQUEST_ID));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    match answer.status {
+        200 => {
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            assert!(answer.json()["subscriptionId"].is_string(), "{}", answer.text());
+        }
+        304 => assert_eq!(answer.text(), ""),
+        _ => {
+            let (status, code) = answer.problem();
+            assert!(PROBLEMS.contains(&(status, &code)), "{}", answer.text());
+            assert!(answer.body.len() <= LARGEST_PROBLEM_BYTES, "{}", answer.text());
+            assert_eq!(answer.json()["requestId"], REQUEST_ID);
+        }
+    }
+}
