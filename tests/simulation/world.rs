@@ -9,15 +9,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
-use harness::{event, instant};
+use harness::instant;
 use lambda_http::request::LambdaRequest;
-use lambda_http::tower::Service as _;
-use lambda_http::{Adapter, service_fn};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
 use subscriptions::calendar::Calendar;
 use subscriptions::clock::{self, Clock};
+use subscriptions::http::event;
 use subscriptions::service::Service;
 use subscriptions::store::provision::NewSubscription;
 use subscriptions::store::tables::TableNames;
@@ -271,7 +270,7 @@ impl<'t> World<'t> {
         let number = self.requests.len();
         self.say(format!("request {number} is sent: intent {intent} {:?}", self.intents[intent]));
         let Intent { tenant, name, key, body, .. } = &self.intents[intent];
-        let mut event = event("cancel-subscription");
+        let mut event = harness::event("cancel-subscription");
         let path = format!("/subscriptions/{name}/cancel");
         event["requestContext"]["http"]["path"] = json!(path);
         event["rawPath"] = json!(path);
@@ -289,11 +288,8 @@ impl<'t> World<'t> {
         context.request_id.clone_from(&request_id);
         let task = tokio::spawn(async move {
             let event: LambdaRequest = serde_json::from_value(event).unwrap();
-            let mut function = Adapter::from(service_fn(|request| {
-                let service = Arc::clone(&service);
-                async move { Ok::<_, lambda_http::Error>(cancel_subscription::handle(&service, request).await) }
-            }));
-            let answer = function.call(LambdaEvent::new(event, context)).await.unwrap();
+            let handle = |request| cancel_subscription::handle(&service, request);
+            let Ok(answer) = event::answer(LambdaEvent::new(event, context), handle).await;
             serde_json::to_value(answer).unwrap()
         });
         Function { sent: Sent { intent, request_id, at: begun }, task }
@@ -312,7 +308,8 @@ impl<'t> World<'t> {
         tokio::spawn(async move {
             let mut context = Context::default();
             context.deadline = clock::deadline_in(Duration::from_secs(3600));
-            let event = LambdaEvent::new(serde_json::from_value(event("scheduled")).unwrap(), context);
+            let event =
+                LambdaEvent::new(serde_json::from_value(harness::event("scheduled")).unwrap(), context);
             execute_cancellations::handle(&service, event).await.is_ok()
         })
     }
@@ -495,8 +492,7 @@ impl<'t> World<'t> {
     /// The database removes an old record, as it does at some time or other.
     fn remove_a_record(&mut self) {
         let removable = self.ledger.removable(&self.database, self.clock.now());
-        if !removable.is_empty() {
-            let key = &removable[self.random.usize(..removable.len())];
+        for key in &removable {
             let reply =
                 self.database.ask("DeleteItem", &json!({"TableName": "idempotency", "Key": {"pk": key}}));
             assert_eq!(reply.status, 200);

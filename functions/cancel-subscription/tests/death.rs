@@ -1,6 +1,12 @@
 //! The binary is killed at each moment that counts. Whoever sent the request sends it again, to another
 //! process, and gets the one right answer.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect should panic"
+)]
+
 use harness::lambda::{self, Function};
 use harness::{ACTIVATED, Service, Wire, event};
 use serde_json::{Value, json};
