@@ -28,7 +28,7 @@ use super::ledger::{Answer, Intent, Ledger, zone};
 use super::network::{Database, Message, Network, Reply};
 
 const TENANTS: [&str; 2] = ["north", "south"];
-const SUBSCRIPTIONS: usize = 4;
+const SUBSCRIPTIONS: usize = 6;
 /// How many steps a run has before it comes to rest.
 const STEPS: u32 = 500;
 /// No function lives longer: API Gateway gives up then, and so does Lambda.
@@ -198,22 +198,22 @@ impl<'t> World<'t> {
         sleep(Duration::from_millis(1)).await;
         self.listen().await;
         match self.random.u32(..100) {
-            0..54 if self.network.waiting() > 0 => {
+            0..58 if self.network.waiting() > 0 => {
                 let message = self.network.take(self.random.usize(..self.network.waiting()));
                 self.deliver_or_not(message);
             }
-            54..72 if self.functions.len() < 6 => self.send(),
-            72..76 if self.sweeps.len() < 3 => self.sweep(),
-            76..86 => {
+            58..78 if self.functions.len() < 6 => self.send(),
+            78..81 if self.sweeps.len() < 3 => self.sweep(),
+            81..89 => {
                 let pause = [50, 200, 2_100][self.random.usize(..3)];
                 sleep(Duration::from_millis(self.random.u64(..=pause))).await;
             }
-            86..92 => {
+            89..95 => {
                 let milliseconds = self.random.i64(1..=8_000);
                 self.jump(TimeDelta::milliseconds(milliseconds));
             }
-            92..95 => self.leap(),
-            95..98 => self.kill(),
+            95..97 => self.leap(),
+            97..98 => self.kill(),
             98..100 => self.remove_a_record(),
             _ => {}
         }
@@ -243,10 +243,12 @@ impl<'t> World<'t> {
         self.functions.push(function);
     }
 
-    /// What a caller might want. The keys are few, so that they are used for different requests too.
+    /// What a caller might want. At any time one subscription is popular, and the keys are few, so that
+    /// requests meet.
     fn intent(&mut self) -> Intent {
         let random = &mut self.random;
-        let n = random.usize(..=SUBSCRIPTIONS);
+        let popular = self.figures.jumps % SUBSCRIPTIONS;
+        let n = if random.bool() { popular } else { random.usize(..=SUBSCRIPTIONS) };
         let today = self.clock.now().date_naive();
         let schedule = match random.u32(..4) {
             0 => json!({"type": "CancelNextDay"}),
@@ -256,10 +258,10 @@ impl<'t> World<'t> {
         let reason = ["NO_NEED", "FRAUD", "WRONG_ORDER"][random.usize(..3)];
         let name = if random.u32(..4) == 0 { format!("rid_crm-{n}") } else { subscription_id(n) };
         Intent {
-            tenant: TENANTS[random.usize(..2)],
+            tenant: TENANTS[usize::from(random.u32(..3) == 0)],
             name,
             subscription_id: subscription_id(n),
-            key: (random.u32(..5) > 0).then(|| format!("key-{}", random.u32(..20))),
+            key: (random.u32(..3) > 0).then(|| format!("key-{}", random.u32(..20))),
             body: json!({"schedule": schedule, "reason": reason}).to_string(),
         }
     }
@@ -387,12 +389,12 @@ impl<'t> World<'t> {
                 message.disconnect();
                 "is lost"
             }
-            (5..12, _) => {
+            (5..13, _) | (26..32, "TransactWriteItems") => {
                 self.arrive(&message);
                 message.disconnect();
                 "is delivered; its answer is lost"
             }
-            (12..14, _) => {
+            (13..14, _) => {
                 message.reply(refuse(400, "ThrottlingException"));
                 "is throttled"
             }
