@@ -36,7 +36,8 @@ pub struct Summary {
     pub due: u64,
     /// Those that took effect now.
     pub executed: u64,
-    /// Those that had taken effect before, or were withdrawn or replaced.
+    /// Those that had taken effect before, or were withdrawn or replaced. One that takes effect by this very
+    /// sweep, and whose acknowledgement is lost, is found to have taken effect before.
     pub skipped: u64,
     /// Those that could not be executed and stay in the index.
     pub failed: u64,
