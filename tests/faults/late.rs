@@ -70,9 +70,11 @@ async fn an_execution_that_arrives_after_a_replacement_executes_nothing() {
 
 #[tokio::test]
 async fn an_answer_that_is_lost_while_another_caller_changes_the_subscription_undoes_nothing() {
-    for key in [None, Some("k")] {
+    for (key, conflicts) in [(None, 0), (Some("k"), 0), (None, 2), (Some("k"), 2)] {
         let (database, service, wire) = Service::start_wired().await;
         let held = wire.hold_answer("TransactWriteItems");
+        // What is tried again may meet others first: the third time here is the service's own.
+        wire.next("TransactWriteItems", vec![Fault::conflict(); conflicts]);
         let headers: Vec<_> = key.iter().map(|key| ("X-Idempotency-Key", *key)).collect();
         let body = cancel_next_day();
         let (first, second) = tokio::join!(service.cancel_with(ACTIVATED, &headers, &body), async {
@@ -80,9 +82,13 @@ async fn an_answer_that_is_lost_while_another_caller_changes_the_subscription_un
             // Never released: the attempt times out, and the SDK tries again.
             database.cancel_once(ACTIVATED, "other", &cancel_at("2026-06-01")).await
         });
-        assert_eq!((first.status, second.status), (200, 200), "{key:?}");
-        assert_eq!(first.json()["pendingStatus"]["scheduledAt"], "2026-02-01", "{key:?}");
-        assert_eq!(database.get(ACTIVATED).await.body, second.body, "{key:?}");
-        assert_eq!(database.version(ACTIVATED).await, 3, "{key:?}");
+        assert_eq!((first.status, second.status), (200, 200), "{key:?}, {conflicts} conflicts");
+        assert_eq!(
+            first.json()["pendingStatus"]["scheduledAt"],
+            "2026-02-01",
+            "{key:?}, {conflicts} conflicts"
+        );
+        assert_eq!(database.get(ACTIVATED).await.body, second.body, "{key:?}, {conflicts} conflicts");
+        assert_eq!(database.version(ACTIVATED).await, 3, "{key:?}, {conflicts} conflicts");
     }
 }

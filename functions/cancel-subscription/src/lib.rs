@@ -18,7 +18,7 @@ use subscriptions::http::response::{self, Answered};
 use subscriptions::idempotency::{Fingerprint, IdempotencyKey, Record, Verdict};
 use subscriptions::identifiers::{CancellationId, TenantId};
 use subscriptions::service::Service;
-use subscriptions::store::commit::{Committed, NewRecord};
+use subscriptions::store::commit::{CommitToken, Committed, NewRecord};
 use subscriptions::store::{Store, StoreError};
 use tokio::time::Instant;
 
@@ -101,9 +101,9 @@ async fn settle(
     mut stored: Option<StoredSubscription>,
     decide: impl Fn(Option<StoredSubscription>) -> Decision,
 ) -> Result<Answered, Problem> {
-    let id = stored.as_ref().map(|stored| stored.document.subscription_id);
     let begun = Instant::now();
-    for attempt in 1..=MOST_ATTEMPTS {
+    let mut attempt = 0;
+    loop {
         let (change, answered) = match decide(stored.take()) {
             Decision::Change(after) => {
                 let answer = response::subscription(&after)?;
@@ -112,41 +112,45 @@ async fn settle(
             Decision::NoChange(current) => (None, Answered::ok(response::subscription(&current)?)),
             Decision::Refuse(refusal) => (None, Answered::problem(&refusal.into(), request_id)),
         };
-        let record = once.map(|once| once.record(&answered));
-        let committed = match (&change, record) {
-            (Some(change), record) => store.commit(tenant, change, record).await,
-            (None, Some(record)) => store.record(tenant, record).await,
-            (None, None) => Ok(Committed::Done),
-        };
-        match committed {
-            Ok(Committed::Done) => return Ok(answered),
-            Ok(Committed::Changed(current)) => stored = current.map(|current| *current),
-            Ok(Committed::Recorded(record)) if record.request_id == request_id => {
-                // It is our own write that we meet: its acknowledgement was lost, and the SDK tried again.
-                return Ok(Answered { answer: record.answer, ..answered });
-            }
-            Ok(Committed::Recorded(record)) => {
-                if let Some(answered) = once.and_then(|once| once.answer_from(&record)) {
-                    return answered;
+        // A decision that meets another write is committed again as it is, by the same token: an earlier
+        // attempt may have succeeded unheard.
+        let token = CommitToken::random();
+        stored = loop {
+            attempt += 1;
+            let record = once.map(|once| once.record(&answered));
+            let committed = match (&change, record) {
+                (Some(change), record) => store.commit(tenant, change, record, token).await,
+                (None, Some(record)) => store.record(tenant, record).await,
+                (None, None) => Ok(Committed::Done),
+            };
+            let changed = match committed {
+                Ok(Committed::Done) => return Ok(answered),
+                Ok(Committed::Recorded(record)) if record.request_id == request_id => {
+                    // It is our own write that we meet: its acknowledgement was lost, and the SDK tried again.
+                    return Ok(Answered { answer: record.answer, ..answered });
                 }
+                Ok(Committed::Recorded(record)) => {
+                    if let Some(answered) = once.and_then(|once| once.answer_from(&record)) {
+                        return answered;
+                    }
+                    None
+                }
+                Ok(Committed::Changed(current)) => Some(current.map(|current| *current)),
+                Err(StoreError::Conflict) => None,
+                Err(error) => return Err(error.into()),
+            };
+            if attempt == MOST_ATTEMPTS || begun.elapsed() > PATIENCE {
+                return Err(match once {
+                    Some(_) => Problem::IdempotencyKeyLocked,
+                    None => StoreError::Conflict.into(),
+                });
             }
-            Err(StoreError::Conflict) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if attempt == MOST_ATTEMPTS || begun.elapsed() > PATIENCE {
-            break;
-        }
-        if stored.is_none() {
+            if let Some(current) = changed {
+                break current;
+            }
             // 20, 40, 60 ms …, each plus or minus half, so that those who met don't meet again.
-            tokio::time::sleep(Duration::from_millis(20 * u64::from(attempt)).mul_f64(0.5 + fastrand::f64()))
-                .await;
-            if let Some(id) = id {
-                stored = store.subscription(tenant, id).await?;
-            }
-        }
-    }
-    match once {
-        Some(_) => Err(Problem::IdempotencyKeyLocked),
-        None => Err(StoreError::Conflict.into()),
+            let pause = Duration::from_millis(20 * u64::from(attempt)).mul_f64(0.5 + fastrand::f64());
+            tokio::time::sleep(pause).await;
+        };
     }
 }

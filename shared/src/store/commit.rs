@@ -5,7 +5,7 @@
 //! is no lock to be left behind. Whichever of two equal requests commits first is the one; the other
 //! finds the record in the failure of its own transaction, and gives its answer.
 //!
-//! An acknowledgement that gets lost is harmless. The SDK sends a transaction again under the same
+//! An acknowledgement that gets lost is harmless. A transaction is sent again under the same
 //! `ClientRequestToken`, which DynamoDB recognises; and a caller that repeats its request finds the
 //! record. That is why a change without a record is a transaction too: a plain update that is sent again
 //! could not tell its own earlier success from a change by someone else, and would undo theirs.
@@ -21,6 +21,7 @@ use aws_sdk_dynamodb::types::{
     TransactWriteItem, Update,
 };
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::items::{
     Item, attribute, number, pending_attributes, read_record, read_subscription, record_item,
@@ -41,6 +42,18 @@ pub enum Committed {
     Changed(Option<Box<StoredSubscription>>),
 }
 
+/// By what DynamoDB knows that two transactions are one, for ten minutes: a `ClientRequestToken`.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitToken(Uuid);
+
+impl CommitToken {
+    /// A new, random token.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
 /// The record to write under an idempotency key.
 pub struct NewRecord<'r> {
     /// The key.
@@ -55,22 +68,23 @@ impl Store {
     /// Writes a cancellation that became pending and the record of its answer, both or neither.
     ///
     /// `change` is the subscription as it shall be, one version after the one it was decided from;
-    /// `record` is there if the request had an idempotency key.
+    /// `record` is there if the request had an idempotency key. The same commit may be tried again with
+    /// the same `token`, and is done once.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if another write was under way; nothing was written. If the database
-    /// became unavailable, all may have been written or nothing; the same request again will tell.
+    /// [`StoreError::Conflict`] if another write was under way: the last attempt wrote nothing. If the
+    /// database became unavailable, all may have been written or nothing; the same request again will tell.
     pub async fn commit(
         &self,
         tenant: &TenantId,
         change: &StoredSubscription,
         record: Option<NewRecord<'_>>,
+        CommitToken(token): CommitToken,
     ) -> Result<Committed, StoreError> {
         let has_record = record.is_some();
         let writes = self.writes(tenant, change, record)?;
-        // The SDK adds a ClientRequestToken, the same for all attempts at this one transaction.
-        let result = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
-        match result {
+        let request = self.client.transact_write_items().set_transact_items(Some(writes));
+        match request.client_request_token(token.to_string()).send().await {
             Ok(_) => Ok(Committed::Done),
             Err(error) => match refusal(error)? {
                 TransactWriteItemsError::TransactionCanceledException(cancelled) => {
