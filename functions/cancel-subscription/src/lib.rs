@@ -18,7 +18,7 @@ use subscriptions::http::response::{self, Answered};
 use subscriptions::idempotency::{Fingerprint, IdempotencyKey, Record, Verdict};
 use subscriptions::identifiers::{CancellationId, TenantId};
 use subscriptions::service::Service;
-use subscriptions::store::commit::{CommitToken, Committed, NewRecord};
+use subscriptions::store::commit::{Committed, NewRecord};
 use subscriptions::store::{Store, StoreError};
 use tokio::time::Instant;
 
@@ -112,15 +112,17 @@ async fn settle(
             Decision::NoChange(current) => (None, Answered::ok(response::subscription(&current)?)),
             Decision::Refuse(refusal) => (None, Answered::problem(&refusal.into(), request_id)),
         };
-        // A decision that meets another write is committed again as it is, by the same token: an earlier
-        // attempt may have succeeded unheard.
-        let token = CommitToken::random();
+        // A decision that meets another write is committed again as it is: an earlier attempt may have
+        // succeeded unheard.
+        let commit = match &change {
+            Some(change) => Some(store.prepare(tenant, change, once.map(|once| once.record(&answered)))?),
+            None => None,
+        };
         stored = loop {
             attempt += 1;
-            let record = once.map(|once| once.record(&answered));
-            let committed = match (&change, record) {
-                (Some(change), record) => store.commit(tenant, change, record, token).await,
-                (None, Some(record)) => store.record(tenant, record).await,
+            let committed = match (&commit, once) {
+                (Some(commit), _) => store.commit(commit).await,
+                (None, Some(once)) => store.record(tenant, once.record(&answered)).await,
                 (None, None) => Ok(Committed::Done),
             };
             let changed = match committed {

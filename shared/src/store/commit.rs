@@ -42,16 +42,14 @@ pub enum Committed {
     Changed(Option<Box<StoredSubscription>>),
 }
 
-/// By what DynamoDB knows that two transactions are one, for ten minutes: a `ClientRequestToken`.
-#[derive(Clone, Copy, Debug)]
-pub struct CommitToken(Uuid);
-
-impl CommitToken {
-    /// A new, random token.
-    #[must_use]
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
+/// A transaction that is ready to be written.
+///
+/// However often it is tried, it is the same to the byte, under the same `ClientRequestToken`, by which
+/// DynamoDB knows it for ten minutes.
+pub struct Commit {
+    writes: Vec<TransactWriteItem>,
+    has_record: bool,
+    token: Uuid,
 }
 
 /// The record to write under an idempotency key.
@@ -65,30 +63,37 @@ pub struct NewRecord<'r> {
 }
 
 impl Store {
-    /// Writes a cancellation that became pending and the record of its answer, both or neither.
+    /// Prepares to write a cancellation that became pending and the record of its answer, both or neither.
     ///
     /// `change` is the subscription as it shall be, one version after the one it was decided from;
-    /// `record` is there if the request had an idempotency key. The same commit may be tried again with
-    /// the same `token`, and is done once.
+    /// `record` is there if the request had an idempotency key.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if another write was under way: the last attempt wrote nothing. If the
-    /// database became unavailable, all may have been written or nothing; the same request again will tell.
-    pub async fn commit(
+    /// None that its types allow.
+    pub fn prepare(
         &self,
         tenant: &TenantId,
         change: &StoredSubscription,
         record: Option<NewRecord<'_>>,
-        CommitToken(token): CommitToken,
-    ) -> Result<Committed, StoreError> {
+    ) -> Result<Commit, StoreError> {
         let has_record = record.is_some();
         let writes = self.writes(tenant, change, record)?;
-        let request = self.client.transact_write_items().set_transact_items(Some(writes));
+        Ok(Commit { writes, has_record, token: Uuid::new_v4() })
+    }
+
+    /// Writes what was prepared, all of it or nothing. The same commit may be tried again, and is done once.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if another write was under way: the last attempt wrote nothing. If the
+    /// database became unavailable, all may have been written or nothing; the same request again will tell.
+    pub async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        let Commit { writes, has_record, token } = commit;
+        let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
         match request.client_request_token(token.to_string()).send().await {
             Ok(_) => Ok(Committed::Done),
             Err(error) => match refusal(error)? {
                 TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                    explain(cancelled, has_record)
+                    explain(cancelled, *has_record)
                 }
                 other => Err(StoreError::from_refusal(&other)),
             },
