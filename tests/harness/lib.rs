@@ -19,7 +19,7 @@ use std::sync::Mutex;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region};
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
 use chrono::{DateTime, Utc};
 use connect::up::{self, Options, Running};
 use reqwest::Method;
@@ -114,7 +114,7 @@ impl Service {
     pub async fn start_with(options: Options) -> Self {
         let running = up::start(&options).await.unwrap();
         let addresses = running.addresses.clone();
-        Self {
+        let service = Self {
             api_url: addresses.api_url,
             dynamodb_url: addresses.dynamodb_url,
             api_key: addresses.api_key,
@@ -122,7 +122,18 @@ impl Service {
             tables: options.tables,
             client: reqwest::Client::new(),
             running: Mutex::new(Some(running)),
+        };
+        if env::var("DYNAMODB_ENDPOINT").is_ok() {
+            service.keep_idempotency_records().await;
         }
+        service
+    }
+
+    /// Another DynamoDB removes records by its own clock, for which those of a test are long expired.
+    async fn keep_idempotency_records(&self) {
+        let never = TimeToLiveSpecification::builder().enabled(false).attribute_name("removeAt").build();
+        let request = self.dynamodb().update_time_to_live().table_name(self.table("idempotency"));
+        request.time_to_live_specification(never.unwrap()).send().await.unwrap();
     }
 
     /// Stops the service, as a signal would.
