@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::iter;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -23,6 +24,9 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 const TYPES: &str = "com.amazonaws.dynamodb.v20120810#";
+
+/// What has not come by then will not come.
+const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
 /// What happens to a request, or to its answer.
 #[derive(Clone)]
@@ -88,7 +92,7 @@ pub struct Held {
 impl Held {
     /// Waits until it is held.
     pub async fn reached(&self) {
-        self.reached.notified().await;
+        tokio::time::timeout(LONG_ENOUGH, self.reached.notified()).await.expect("it never came");
     }
 
     /// Lets it go on.
@@ -210,7 +214,9 @@ impl Wire {
 
     /// Waits until nothing is under way but so many that are held.
     pub async fn settled_but(&self, held: usize) {
-        self.inner.under_way.subscribe().wait_for(|requests| *requests <= held).await.unwrap();
+        let mut under_way = self.inner.under_way.subscribe();
+        let settled = under_way.wait_for(|requests| *requests <= held);
+        tokio::time::timeout(LONG_ENOUGH, settled).await.expect("something is still under way").unwrap();
     }
 
     /// How many requests met a fault.

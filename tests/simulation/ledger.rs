@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
 
@@ -191,6 +191,11 @@ impl Ledger {
                 assert_eq!(said["customerId"], intent.tenant, "tenants never mix");
                 let version = headers["etag"].trim_matches('"').parse().unwrap();
                 let promised = said["pendingStatus"]["scheduledAt"].as_str().unwrap();
+                let asked: Value = serde_json::from_str(&intent.body).unwrap();
+                if !replayed {
+                    let today = begun.with_timezone(&zone(intent.tenant)).date_naive();
+                    assert_eq!(promised.parse(), Ok(date(&asked["schedule"], today)), "what is asked for");
+                }
                 let stored = &self.versions[&(pk, version)];
                 assert_eq!(stored["scheduledAt"], promised, "what is promised is what was stored");
             }
@@ -199,8 +204,8 @@ impl Ledger {
             }
             (422, "validation_failed") => {
                 let asked: Value = serde_json::from_str(&intent.body).unwrap();
-                let date: NaiveDate = asked["schedule"]["date"].as_str().unwrap().parse().unwrap();
                 let today = begun.with_timezone(&zone(intent.tenant)).date_naive();
+                let date = date(&asked["schedule"], today);
                 assert!(date <= today, "{date} is later than {today}");
                 // The key stays free.
                 return;
@@ -292,6 +297,15 @@ fn consistent(item: &Value) {
         assert_eq!(item["cancellationId"], item["cancellation"]["M"]["cancellationId"], "{item}");
     } else {
         assert!(!document["pendingStatus"].is_object(), "{item}");
+    }
+}
+
+/// The date that a schedule means for a request that is made today.
+fn date(schedule: &Value, today: NaiveDate) -> NaiveDate {
+    match schedule["type"].as_str().unwrap() {
+        "CancelNextDay" => today + Days::new(1),
+        "CancelAtBeginningOfNextMonth" => (today + Months::new(1)).with_day(1).unwrap(),
+        _ => schedule["date"].as_str().unwrap().parse().unwrap(),
     }
 }
 

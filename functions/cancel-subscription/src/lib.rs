@@ -22,9 +22,9 @@ use subscriptions::store::commit::{Committed, NewRecord};
 use subscriptions::store::{Store, StoreError};
 use tokio::time::Instant;
 
-/// How often a request that meets others decides again, and for how long. With that, the four or five
-/// operations of the store that a request can come to end before API Gateway gives up at 30 seconds,
-/// even if each takes all of its 6.
+/// How often a request that meets others commits again, and for how long. With that, the four operations
+/// of the store that it can come to (load, follow, and two commits) end before API Gateway gives up at 30
+/// seconds, even if each takes all of its 6.
 const MOST_ATTEMPTS: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -85,6 +85,11 @@ impl Once<'_> {
         }
     }
 
+    /// Whether a record is the one that this request wrote.
+    fn wrote(&self, record: &Record) -> bool {
+        record.request_id == self.request_id && record.fingerprint == self.fingerprint
+    }
+
     fn record(&self, answered: &Answered) -> NewRecord<'_> {
         let (answer, request_id) = (answered.answer.clone(), self.request_id.to_owned());
         let record = Record::new(self.fingerprint, answer, request_id, self.now);
@@ -127,8 +132,8 @@ async fn settle(
             };
             let changed = match committed {
                 Ok(Committed::Done) => return Ok(answered),
-                Ok(Committed::Recorded(record)) if record.request_id == request_id => {
-                    // It is our own write that we meet: its acknowledgement was lost, and the SDK tried again.
+                Ok(Committed::Recorded(record)) if once.is_some_and(|once| once.wrote(&record)) => {
+                    // It is our own write that we meet: its acknowledgement was lost, and it was tried again.
                     return Ok(Answered { answer: record.answer, ..answered });
                 }
                 Ok(Committed::Recorded(record)) => {

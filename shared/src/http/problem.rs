@@ -119,8 +119,9 @@ impl Problem {
             Self::IdempotencyKeyLocked => row(
                 409,
                 "idempotency_key_locked",
-                "The first request with this idempotency key is under way",
-                "Send the same request again in a moment.",
+                "Another request is being written",
+                "The first request with this idempotency key is under way, or others change the same subscription. \
+                 Send the same request again in a moment.",
             ),
             Self::MalformedJson(place) => row(
                 400,

@@ -165,6 +165,8 @@ struct RecordItem {
     status: u16,
     headers: BTreeMap<String, String>,
     body: String,
+    /// Records of earlier versions have none, which is the id of no request.
+    #[serde(default)]
     request_id: String,
     expires_at: i64,
 }
