@@ -69,7 +69,7 @@ impl Store {
     /// `record` is there if the request had an idempotency key.
     ///
     /// # Errors
-    /// None that its types allow.
+    /// No cancellation is pending in `change`: a mistake of ours.
     pub fn prepare(
         &self,
         tenant: &TenantId,
