@@ -56,6 +56,13 @@ pub enum Reason {
     Other,
 }
 
+/// As callers write it.
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
+
 /// A request to cancel that has passed every check that needs no stored state.
 #[derive(Clone, PartialEq)]
 pub struct CancelRequest {

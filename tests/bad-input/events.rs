@@ -146,7 +146,7 @@ static ANSWERED: Mutex<BTreeMap<u16, u32>> = Mutex::new(BTreeMap::new());
 fn events() -> impl Strategy<Value = Value> {
     let names = select(vec!["get-subscription", "cancel-subscription", "cancel-subscription"]);
     (names, changes()).prop_map(|(name, changes)| {
-        let mut event = event(name);
+        let mut event = event(&format!("{name}/ok"));
         // Most come without a key: with one, they would be told that it belongs to another request.
         event["headers"].as_object_mut().unwrap().remove("x-idempotency-key");
         changed(event, changes)

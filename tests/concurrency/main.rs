@@ -159,7 +159,8 @@ async fn of_8_sweeps_over_10_000_due_each_cancellation_is_executed_by_one() {
         tokio::spawn(async move {
             let mut context = Context::default();
             context.deadline = clock::deadline_in(std::time::Duration::from_secs(600));
-            let event = LambdaEvent::new(serde_json::from_value(event("scheduled")).unwrap(), context);
+            let event =
+                LambdaEvent::new(serde_json::from_value(event("execute-cancellations/ok")).unwrap(), context);
             execute_cancellations::handle(&function, event).await.unwrap()
         })
     });

@@ -33,7 +33,7 @@ async fn execute_at(service: &Service, now: &str) -> Summary {
     let function = subscriptions::service::Service { store: service.store(), clock: Clock::system() };
     let mut context = Context::default();
     context.deadline = clock::deadline_in(Duration::from_secs(60));
-    let event = LambdaEvent::new(serde_json::from_value(event("scheduled")).unwrap(), context);
+    let event = LambdaEvent::new(serde_json::from_value(event("execute-cancellations/ok")).unwrap(), context);
     function.clock.set(instant(now));
     execute_cancellations::handle(&function, event).await.unwrap()
 }
@@ -293,7 +293,7 @@ async fn a_sweep_stops_before_its_deadline_and_leaves_the_rest() {
     function.clock.set(instant("2026-02-01T00:00:00Z"));
     let mut context = Context::default();
     context.deadline = clock::deadline_in(Duration::ZERO);
-    let event = LambdaEvent::new(serde_json::from_value(event("scheduled")).unwrap(), context);
+    let event = LambdaEvent::new(serde_json::from_value(event("execute-cancellations/ok")).unwrap(), context);
 
     let summary = execute_cancellations::handle(&function, event).await.unwrap();
     assert_eq!(summary.executed, 0);
@@ -304,7 +304,7 @@ async fn a_sweep_stops_before_its_deadline_and_leaves_the_rest() {
 async fn an_event_from_elsewhere_is_refused() {
     let service = Service::start().await;
     let function = subscriptions::service::Service { store: service.store(), clock: Clock::system() };
-    let mut event = event("scheduled");
+    let mut event = event("execute-cancellations/ok");
     event["source"] = json!("aws.s3");
     let event = LambdaEvent::new(serde_json::from_value(event).unwrap(), Context::default());
     let error = execute_cancellations::handle(&function, event).await.unwrap_err();

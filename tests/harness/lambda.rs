@@ -2,18 +2,20 @@
 //! posts what it returns. It can be killed at any moment.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{self, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::Value;
 use subscriptions::clock;
+use subscriptions::telemetry::NAMESPACE;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -21,12 +23,38 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+/// The id under which X-Ray would show each invocation.
+pub const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
+
 /// What came of an invocation.
 pub struct Invocation {
     /// What the function returned, or the error it reported.
     pub outcome: Result<Value, Value>,
-    /// The lines it logged.
+    /// The lines it logged, its metrics among them.
     pub log: Vec<Value>,
+}
+
+impl Invocation {
+    /// What it counted in CloudWatch's embedded metric format: the metric, its unit, the dimension beside the
+    /// function's name, and the value.
+    pub fn metrics(&self) -> Vec<(String, String, String, f64)> {
+        let mut metrics = Vec::new();
+        for line in &self.log {
+            for directive in line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten() {
+                assert_eq!(directive["Namespace"], NAMESPACE);
+                let dimensions = directive["Dimensions"][0].as_array().unwrap();
+                assert_eq!(dimensions[0], "FunctionName");
+                let by = dimensions.get(1).map_or("", |name| line[name.as_str().unwrap()].as_str().unwrap());
+                for metric in directive["Metrics"].as_array().unwrap() {
+                    let (name, unit) = (metric["Name"].as_str().unwrap(), metric["Unit"].as_str().unwrap());
+                    let value = line[name].as_f64().or_else(|| line[name][0].as_f64()).unwrap();
+                    metrics.push((name.to_owned(), unit.to_owned(), by.to_owned(), value));
+                }
+            }
+        }
+        metrics.sort_by(|one, other| one.0.cmp(&other.0));
+        metrics
+    }
 }
 
 /// Invokes the binary of a function once, in a process of its own.
@@ -59,11 +87,12 @@ impl Function {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let runtime_api = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        let name = Path::new(binary).file_name().unwrap().to_str().unwrap();
         let process = Command::new(binary)
             .env_clear()
             .envs(BTreeMap::from([
                 ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
-                ("AWS_LAMBDA_FUNCTION_NAME", "function"),
+                ("AWS_LAMBDA_FUNCTION_NAME", name),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
                 ("AWS_REGION", "eu-north-1"),
@@ -107,6 +136,7 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     };
     let headers = [
         ("lambda-runtime-aws-request-id", api.request_id.clone()),
+        ("lambda-runtime-trace-id", format!("Root={TRACE_ID};Parent=53995c3f42cd8ad8;Sampled=1")),
         ("lambda-runtime-deadline-ms", clock::deadline_in(Duration::from_secs(60)).to_string()),
         (
             "lambda-runtime-invoked-function-arn",
@@ -118,7 +148,7 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
 
 async fn finish(
     State(api): State<Arc<RuntimeApi>>,
-    Path((id, kind)): Path<(String, String)>,
+    extract::Path((id, kind)): extract::Path<(String, String)>,
     body: Bytes,
 ) -> StatusCode {
     assert_eq!(id, api.request_id);

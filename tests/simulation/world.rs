@@ -272,7 +272,7 @@ impl<'t> World<'t> {
         let number = self.requests.len();
         self.say(format!("request {number} is sent: intent {intent} {:?}", self.intents[intent]));
         let Intent { tenant, name, key, body, .. } = &self.intents[intent];
-        let mut event = harness::event("cancel-subscription");
+        let mut event = harness::event("cancel-subscription/ok");
         let path = format!("/subscriptions/{name}/cancel");
         event["requestContext"]["http"]["path"] = json!(path);
         event["rawPath"] = json!(path);
@@ -310,8 +310,10 @@ impl<'t> World<'t> {
         tokio::spawn(async move {
             let mut context = Context::default();
             context.deadline = clock::deadline_in(Duration::from_secs(3600));
-            let event =
-                LambdaEvent::new(serde_json::from_value(harness::event("scheduled")).unwrap(), context);
+            let event = LambdaEvent::new(
+                serde_json::from_value(harness::event("execute-cancellations/ok")).unwrap(),
+                context,
+            );
             execute_cancellations::handle(&service, event).await.is_ok()
         })
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lambda_http::{Body, Request, Response};
+use metrics::counter;
 use subscriptions::api_key::Scope;
 use subscriptions::calendar::Calendar;
 use subscriptions::cancellation::{Asking, CancelRequest, Decision, StoredSubscription, decide_cancel};
@@ -20,6 +21,7 @@ use subscriptions::identifiers::{CancellationId, TenantId};
 use subscriptions::service::Service;
 use subscriptions::store::commit::{Committed, NewRecord};
 use subscriptions::store::{Store, StoreError};
+use subscriptions::telemetry::{CANCELLATIONS_SCHEDULED, REASON};
 use tokio::time::Instant;
 
 /// How often a request that meets others commits again, and for how long. With that, the four operations
@@ -131,9 +133,13 @@ async fn settle(
                 (None, None) => Ok(Committed::Done),
             };
             let changed = match committed {
-                Ok(Committed::Done) => return Ok(answered),
+                Ok(Committed::Done) => {
+                    count(change.as_ref());
+                    return Ok(answered);
+                }
                 Ok(Committed::Recorded(record)) if once.is_some_and(|once| once.wrote(&record)) => {
                     // It is our own write that we meet: its acknowledgement was lost, and it was tried again.
+                    count(change.as_ref());
                     return Ok(Answered { answer: record.answer, ..answered });
                 }
                 Ok(Committed::Recorded(record)) => {
@@ -159,5 +165,12 @@ async fn settle(
             let pause = Duration::from_millis(20 * u64::from(attempt)).mul_f64(0.5 + fastrand::f64());
             tokio::time::sleep(pause).await;
         };
+    }
+}
+
+/// Counts the cancellation that a commit has made pending, if it was a commit of one.
+fn count(change: Option<&StoredSubscription>) {
+    if let Some(reason) = change.and_then(|after| after.pending_cancellation()?.reason) {
+        counter!(CANCELLATIONS_SCHEDULED, REASON => reason.to_string()).increment(1);
     }
 }

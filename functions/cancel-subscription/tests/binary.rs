@@ -6,17 +6,21 @@ use serde_json::json;
 #[tokio::test]
 async fn it_cancels_once_and_replays_from_another_process() {
     let service = Service::start().await;
-    let mut event = event("cancel-subscription");
+    let mut event = event("cancel-subscription/ok");
     event["headers"]["x-api-key"] = json!(service.api_key);
     let binary = env!("CARGO_BIN_EXE_cancel-subscription");
 
     let first = lambda::invoke(binary, &service.dynamodb_url, &event).await;
+    let counted = |name: &str, by: &str| (name.into(), "Count".into(), by.into(), 1.0);
+    assert_eq!(first.metrics(), [counted("CancellationsScheduled", "OTHER"), counted("Requests", "ok")]);
     let response = first.outcome.unwrap();
     assert_eq!(response["statusCode"], 200, "{response}");
     assert_eq!(response["headers"].get("idempotent-replayed"), None);
     assert_eq!(service.version(ACTIVATED).await, 2);
 
-    let again = lambda::invoke(binary, &service.dynamodb_url, &event).await.outcome.unwrap();
+    let again = lambda::invoke(binary, &service.dynamodb_url, &event).await;
+    assert_eq!(again.metrics(), [counted("Requests", "replayed")]);
+    let again = again.outcome.unwrap();
     assert_eq!(again["headers"]["idempotent-replayed"], "true");
     assert_eq!(again["body"], response["body"]);
     assert_eq!(service.version(ACTIVATED).await, 2);
@@ -30,7 +34,7 @@ async fn it_cancels_once_and_replays_from_another_process() {
 #[tokio::test]
 async fn a_body_in_base64_is_the_same_body() {
     let service = Service::start().await;
-    let mut event = event("cancel-subscription");
+    let mut event = event("cancel-subscription/ok");
     event["headers"]["x-api-key"] = json!(service.api_key);
     event["body"] = json!("eyJzY2hlZHVsZSI6IHsidHlwZSI6ICJDYW5jZWxOZXh0RGF5In0sICJyZWFzb24iOiAiRlJBVUQifQ==");
     event["isBase64Encoded"] = json!(true);
@@ -52,7 +56,7 @@ async fn an_event_with_anything_in_it_is_answered() {
         ("/requestContext/stage", json!("v 1"), 200),
         ("/isBase64Encoded", json!(true), 400),
     ] {
-        let mut event = event("cancel-subscription");
+        let mut event = event("cancel-subscription/ok");
         event["headers"]["x-api-key"] = json!(service.api_key);
         event["headers"].as_object_mut().unwrap().remove("x-idempotency-key");
         *event.pointer_mut(part).unwrap() = value;

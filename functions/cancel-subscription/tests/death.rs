@@ -16,7 +16,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_cancel-subscription");
 async fn start() -> (Service, Wire, Value) {
     let database = Service::start().await;
     let wire = Wire::start(&database.dynamodb_url).await;
-    let mut event = event("cancel-subscription");
+    let mut event = event("cancel-subscription/ok");
     event["headers"]["x-api-key"] = json!(database.api_key);
     (database, wire, event)
 }

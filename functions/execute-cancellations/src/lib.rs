@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream;
 use lambda_runtime::{Error, LambdaEvent};
+use metrics::{counter, histogram};
 use serde::Serialize;
 use subscriptions::cancellation::{DueCancellation, decide_execution};
 use subscriptions::clock;
@@ -18,7 +19,11 @@ use subscriptions::service::Service;
 use subscriptions::store::StoreError;
 use subscriptions::store::due::{DueEntry, Executed};
 use subscriptions::store::tables::DUE_SHARDS;
-use tracing::{error, info};
+use subscriptions::telemetry::{
+    self, CANCELLATIONS_EXECUTED, CANCELLATIONS_FAILED, CANCELLATIONS_REMAINING, CANCELLATIONS_SKIPPED,
+    SWEEP_LAG, UNREAD_SHARDS,
+};
+use tracing::{Instrument, error, info, info_span};
 
 /// How many shards are read at once, and how many cancellations of each are executed at once.
 const SHARDS_AT_ONCE: usize = 4;
@@ -65,6 +70,27 @@ impl Summary {
             malformed: self.malformed + other.malformed,
         }
     }
+
+    /// Logs and counts it.
+    fn report(&self) {
+        info!(
+            due = self.due,
+            executed = self.executed,
+            skipped = self.skipped,
+            failed = self.failed,
+            remaining = self.remaining,
+            unreadShards = self.unread_shards,
+            lagSeconds = self.lag_seconds,
+            "swept"
+        );
+        counter!(CANCELLATIONS_EXECUTED).increment(self.executed);
+        counter!(CANCELLATIONS_SKIPPED).increment(self.skipped);
+        counter!(CANCELLATIONS_FAILED).increment(self.failed);
+        counter!(CANCELLATIONS_REMAINING).increment(self.remaining);
+        counter!(UNREAD_SHARDS).increment(self.unread_shards);
+        // Never negative: what is due is past.
+        histogram!(SWEEP_LAG).record(Duration::from_secs(self.lag_seconds.try_into().unwrap_or_default()));
+    }
 }
 
 /// Why an invocation fails as a whole, so that the schedule tries it again.
@@ -97,22 +123,22 @@ pub async fn handle(service: &Service, event: LambdaEvent<EventBridgeEvent>) -> 
     if event.payload.source != "aws.scheduler" {
         return Err(SweepError::UnexpectedEvent.into());
     }
+    let span = info_span!(
+        "sweep",
+        requestId = event.context.request_id,
+        traceId = telemetry::trace_id(event.context.xray_trace_id.as_deref()),
+    );
     let deadline = event.context.deadline();
     // A function that is given less time than the margin shall get something done all the same.
     let margin = MARGIN.min(clock::time_until(deadline) / 4);
     let sweep = Sweep { service, now: service.clock.now(), stop: deadline - margin };
-    let summary = sweep.run().await;
-    info!(
-        requestId = event.context.request_id,
-        due = summary.due,
-        executed = summary.executed,
-        skipped = summary.skipped,
-        failed = summary.failed,
-        remaining = summary.remaining,
-        unreadShards = summary.unread_shards,
-        lagSeconds = summary.lag_seconds,
-        "swept"
-    );
+    let summary = async {
+        let summary = sweep.run().await;
+        summary.report();
+        summary
+    }
+    .instrument(span)
+    .await;
     // An item that is at fault will be so in a minute too; a database may not.
     let Summary { unread_shards, failed, .. } = summary;
     let nothing_read = unread_shards == u64::from(DUE_SHARDS);

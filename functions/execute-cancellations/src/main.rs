@@ -2,11 +2,11 @@
 
 use lambda_runtime::{Error, run, service_fn};
 use subscriptions::service::Service;
-use subscriptions::telemetry;
+use subscriptions::telemetry::Telemetry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::start();
+    let telemetry = Telemetry::start()?;
     let service = Service::from_env()?;
-    run(service_fn(|event| execute_cancellations::handle(&service, event))).await
+    run(service_fn(|event| telemetry.invocation(execute_cancellations::handle(&service, event)))).await
 }

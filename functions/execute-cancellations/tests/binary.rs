@@ -13,21 +13,29 @@ async fn it_executes_what_is_due_and_returns_its_summary() {
     service.update("subscriptions", &format!("demo#{ACTIVATED}"), "SET dueAt = :value", past).await;
 
     let binary = env!("CARGO_BIN_EXE_execute-cancellations");
-    let first = lambda::invoke(binary, &service.dynamodb_url, &event("scheduled")).await;
+    let first = lambda::invoke(binary, &service.dynamodb_url, &event("execute-cancellations/ok")).await;
+    let metrics = first.metrics();
+    assert_eq!(metrics[0], ("CancellationsExecuted".into(), "Count".into(), "".into(), 1.0));
+    let (name, unit, _, lag) = &metrics[1];
+    assert_eq!((name.as_str(), unit.as_str(), metrics.len()), ("SweepLag", "Seconds", 2));
     let summary = first.outcome.unwrap();
     assert_eq!((&summary["due"], &summary["executed"]), (&json!(1), &json!(1)), "{summary}");
     assert_eq!(service.get(ACTIVATED).await.json()["status"], "CANCELLED");
+    assert_eq!(Some(*lag), summary["lagSeconds"].as_f64());
     let swept = first.log.iter().find(|line| line["message"] == "swept").unwrap();
     assert_eq!(swept["executed"], 1);
+    assert_eq!(swept["span"]["traceId"], lambda::TRACE_ID);
 
-    let again = lambda::invoke(binary, &service.dynamodb_url, &event("scheduled")).await;
+    let again = lambda::invoke(binary, &service.dynamodb_url, &event("execute-cancellations/ok")).await;
+    // Nothing due is a lag of none, and is said: its absence is what the alarm waits for.
+    assert_eq!(again.metrics(), [("SweepLag".into(), "Seconds".into(), "".into(), 0.0)]);
     assert_eq!(again.outcome.unwrap()["due"], 0);
 }
 
 #[tokio::test]
 async fn an_event_that_is_none_of_the_schedules_is_an_error() {
     let service = Service::start().await;
-    let mut event = event("scheduled");
+    let mut event = event("execute-cancellations/ok");
     event["source"] = json!("aws.s3");
     let binary = env!("CARGO_BIN_EXE_execute-cancellations");
     let error = lambda::invoke(binary, &service.dynamodb_url, &event).await.outcome.unwrap_err();

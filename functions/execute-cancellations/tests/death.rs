@@ -32,7 +32,7 @@ async fn a_sweep_that_is_killed_loses_nothing() {
         wire.let_pass("UpdateItem", 19);
         let held =
             if write_arrives { wire.hold_answer("UpdateItem") } else { wire.hold_request("UpdateItem") };
-        let function = Function::start(BINARY, &wire.url, &event("scheduled")).await;
+        let function = Function::start(BINARY, &wire.url, &event("execute-cancellations/ok")).await;
         held.reached().await;
         function.kill().await;
         wire.unplug().await;
@@ -43,7 +43,10 @@ async fn a_sweep_that_is_killed_loses_nothing() {
         let before = cancelled(&database).await;
         assert!((1..DUE).contains(&before), "{before}");
 
-        let rest = lambda::invoke(BINARY, &database.dynamodb_url, &event("scheduled")).await.outcome.unwrap();
+        let rest = lambda::invoke(BINARY, &database.dynamodb_url, &event("execute-cancellations/ok"))
+            .await
+            .outcome
+            .unwrap();
         assert_eq!(rest["executed"], DUE - before, "{rest}");
         held.release();
         wire.settled().await;

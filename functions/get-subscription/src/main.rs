@@ -3,11 +3,11 @@
 use lambda_http::Error;
 use subscriptions::http::event;
 use subscriptions::service::Service;
-use subscriptions::telemetry;
+use subscriptions::telemetry::Telemetry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    telemetry::start();
+    let telemetry = Telemetry::start()?;
     let service = Service::from_env()?;
-    event::run(|request| get_subscription::handle(&service, request)).await
+    event::run(|request| telemetry.invocation(get_subscription::handle(&service, request))).await
 }

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn it_answers_an_event_of_api_gateway_and_logs_no_secrets() {
     let service = Service::start().await;
-    let mut event = event("get-subscription");
+    let mut event = event("get-subscription/ok");
     event["headers"]["x-api-key"] = json!(service.api_key);
     let invocation =
         lambda::invoke(env!("CARGO_BIN_EXE_get-subscription"), &service.dynamodb_url, &event).await;
 
+    assert_eq!(invocation.metrics(), [("Requests".into(), "Count".into(), "ok".into(), 1.0)]);
     let response = invocation.outcome.unwrap();
     assert_eq!(response["statusCode"], 200, "{response}");
     assert_eq!(response["headers"]["etag"], "\"1\"");
@@ -21,6 +22,7 @@ async fn it_answers_an_event_of_api_gateway_and_logs_no_secrets() {
     let line = invocation.log.iter().find(|line| line["message"] == "answered").unwrap();
     assert_eq!((&line["outcome"], &line["span"]["tenant"]), (&json!("ok"), &json!("demo")));
     assert_eq!(line["span"]["subscription"], harness::ACTIVATED);
+    assert_eq!(line["span"]["traceId"], lambda::TRACE_ID);
     assert_eq!(line["span"]["requestId"], response["headers"]["x-request-id"]);
     let log = json!(invocation.log).to_string();
     for secret in [service.api_key.as_str(), "Lindqvist", "astrid@example.com", "+46701740605"] {

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn event() -> Value {
-        serde_json::from_str(include_str!("../../../tests/events/cancel-subscription.json")).unwrap()
+        serde_json::from_str(include_str!("../../../tests/events/cancel-subscription/ok.json")).unwrap()
     }
 
     /// What a handler sees of an event.
@@ -147,7 +147,7 @@ mod tests {
     fn context() -> Context {
         let mut context = Context::default();
         context.request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned();
-        context.xray_trace_id = Some("Root=1-697e8c1a-0f3b2a1c4d5e6f708192a3b4".to_owned());
+        context.xray_trace_id = Some("Root=1-697e8c1a-6a81892567b9b1aabf4f9700".to_owned());
         context
     }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use lambda_http::http::header::{CACHE_CONTROL, HeaderName};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
+use metrics::counter;
 use tracing::{Instrument, Span, error, field, info, info_span, warn};
 
 use super::problem::Problem;
@@ -14,6 +15,7 @@ use crate::api_key::Token;
 use crate::cancellation::StoredSubscription;
 use crate::idempotency::Answer;
 use crate::identifiers::SubscriptionName;
+use crate::telemetry::{self, OUTCOME, REQUESTS};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -82,6 +84,10 @@ pub fn request_id(request: &Request) -> &str {
     request.lambda_context_ref().map_or("", |context| context.request_id.as_str())
 }
 
+fn trace_id(request: &Request) -> Option<&str> {
+    telemetry::trace_id(request.lambda_context_ref()?.xray_trace_id.as_deref())
+}
+
 /// Runs an operation and answers with what came of it: every answer of the service leaves here.
 pub async fn respond(
     request: &Request,
@@ -92,6 +98,7 @@ pub async fn respond(
     let span = info_span!(
         "request",
         requestId = request_id,
+        traceId = trace_id(request),
         method = %request.method(),
         tenant = field::Empty,
         keyId = field::Empty,
@@ -113,6 +120,7 @@ pub async fn respond(
             milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "answered"
         );
+        counter!(REQUESTS, OUTCOME => answered.outcome).increment(1);
         into_response(answered, request_id)
     }
     .instrument(span)
