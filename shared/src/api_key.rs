@@ -142,14 +142,16 @@ pub enum Scope {
     Cancel,
 }
 
+impl Scope {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Read, Self::Cancel];
+}
+
 impl FromStr for Scope {
     type Err = InvalidIdentifier;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
-        [Self::Read, Self::Cancel]
-            .into_iter()
-            .find(|scope| scope.to_string() == text)
-            .ok_or(InvalidIdentifier)
+        Self::ALL.into_iter().find(|scope| scope.to_string() == text).ok_or(InvalidIdentifier)
     }
 }
 
@@ -201,6 +203,18 @@ pub enum NotAdmitted {
 }
 
 impl ApiKey {
+    /// What is stored of `token`: a key that may do `scopes`, until it is revoked.
+    #[must_use]
+    pub fn new(token: &Token, scopes: &[Scope], created_at: DateTime<Utc>) -> Self {
+        Self {
+            secret_hash: token.secret_hash(),
+            scopes: scopes.to_vec(),
+            created_at,
+            expires_at: None,
+            revoked_at: None,
+        }
+    }
+
     /// Whether `token` is this key, valid at `now`, and has `scope`.
     ///
     /// # Errors

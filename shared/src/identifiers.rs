@@ -34,6 +34,14 @@ impl FromStr for TenantId {
 #[serde(try_from = "String", into = "String")]
 pub struct KeyId(String);
 
+impl KeyId {
+    /// A new one, of 12 hexadecimal digits.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().simple().to_string().chars().take(12).collect())
+    }
+}
+
 impl FromStr for KeyId {
     type Err = InvalidIdentifier;
 

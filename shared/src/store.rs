@@ -23,7 +23,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{
+    AppName, BehaviorVersion, Builder, Config, Credentials, Region, SharedHttpClient,
+};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use self::tables::TableNames;
@@ -44,6 +46,8 @@ pub struct Endpoint {
     pub region: String,
     /// The credentials that sign the requests.
     pub credentials: Credentials,
+    /// The function that sends the requests, which is named in their user agent, and so in CloudTrail.
+    pub function: Option<AppName>,
 }
 
 /// The environment lacks something that Lambda always sets.
@@ -73,6 +77,7 @@ impl Endpoint {
                 None,
                 "environment",
             ),
+            function: optional("AWS_LAMBDA_FUNCTION_NAME").and_then(|name| AppName::new(name).ok()),
         })
     }
 
@@ -89,7 +94,13 @@ impl Endpoint {
     #[must_use]
     pub fn local(url: String) -> Self {
         let credentials = Credentials::new("local", "local", None, None, "local");
-        Self { url: Some(url), region: "eu-north-1".to_owned(), credentials }
+        Self { url: Some(url), region: "eu-north-1".to_owned(), credentials, function: None }
+    }
+
+    /// The same, for the requests of this function.
+    #[must_use]
+    pub fn for_function(self, name: &'static str) -> Self {
+        Self { function: AppName::new(name).ok(), ..self }
     }
 }
 
@@ -129,6 +140,7 @@ fn config(endpoint: Endpoint) -> Builder {
         // in Lambda as on one machine, where by default all stores of a process would share one.
         .retry_partition(RetryPartition::custom("store").build());
     config.set_endpoint_url(endpoint.url);
+    config.set_app_name(endpoint.function);
     config
 }
 

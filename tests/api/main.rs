@@ -3,6 +3,7 @@
 mod api_keys;
 mod cancel_subscription;
 mod disclosure;
+mod events;
 mod gateway;
 mod get_subscription;
 mod problems;

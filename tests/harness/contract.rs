@@ -1,8 +1,10 @@
 //! The contract with callers, as far as it holds for every event: whatever is in it, the answer is a
 //! success or a problem that a caller can mend, and no problem is longer than 8 KiB.
 
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use execute_cancellations::Summary;
 use lambda_http::request::LambdaRequest;
-use lambda_http::{Context, LambdaEvent};
+use lambda_http::{Context, Error, LambdaEvent};
 use serde_json::Value;
 use subscriptions::clock::Clock;
 use subscriptions::http::event;
@@ -11,7 +13,7 @@ use subscriptions::service;
 use crate::{Response, START, Service, instant};
 
 /// Every problem that a caller can cause alone, with a service and a database that work.
-const PROBLEMS: [(u16, &str); 12] = [
+pub const PROBLEMS: [(u16, &str); 12] = [
     (400, "idempotency_key_invalid"),
     (400, "invalid_subscription_id"),
     (400, "malformed_json"),
@@ -39,6 +41,11 @@ impl Functions {
         let clock = Clock::system();
         clock.set(instant(START));
         Self { service: service::Service { store: service.store(), clock }, api_key: service.api_key.clone() }
+    }
+
+    /// Hands an event to `execute-cancellations`.
+    pub async fn sweep(&self, event: LambdaEvent<EventBridgeEvent>) -> Result<Summary, Error> {
+        execute_cancellations::handle(&self.service, event).await
     }
 
     /// Hands an event to the function that its `routeKey` names, and checks the answer. There is none if

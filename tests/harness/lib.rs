@@ -21,6 +21,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
 use chrono::{DateTime, Utc};
+use connect::demo;
 use connect::up::{self, Options, Running};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -325,16 +326,19 @@ impl Service {
         self.add_key(&id.to_string(), "k1", scopes).await.reveal()
     }
 
+    /// The keys that the events carry, which an embedded database has anyway.
+    pub async fn add_known_keys(&self) {
+        for (token, scopes) in demo::KEYS {
+            let token: Token = token.parse().unwrap();
+            let key = ApiKey::new(&token, scopes, instant(START));
+            self.store().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
+        }
+    }
+
     /// A key of a tenant that exists.
     pub async fn add_key(&self, tenant: &str, key_id: &str, scopes: &[Scope]) -> Token {
         let token = Token::generate(tenant.parse().unwrap(), key_id.parse().unwrap()).unwrap();
-        let key = ApiKey {
-            secret_hash: token.secret_hash(),
-            scopes: scopes.to_vec(),
-            created_at: instant(START),
-            expires_at: None,
-            revoked_at: None,
-        };
+        let key = ApiKey::new(&token, scopes, instant(START));
         self.store().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
         token
     }

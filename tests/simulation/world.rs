@@ -138,13 +138,7 @@ impl<'t> World<'t> {
                 let calendar = Calendar::new(tenant.time_zone, now);
                 store.put_tenant(&tenant).await.unwrap();
                 let token = Token::generate(tenant.id.clone(), format!("{name}1").parse().unwrap()).unwrap();
-                let key = ApiKey {
-                    secret_hash: token.secret_hash(),
-                    scopes: vec![Scope::Read, Scope::Cancel],
-                    created_at: now,
-                    expires_at: None,
-                    revoked_at: None,
-                };
+                let key = ApiKey::new(&token, &Scope::ALL, now);
                 store.add_api_key(&tenant.id, token.key_id(), &key).await.unwrap();
                 tokens.insert(name, token.reveal());
                 for n in 0..SUBSCRIPTIONS {

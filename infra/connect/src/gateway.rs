@@ -35,7 +35,14 @@ use tracing::error;
 use url::Url;
 use uuid::Uuid;
 
-/// The functions that HTTP requests lead to.
+/// The functions that HTTP requests lead to, each on a service of its own, as in Lambda.
+pub struct Functions {
+    /// What `get-subscription` runs on.
+    pub get_subscription: Service,
+    /// What `cancel-subscription` runs on.
+    pub cancel_subscription: Service,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Function {
     GetSubscription,
@@ -48,17 +55,22 @@ const ROUTES: [(Method, &str, Function); 2] = [
     (Method::POST, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
 ];
 
+/// The routes as API Gateway names them.
+pub fn route_keys() -> impl Iterator<Item = String> {
+    ROUTES.iter().map(|(method, path, _)| format!("{method} {path}"))
+}
+
 /// API Gateway's limit for a request's body.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// API Gateway's limit for the answer of a function.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The routes of the API.
-pub fn routes(service: Arc<Service>) -> Router {
+pub fn routes(functions: Functions) -> Router {
     let paths: BTreeSet<_> = ROUTES.iter().map(|(_, path, _)| *path).collect();
     let router = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(integrate)));
     let not_found = || async { message(StatusCode::NOT_FOUND, "Not Found") };
-    router.fallback(not_found).layer(from_fn(identify)).with_state(service)
+    router.fallback(not_found).layer(from_fn(identify)).with_state(Arc::new(functions))
 }
 
 /// The gateway's own id of a request.
@@ -76,7 +88,7 @@ async fn identify(mut request: Request, next: Next) -> Response {
 }
 
 async fn integrate(
-    State(service): State<Arc<Service>>,
+    State(functions): State<Arc<Functions>>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     path: MatchedPath,
@@ -102,9 +114,10 @@ async fn integrate(
     }
     let parameters = path_parameters(template, parts.uri.path());
     let route = format!("{method} {template}");
-    let event = event(&request_id, &route, &parameters, &parts, peer, &body, service.clock.now());
+    let now = functions.get_subscription.clock.now();
+    let event = event(&request_id, &route, &parameters, &parts, peer, &body, now);
     // In a task of its own: neither a panic nor a caller that hangs up may cut an invocation short.
-    let invocation = tokio::spawn(invoke(service, *function, event));
+    let invocation = tokio::spawn(invoke(functions, *function, event));
     match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
         Ok(Ok(Ok(returned))) => respond(returned),
         Ok(Ok(Err(cause))) => internal_server_error(&cause),
@@ -229,14 +242,16 @@ fn encode(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
 }
 
 /// Invokes a function with an event, as the Lambda service would.
-async fn invoke(service: Arc<Service>, function: Function, event: Value) -> serde_json::Result<Value> {
+async fn invoke(functions: Arc<Functions>, function: Function, event: Value) -> serde_json::Result<Value> {
     let event: LambdaRequest = serde_json::from_str(&event.to_string())?;
     let mut context = Context::default();
     context.request_id = Uuid::new_v4().to_string();
 
     let handle = async |request| match function {
-        Function::GetSubscription => get_subscription::handle(&service, request).await,
-        Function::CancelSubscription => cancel_subscription::handle(&service, request).await,
+        Function::GetSubscription => get_subscription::handle(&functions.get_subscription, request).await,
+        Function::CancelSubscription => {
+            cancel_subscription::handle(&functions.cancel_subscription, request).await
+        }
     };
     let Ok(returned) = answer(LambdaEvent::new(event, context), handle).await;
     serde_json::to_value(returned)

@@ -1,14 +1,18 @@
-//! Connect Subscriptions on one machine.
+//! The binary `connect`: Connect Subscriptions on one machine, and the operator's commands.
 //!
-//! The functions run here as they do in Lambda: their own handlers are called with the events that
+//! On one machine, the functions run as they do in Lambda: their own handlers are called with the events that
 //! API Gateway and EventBridge Scheduler send, and speak to a DynamoDB over HTTP. What AWS does
 //! around them is done here in their place.
 //! - [`up`]: puts it all together, and takes it down again.
 //! - [`database`]: the DynamoDB API on an embedded SQLite.
-//! - [`demo`]: a tenant, a key and a few subscriptions to begin with.
+//! - [`demo`]: a tenant, keys and a few subscriptions to begin with.
 //! - [`gateway`]: what API Gateway does, from an HTTP request to an event, and back.
 //! - [`scheduler`]: what EventBridge Scheduler does, every minute.
 //! - [`local`]: what only exists here, the clock that can be moved.
+//!
+//! The operator's commands work on any DynamoDB.
+//! - [`operate`]: tenants, keys, subscriptions.
+//! - [`ndjson`]: files of subscriptions.
 
 #![warn(missing_docs)]
 
@@ -20,3 +24,6 @@ pub mod demo;
 pub mod gateway;
 pub mod local;
 pub mod scheduler;
+
+pub mod ndjson;
+pub mod operate;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use connect::operate;
 use connect::up::{self, Addresses, Options, Running};
 use subscriptions::telemetry;
 use tracing::level_filters::LevelFilter;
@@ -24,6 +25,8 @@ struct CommandLine {
 enum Command {
     /// Run the whole service on this machine (the default)
     Up(Up),
+    #[command(flatten)]
+    Operate(operate::Command),
 }
 
 #[derive(Parser)]
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
 
     match command_line.command {
         Some(Command::Up(up)) => done(run(&up)),
+        Some(Command::Operate(command)) => done(operate(command)),
         // `connect` alone means `connect up` with every option at its default.
         None => done(run(&Up::parse_from(["up"]))),
     }
@@ -67,6 +71,12 @@ fn fail(message: &str, code: u8) -> ExitCode {
     // Without standard error there is nobody left to tell.
     let _ = writeln!(io::stderr(), "{message}");
     ExitCode::from(code)
+}
+
+#[tokio::main]
+async fn operate(command: operate::Command) -> Result<(), String> {
+    let text = operate::run(command).await.map_err(|error| error.to_string())?;
+    writeln!(io::stdout(), "{text}").map_err(|error| format!("cannot print: {error}"))
 }
 
 #[tokio::main]

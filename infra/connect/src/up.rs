@@ -25,7 +25,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::database::{self, Folder, FolderError};
-use crate::demo::{self, InvalidLine, KeyError};
+use crate::demo::{self, KeyError};
+use crate::ndjson::{InvalidLine, read_subscriptions};
 use crate::{gateway, local, scheduler};
 
 /// How long what is under way gets to finish when the service is stopped: longer than a request or a
@@ -41,7 +42,7 @@ pub struct Options {
     /// Port of the embedded database; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     pub dynamodb_port: u16,
-    /// Folder that keeps the database and the demo key
+    /// Folder that keeps the database, or the demo key if the database is elsewhere
     #[arg(long, value_name = "DIR", default_value = ".connect")]
     pub data: PathBuf,
     /// Keep nothing
@@ -179,7 +180,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
             (path.clone(), fs::read_to_string(path).map_err(unreadable)?)
         }
     };
-    let subscriptions = demo::read_subscriptions(&ndjson, &calendar, now)
+    let subscriptions = read_subscriptions(&ndjson, &calendar, now)
         .map_err(|source| StartError::SeedLine { path, source })?;
 
     let api = listen(options.port, "port").await?;
@@ -197,16 +198,28 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         }
     };
     let dynamodb_url = endpoint.url.clone().unwrap_or_default();
-    let store = Store::new(endpoint, options.tables.clone());
+    let store = Store::new(endpoint.clone(), options.tables.clone());
     let unusable = |source| StartError::Store { url: dynamodb_url.clone(), source };
     store.create_tables().await.map_err(unusable)?;
 
     let tenant =
         Tenant { id: demo::TENANT.parse()?, name: "Demo Telecom".to_owned(), time_zone: options.time_zone };
     let key_file = folder.as_ref().map(|folder| folder.file("demo-api-key"));
-    let token = demo::api_key(&tenant.id, key_file.as_deref())?;
     store.put_tenant(&tenant).await.map_err(unusable)?;
-    store.add_api_key(&tenant.id, token.key_id(), &demo_key(&token, now)).await.map_err(unusable)?;
+    let add_key = async |token: &Token, scopes: &[Scope]| {
+        let key = ApiKey::new(token, scopes, now);
+        store.add_api_key(&tenant.id, token.key_id(), &key).await.map_err(unusable)
+    };
+    let api_key = if database.is_some() {
+        for (token, scopes) in demo::KEYS {
+            add_key(&token.parse().map_err(KeyError::from)?, scopes).await?;
+        }
+        demo::KEY.to_owned()
+    } else {
+        let token = demo::secret_key(&tenant.id, key_file.as_deref())?;
+        add_key(&token, &Scope::ALL).await?;
+        token.reveal()
+    };
     for new in &subscriptions {
         let imported = store.import_subscription(&tenant.id, new).await.map_err(unusable)?;
         if imported == Imported::ReferenceTaken {
@@ -226,30 +239,27 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let addresses = Addresses {
         api_url: url_of(&api)?,
         dynamodb_url,
-        api_key: token.reveal(),
+        api_key,
         tenant: tenant.id.to_string(),
         subscription_ids: demo::ids(&subscriptions),
     };
-    let service = Arc::new(Service { store, clock });
-    let routes = gateway::routes(Arc::clone(&service)).merge(local::routes(Arc::clone(&service)));
+    let service = |function| Service {
+        store: Store::new(endpoint.clone().for_function(function), options.tables.clone()),
+        clock: clock.clone(),
+    };
+    let functions = gateway::Functions {
+        get_subscription: service("get-subscription"),
+        cancel_subscription: service("cancel-subscription"),
+    };
+    let execute_cancellations = Arc::new(service("execute-cancellations"));
+    let routes = gateway::routes(functions).merge(local::routes(Arc::clone(&execute_cancellations)));
     let scheduler = (options.tick > 0).then(|| {
         let tick = Duration::from_secs(options.tick);
-        tokio::spawn(scheduler::run(Arc::clone(&service), tick, stop.clone()))
+        tokio::spawn(scheduler::run(Arc::clone(&execute_cancellations), tick, stop.clone()))
     });
     let api = tokio::spawn(serve(api, routes, stop.clone()));
     stop_on_error.disarm();
     Ok(Running { addresses, example, stop, api, scheduler, stop_database, database, _folder: folder })
-}
-
-/// The demo key may do everything, for ever.
-fn demo_key(token: &Token, now: DateTime<Utc>) -> ApiKey {
-    ApiKey {
-        secret_hash: token.secret_hash(),
-        scopes: vec![Scope::Read, Scope::Cancel],
-        created_at: now,
-        expires_at: None,
-        revoked_at: None,
-    }
 }
 
 async fn serve(listener: TcpListener, routes: axum::Router, stop: CancellationToken) -> io::Result<()> {

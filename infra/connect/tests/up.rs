@@ -158,9 +158,12 @@ fn a_folder_serves_one_process_at_a_time() {
 }
 
 #[test]
-fn the_demo_key_is_for_its_owner_only() {
+fn the_demo_key_of_a_database_elsewhere_is_secret_and_for_its_owner_only() {
+    let database = Process::start(&["--memory"]);
     let folder = tempdir().unwrap();
-    let process = Process::start(&["--data", path(folder.path())]);
+    let url = database.text("dynamodbUrl");
+    let process = Process::start(&["--data", path(folder.path()), "--dynamodb-endpoint", url]);
+    assert_ne!(process.text("apiKey"), database.text("apiKey"));
     let file = folder.path().join("demo-api-key");
     assert_eq!(fs::read_to_string(&file).unwrap().trim_end(), process.text("apiKey"));
     #[cfg(unix)]

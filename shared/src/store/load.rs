@@ -169,6 +169,16 @@ impl Store {
         output.item.map(read_subscription).transpose()
     }
 
+    /// A tenant, as it is now.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+        let request = self.client.get_item().table_name(&self.tables.tenants).key("pk", text(tenant_key(id)));
+        let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
+        output.item.map(|item| read_tenant(id.clone(), item)).transpose()
+    }
+
     /// Reads items by table and key. DynamoDB may leave some for later when it is busy; those are asked
     /// for again, a bounded number of times.
     async fn batch_get(&self, wanted: Wanted) -> Result<HashMap<(String, String), Item>, StoreError> {

@@ -139,6 +139,14 @@ impl Store {
         Ok(())
     }
 
+    /// Writes a tenant that isn't there yet; whether it was not.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn add_tenant(&self, tenant: &Tenant) -> Result<bool, StoreError> {
+        self.add_to_tenants(tenant_item(tenant)).await
+    }
+
     /// Writes an API key that isn't there yet; one that is stays as it is, revoked or not.
     ///
     /// # Errors
@@ -149,16 +157,17 @@ impl Store {
         key_id: &KeyId,
         key: &ApiKey,
     ) -> Result<(), StoreError> {
-        let request = self
-            .client
-            .put_item()
-            .table_name(&self.tables.tenants)
-            .set_item(Some(api_key_item(tenant, key_id, key)?))
-            .condition_expression("attribute_not_exists(pk)");
-        match request.send().await {
-            Ok(_) => Ok(()),
+        self.add_to_tenants(api_key_item(tenant, key_id, key)?).await?;
+        Ok(())
+    }
+
+    /// Writes an item that isn't there yet; whether it was not.
+    async fn add_to_tenants(&self, item: Item) -> Result<bool, StoreError> {
+        let request = self.client.put_item().table_name(&self.tables.tenants).set_item(Some(item));
+        match request.condition_expression("attribute_not_exists(pk)").send().await {
+            Ok(_) => Ok(true),
             Err(error) => match refusal(error)? {
-                PutItemError::ConditionalCheckFailedException(_) => Ok(()),
+                PutItemError::ConditionalCheckFailedException(_) => Ok(false),
                 other => Err(StoreError::from_refusal(&other)),
             },
         }
