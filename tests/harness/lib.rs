@@ -9,6 +9,8 @@
 pub mod contract;
 pub mod lambda;
 mod response;
+pub mod rights;
+pub mod template;
 mod wire;
 
 use std::collections::HashMap;

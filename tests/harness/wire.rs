@@ -2,9 +2,10 @@
 //!
 //! A [`Wire`] is a proxy on a port of its own. It sees each request as the SDK sends it, retries
 //! included, and meets it with a [`Fault`] if one was set for its operation. A database that has been
-//! asked finishes what it was asked, also if whoever asked has gone.
+//! asked finishes what it was asked, also if whoever asked has gone. And it is IAM: what the template does
+//! not grant a function is refused.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::iter;
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
+
+use crate::rights::{self, Rights};
 
 const TYPES: &str = "com.amazonaws.dynamodb.v20120810#";
 
@@ -118,6 +121,8 @@ pub struct Wire {
 struct Inner {
     database: String,
     client: reqwest::Client,
+    /// The rights that the template grants each function.
+    granted: Mutex<BTreeMap<String, Rights>>,
     state: Mutex<State>,
     /// How many requests are under way.
     under_way: watch::Sender<usize>,
@@ -129,6 +134,8 @@ struct State {
     next: HashMap<String, VecDeque<Fault>>,
     always: HashMap<String, Fault>,
     faults: usize,
+    /// The rights that each function has used.
+    used: BTreeMap<String, Rights>,
 }
 
 impl Wire {
@@ -139,6 +146,7 @@ impl Wire {
         let inner = Arc::new(Inner {
             database: database.to_owned(),
             client: reqwest::Client::new(),
+            granted: Mutex::new(rights::granted()),
             state: Mutex::default(),
             under_way: watch::Sender::default(),
         });
@@ -219,6 +227,17 @@ impl Wire {
         tokio::time::timeout(LONG_ENOUGH, settled).await.expect("something is still under way").unwrap();
     }
 
+    /// Takes a right from a function.
+    pub fn revoke(&self, function: &str, action: &str) {
+        let mut granted = self.inner.granted.lock().unwrap();
+        granted.get_mut(function).unwrap().retain(|(granted, _)| granted != action);
+    }
+
+    /// The rights that each function has used.
+    pub fn used(&self) -> BTreeMap<String, Rights> {
+        self.inner.state.lock().unwrap().used.clone()
+    }
+
     /// How many requests met a fault.
     pub fn faults(&self) -> usize {
         self.inner.state.lock().unwrap().faults
@@ -257,6 +276,9 @@ async fn pass(wire: Arc<Inner>, request: Request<Incoming>) -> io::Result<Answer
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let target = parts.headers["x-amz-target"].to_str().unwrap();
     let operation = target.rsplit('.').next().unwrap().to_owned();
+    if let Some(denied) = wire.authorize(&parts.headers, &operation, &body) {
+        return Ok(denied);
+    }
     let fault = wire.fault(&operation);
     wire.under_way.send_modify(|requests| *requests += 1);
 
@@ -305,6 +327,25 @@ impl Inner {
         let fault = next.or_else(|| state.always.get(operation).cloned()).unwrap_or(Fault::Pass);
         state.faults += usize::from(!matches!(fault, Fault::Pass));
         fault
+    }
+
+    /// Refuses what the template does not grant the function that asks. Who is no function may do anything.
+    fn authorize(&self, headers: &HeaderMap, operation: &str, body: &[u8]) -> Option<Answer> {
+        let function = rights::function_of(headers)?;
+        let needed = rights::needed(operation, &serde_json::from_slice(body).unwrap());
+        let granted = self.granted.lock().unwrap();
+        let granted = granted.get(&function).expect("the template has every function");
+        let missing: Vec<_> = needed.difference(granted).collect();
+        if missing.is_empty() {
+            self.state.lock().unwrap().used.entry(function).or_default().extend(needed);
+            return None;
+        }
+        #[expect(clippy::print_stderr, reason = "the service does not tell why it was denied")]
+        {
+            eprintln!("the template does not grant {function}: {missing:?}");
+        }
+        let denied = json!({"__type": format!("{TYPES}AccessDeniedException"), "message": "denied"});
+        Some(json_answer(400, &denied))
     }
 
     async fn forward(&self, mut headers: HeaderMap, body: Bytes) -> io::Result<Response<Bytes>> {

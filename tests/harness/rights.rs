@@ -1,0 +1,89 @@
+//! What each function may do with the database: the rights that the template grants, and those that a
+//! request needs. A [`Wire`](crate::Wire) is IAM too, and refuses what is not granted, so no suite that uses
+//! one passes if a right is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::http::HeaderMap;
+use serde_json::Value;
+
+use crate::template::resources;
+
+/// The right to an action on a table or an index (`subscriptions/index/due`).
+pub type Right = (String, String);
+/// The rights of one function.
+pub type Rights = BTreeSet<Right>;
+
+/// What the template grants, by function.
+pub fn granted() -> BTreeMap<String, Rights> {
+    let roles = resources("AWS::IAM::Role");
+    let functions = resources("AWS::Serverless::Function");
+    functions
+        .values()
+        .map(|function| {
+            let name = function["FunctionName"]["Fn::Sub"].as_str().unwrap();
+            let role = function["Role"]["Fn::GetAtt"].as_str().unwrap().strip_suffix(".Arn").unwrap();
+            (name.strip_prefix("${AWS::StackName}-").unwrap().to_owned(), granted_by(&roles[role]))
+        })
+        .collect()
+}
+
+fn granted_by(role: &Value) -> Rights {
+    let policies = role["Policies"].as_array().unwrap().iter();
+    let mut rights = Rights::new();
+    for statement in policies.flat_map(|policy| some(&policy["PolicyDocument"]["Statement"])) {
+        assert_eq!(statement["Effect"], "Allow");
+        for action in some(&statement["Action"]).map(|action| action.as_str().unwrap()) {
+            if action.starts_with("dynamodb:") {
+                rights.extend(some(&statement["Resource"]).map(|arn| (action.to_owned(), resource(arn))));
+            }
+        }
+    }
+    rights
+}
+
+/// One value, or the values of a list.
+fn some(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter()
+}
+
+/// What an ARN in the template names.
+fn resource(arn: &Value) -> String {
+    let arn = arn["Fn::GetAtt"].as_str().or_else(|| arn["Fn::Sub"].as_str()).unwrap();
+    let (table, index) = arn.split_once("Table.Arn").unwrap();
+    format!("{}{}", table.trim_start_matches("${").to_lowercase(), index.trim_start_matches('}'))
+}
+
+/// The function that a request to the database is from, by its user agent.
+pub fn function_of(headers: &HeaderMap) -> Option<String> {
+    let agent = headers.get("x-amz-user-agent")?.to_str().ok()?;
+    agent.split(' ').find_map(|part| part.strip_prefix("app/")).map(str::to_owned)
+}
+
+/// The rights that a request to the database needs. A transaction needs those to the writes it is made of.
+pub fn needed(operation: &str, request: &Value) -> Rights {
+    let right = |action: &str, table: &str| {
+        // With another DynamoDB, each test has tables of its own.
+        let table = table.rsplit('-').next().unwrap();
+        (format!("dynamodb:{action}"), table.to_owned())
+    };
+    match operation {
+        "BatchGetItem" => {
+            request["RequestItems"].as_object().unwrap().keys().map(|table| right(operation, table)).collect()
+        }
+        "TransactWriteItems" => {
+            let writes = request["TransactItems"].as_array().unwrap().iter();
+            let write = |(kind, write): (&String, &Value)| {
+                let action =
+                    if kind == "ConditionCheck" { "ConditionCheckItem" } else { &format!("{kind}Item") };
+                right(action, write["TableName"].as_str().unwrap())
+            };
+            writes.flat_map(|item| item.as_object().unwrap()).map(write).collect()
+        }
+        _ => {
+            let (action, table) = right(operation, request["TableName"].as_str().unwrap());
+            let index = request["IndexName"].as_str().map(|index| format!("/index/{index}"));
+            Rights::from([(action, table + &index.unwrap_or_default())])
+        }
+    }
+}

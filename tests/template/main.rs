@@ -1,0 +1,187 @@
+//! The template is what is deployed, so it must say what the code says: the same rights, tables, routes and
+//! metrics.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::{KeySchemaElement, Projection};
+use connect::gateway;
+use harness::rights::granted;
+use harness::template::{resources, template};
+use harness::{ACTIVATED, CANCELLED, Service, cancel_next_day};
+use serde_json::{Value, json};
+use subscriptions::telemetry::{METRICS, NAMESPACE};
+
+#[tokio::test]
+async fn each_function_uses_exactly_the_rights_it_has() {
+    let (_database, service, wire) = Service::start_wired().await;
+    // By reference id, which takes every read that there is.
+    assert_eq!(service.get("rid_crm-1001").await.status, 200);
+    assert_eq!(service.cancel_once("rid_crm-1001", "k1", &cancel_next_day()).await.status, 200);
+    // A refusal, whose record is a write of its own.
+    assert_eq!(service.cancel_once(CANCELLED, "k2", &cancel_next_day()).await.status, 409);
+    service.set_clock("2026-02-01T00:00:00Z").await;
+    assert_eq!(service.execute().await["executed"], 1);
+
+    assert_eq!(wire.used(), granted());
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_refused_at_the_wire() {
+    let (_database, service, wire) = Service::start_wired().await;
+    wire.revoke("cancel-subscription", "dynamodb:UpdateItem");
+    service.cancel(ACTIVATED, &cancel_next_day()).await.assert_problem(500, "internal_error");
+    assert_eq!(service.version(ACTIVATED).await, 1);
+}
+
+#[test]
+fn no_function_may_do_what_is_not_its_own() {
+    let granted = granted();
+    let may = |function: &str, action: &str, table: &str| {
+        granted[function].iter().any(|(on, what)| on.ends_with(action) && what.starts_with(table))
+    };
+    for action in ["PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"] {
+        assert!(!may("get-subscription", action, ""), "{action}");
+    }
+    assert!(!may("cancel-subscription", "Query", ""));
+    assert!(granted["execute-cancellations"].iter().all(|(_, what)| what.starts_with("subscriptions")));
+    for rights in granted.values() {
+        assert!(rights.iter().all(|(action, _)| !action.contains('*')));
+    }
+}
+
+#[tokio::test]
+async fn the_tables_are_those_that_the_code_creates() {
+    let service = Service::start().await;
+    let tables = resources("AWS::DynamoDB::Table");
+    assert_eq!(tables.len(), 3);
+    for (id, table) in tables {
+        let name = id.strip_suffix("Table").unwrap().to_lowercase();
+        assert_eq!(created(&service, &name).await, declared(&table), "{name}");
+        // What the embedded database knows nothing of.
+        assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+        assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+        assert_eq!(table["DeletionProtectionEnabled"]["Ref"], "DeletionProtection");
+        assert_eq!(template()["Resources"][&id]["DeletionPolicy"], "Retain");
+    }
+}
+
+/// A table of the template.
+fn declared(table: &Value) -> Value {
+    let mut attributes = table["AttributeDefinitions"].as_array().unwrap().clone();
+    attributes.sort_by_key(ToString::to_string);
+    json!({
+        "BillingMode": table["BillingMode"],
+        "AttributeDefinitions": attributes,
+        "KeySchema": table["KeySchema"],
+        "GlobalSecondaryIndexes": table["GlobalSecondaryIndexes"].as_array().unwrap_or(&Vec::new()),
+        "StreamViewType": table["StreamSpecification"]["StreamViewType"],
+        "TimeToLive": table["TimeToLiveSpecification"]["AttributeName"],
+    })
+}
+
+/// The same of a table that `connect up` has created.
+async fn created(service: &Service, name: &str) -> Value {
+    let key = |key: &KeySchemaElement| json!({"AttributeName": key.attribute_name(), "KeyType": key.key_type().as_str()});
+    let keys = |keys: &[KeySchemaElement]| keys.iter().map(key).collect::<Value>();
+    let projection = |projection: &Projection| {
+        let kind = projection.projection_type().unwrap().as_str();
+        json!({"ProjectionType": kind, "NonKeyAttributes": projection.non_key_attributes()})
+    };
+    let database = service.dynamodb();
+    let table = database.describe_table().table_name(name).send().await.unwrap().table.unwrap();
+    let expiry = database.describe_time_to_live().table_name(name).send().await.unwrap();
+    let attribute = |definition: &aws_sdk_dynamodb::types::AttributeDefinition| {
+        let kind = definition.attribute_type().as_str();
+        json!({"AttributeName": definition.attribute_name(), "AttributeType": kind})
+    };
+    let mut attributes: Vec<_> = table.attribute_definitions().iter().map(attribute).collect();
+    attributes.sort_by_key(ToString::to_string);
+    let indexes = table.global_secondary_indexes().iter().map(|index| {
+        json!({
+            "IndexName": index.index_name(),
+            "KeySchema": keys(index.key_schema()),
+            "Projection": projection(index.projection().unwrap()),
+        })
+    });
+    json!({
+        "BillingMode": table.billing_mode_summary().unwrap().billing_mode().unwrap().as_str(),
+        "AttributeDefinitions": attributes,
+        "KeySchema": keys(table.key_schema()),
+        "GlobalSecondaryIndexes": indexes.collect::<Value>(),
+        "StreamViewType": table.stream_specification().and_then(|stream| Some(stream.stream_view_type()?.as_str())),
+        "TimeToLive": expiry.time_to_live_description.and_then(|expiry| expiry.attribute_name),
+    })
+}
+
+#[test]
+fn the_routes_are_those_of_the_local_gateway() {
+    let routes = resources("AWS::ApiGatewayV2::Route");
+    let declared: BTreeSet<_> =
+        routes.values().map(|route| route["RouteKey"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(declared, gateway::route_keys().collect());
+}
+
+#[test]
+fn every_folder_of_a_function_is_deployed() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions");
+    let folders =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(folders.collect::<BTreeSet<_>>(), granted().into_keys().collect());
+    for function in resources("AWS::Serverless::Function").values() {
+        let name = function["FunctionName"]["Fn::Sub"].as_str().unwrap();
+        let code = name.replace("${AWS::StackName}-", "../target/lambda/");
+        assert_eq!(function["CodeUri"], format!("{code}/"));
+    }
+}
+
+#[test]
+fn alarms_and_dashboard_show_the_metrics_that_are_counted_and_all_of_them() {
+    let counted: BTreeSet<_> = METRICS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let alarms = resources("AWS::CloudWatch::Alarm");
+    for alarm in alarms.values().filter(|alarm| alarm["Namespace"] == NAMESPACE) {
+        assert!(counted.contains(alarm["MetricName"].as_str().unwrap()), "{alarm}");
+    }
+    assert_eq!(shown(), counted);
+}
+
+#[test]
+fn every_alarm_is_told_and_shown() {
+    let dashboard = dashboard().to_string();
+    for (id, alarm) in resources("AWS::CloudWatch::Alarm") {
+        for actions in ["AlarmActions", "OKActions"] {
+            assert_eq!(alarm[actions]["Fn::If"][0], "HasAlarmTopic", "{id}");
+        }
+        assert!(dashboard.contains(&format!("<{id}.Arn>")), "{id}");
+    }
+}
+
+/// The dashboard, with `<X>` for what CloudFormation puts in the place of `${X}`.
+fn dashboard() -> Value {
+    let dashboards = resources("AWS::CloudWatch::Dashboard");
+    let body = dashboards["Dashboard"]["DashboardBody"]["Fn::Sub"].as_str().unwrap();
+    let mut json = String::new();
+    let mut parts = body.split("${");
+    json.push_str(parts.next().unwrap());
+    for part in parts {
+        let (name, rest) = part.split_once('}').unwrap();
+        // A parameter that is a number stands without quotes.
+        let number = json.ends_with(": ");
+        json.push_str(&if number { "0".to_owned() } else { format!("<{name}>") });
+        json.push_str(rest);
+    }
+    serde_json::from_str(&json).unwrap()
+}
+
+/// The metrics of this service that the dashboard shows.
+fn shown() -> BTreeSet<String> {
+    let dashboard = dashboard();
+    let widgets = dashboard["widgets"].as_array().unwrap().iter();
+    let lines =
+        widgets.flat_map(|widget| widget["properties"]["metrics"].as_array().cloned().unwrap_or_default());
+    lines
+        .filter_map(|line| match line[0]["expression"].as_str() {
+            Some(search) => Some(search.split("MetricName=\"").nth(1)?.split('"').next()?.to_owned()),
+            None => (line[0] == NAMESPACE).then(|| line[1].as_str().unwrap().to_owned()),
+        })
+        .collect()
+}
