@@ -1,0 +1,23 @@
+//! The release binaries, wherever they were built: each starts and answers an event.
+
+use std::env;
+
+use harness::{ACTIVATED, Service, event, lambda};
+use serde_json::Value;
+
+async fn invoke(service: &Service, function: &str) -> Value {
+    let folder =
+        env::var("BINARIES").expect("BINARIES is the folder of the binaries, named after their functions");
+    let event = event(&format!("{function}/ok"));
+    lambda::invoke(&format!("{folder}/{function}"), &service.dynamodb_url, &event).await.outcome.unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs the binaries that .ci/binaries builds"]
+async fn each_answers_an_event() {
+    let service = Service::start().await;
+    assert_eq!(invoke(&service, "get-subscription").await["statusCode"], 200);
+    assert_eq!(invoke(&service, "cancel-subscription").await["statusCode"], 200);
+    assert_eq!(service.version(ACTIVATED).await, 2);
+    assert_eq!(invoke(&service, "execute-cancellations").await["failed"], 0);
+}
