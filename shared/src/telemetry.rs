@@ -38,6 +38,7 @@ pub const CANCELLATIONS_REMAINING: &str = "CancellationsRemaining";
 /// Parts of the index that could not be read.
 pub const UNREAD_SHARDS: &str = "UnreadShards";
 /// By how many seconds the oldest cancellation that was due was late when a sweep began; 0 if none was due.
+/// A sweep that could not read all of the index does not say.
 pub const SWEEP_LAG: &str = "SweepLag";
 
 /// The dimensions by which some metrics are told apart.

@@ -88,12 +88,16 @@ impl Summary {
         counter!(CANCELLATIONS_FAILED).increment(self.failed);
         counter!(CANCELLATIONS_REMAINING).increment(self.remaining);
         counter!(UNREAD_SHARDS).increment(self.unread_shards);
-        // Never negative: what is due is past.
-        histogram!(SWEEP_LAG).record(Duration::from_secs(self.lag_seconds.try_into().unwrap_or_default()));
+        // How late an index is that could not be read, nobody knows. The alarm takes silence for bad news.
+        if self.unread_shards == 0 {
+            // Never negative: what is due is past.
+            histogram!(SWEEP_LAG)
+                .record(Duration::from_secs(self.lag_seconds.try_into().unwrap_or_default()));
+        }
     }
 }
 
-/// Why an invocation fails as a whole, so that the schedule tries it again.
+/// Why an invocation fails as a whole, so that Lambda tries it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SweepError {
     /// The event is not one of EventBridge Scheduler.

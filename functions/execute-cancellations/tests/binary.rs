@@ -1,7 +1,7 @@
 //! The binary, as Lambda runs it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use harness::{ACTIVATED, Service, cancel_next_day, event, lambda};
+use harness::{ACTIVATED, Fault, Service, Wire, cancel_next_day, event, lambda};
 use serde_json::json;
 
 #[tokio::test]
@@ -30,6 +30,17 @@ async fn it_executes_what_is_due_and_returns_its_summary() {
     // Nothing due is a lag of none, and is said: its absence is what the alarm waits for.
     assert_eq!(again.metrics(), [("SweepLag".into(), "Seconds".into(), "".into(), 0.0)]);
     assert_eq!(again.outcome.unwrap()["due"], 0);
+}
+
+#[tokio::test]
+async fn a_sweep_that_can_not_read_the_index_does_not_say_that_nothing_is_late() {
+    let service = Service::start().await;
+    let wire = Wire::start(&service.dynamodb_url).await;
+    wire.next("Query", [Fault::refusal("ResourceNotFoundException")]);
+    let binary = env!("CARGO_BIN_EXE_execute-cancellations");
+    let sweep = lambda::invoke(binary, &wire.url, &event("execute-cancellations/ok")).await;
+    assert_eq!(sweep.metrics(), [("UnreadShards".into(), "Count".into(), "".into(), 1.0)]);
+    assert_eq!(sweep.outcome.unwrap()["unreadShards"], 1);
 }
 
 #[tokio::test]
