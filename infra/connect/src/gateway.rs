@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::header::{ALLOW, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE, USER_AGENT};
+use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -94,12 +94,11 @@ async fn integrate(
     path: MatchedPath,
     request: Request,
 ) -> Response {
-    let on_path = || ROUTES.iter().filter(|(_, template, _)| *template == path.as_str());
-    let Some((method, template, function)) = on_path().find(|(method, ..)| method == request.method()) else {
-        let allowed = on_path().map(|(method, ..)| method.as_str()).collect::<Vec<_>>().join(", ");
-        let mut response = message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
-        response.headers_mut().extend(HeaderValue::try_from(allowed).ok().map(|allowed| (ALLOW, allowed)));
-        return response;
+    let mut routes = ROUTES.iter();
+    let route = routes.find(|(method, template, _)| *template == path.as_str() && method == request.method());
+    // An HTTP API knows routes, and so no method that a path does not have.
+    let Some((method, template, function)) = route else {
+        return message(StatusCode::NOT_FOUND, "Not Found");
     };
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
