@@ -69,7 +69,9 @@ impl Endpoint {
         let required = |name| optional(name).ok_or(MissingVariable(name));
         Ok(Self {
             url: optional("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| optional("AWS_ENDPOINT_URL")),
-            region: required("AWS_REGION")?,
+            // Lambda sets the first; on a command line it is often the second.
+            region: required("AWS_REGION")
+                .or_else(|missing| optional("AWS_DEFAULT_REGION").ok_or(missing))?,
             credentials: Credentials::new(
                 required("AWS_ACCESS_KEY_ID")?,
                 required("AWS_SECRET_ACCESS_KEY")?,
