@@ -29,17 +29,21 @@ pub fn granted() -> BTreeMap<String, Rights> {
 }
 
 fn granted_by(role: &Value) -> Rights {
+    let of_database = actions(role).into_iter().filter(|(action, _)| action.starts_with("dynamodb:"));
+    of_database.map(|(action, arn)| (action, resource(&arn))).collect()
+}
+
+/// Every action that a role allows, with each resource that it is allowed on.
+pub fn actions(role: &Value) -> Vec<(String, Value)> {
     let policies = role["Policies"].as_array().unwrap().iter();
-    let mut rights = Rights::new();
+    let mut allowed = Vec::new();
     for statement in policies.flat_map(|policy| some(&policy["PolicyDocument"]["Statement"])) {
         assert_eq!(statement["Effect"], "Allow");
         for action in some(&statement["Action"]).map(|action| action.as_str().unwrap()) {
-            if action.starts_with("dynamodb:") {
-                rights.extend(some(&statement["Resource"]).map(|arn| (action.to_owned(), resource(arn))));
-            }
+            allowed.extend(some(&statement["Resource"]).map(|arn| (action.to_owned(), arn.clone())));
         }
     }
-    rights
+    allowed
 }
 
 /// One value, or the values of a list.

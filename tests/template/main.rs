@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::{KeySchemaElement, Projection};
 use connect::gateway;
-use harness::rights::granted;
+use harness::rights::{actions, granted};
 use harness::template::{resources, template};
 use harness::{ACTIVATED, CANCELLED, Service, cancel_next_day};
 use serde_json::{Value, json};
@@ -44,8 +44,26 @@ fn no_function_may_do_what_is_not_its_own() {
     }
     assert!(!may("cancel-subscription", "Query", ""));
     assert!(granted["execute-cancellations"].iter().all(|(_, what)| what.starts_with("subscriptions")));
-    for rights in granted.values() {
-        assert!(rights.iter().all(|(action, _)| !action.contains('*')));
+}
+
+#[test]
+fn beside_the_database_a_role_may_log_trace_and_hand_over() {
+    let elsewhere = [
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "xray:PutTraceSegments",
+        "xray:PutTelemetryRecords",
+        "sqs:SendMessage",
+        "lambda:InvokeFunction",
+    ];
+    for (id, role) in resources("AWS::IAM::Role") {
+        assert!(role.get("ManagedPolicyArns").is_none(), "{id}");
+        for (action, resource) in actions(&role) {
+            let of_database = action.starts_with("dynamodb:") && !action.contains('*');
+            assert!(of_database || elsewhere.contains(&action.as_str()), "{id}: {action}");
+            // X-Ray knows no resources.
+            assert_eq!(resource == "*", action.starts_with("xray:"), "{id}: {action}");
+        }
     }
 }
 
