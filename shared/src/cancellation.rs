@@ -7,6 +7,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 use crate::calendar::{Calendar, EffectiveDate, UnusableDate};
 use crate::identifiers::{CancellationId, KeyId, SubscriptionId, TenantId};
@@ -38,7 +39,7 @@ impl Schedule {
 }
 
 /// Why a customer leaves, standardized for reporting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, VariantArray)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "the names say it all")]
 pub enum Reason {

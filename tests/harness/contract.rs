@@ -10,6 +10,7 @@ use subscriptions::clock::Clock;
 use subscriptions::http::event;
 use subscriptions::service;
 
+use crate::openapi::OPERATIONS;
 use crate::{Response, START, Service, instant};
 
 /// Every problem that a caller can cause alone, with a service and a database that work.
@@ -69,6 +70,9 @@ impl Functions {
         let Ok(returned) = event::answer(LambdaEvent::new(event, context), handle).await;
         let answer = read(&serde_json::to_value(returned).unwrap());
         assert_within_contract(&answer);
+        if let Some(operation) = OPERATIONS.get(&route) {
+            assert_eq!(operation.check_answer(&answer), Ok(()), "{route}: {}", answer.text());
+        }
         Some(answer)
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod contract;
 pub mod lambda;
+pub mod openapi;
 mod response;
 pub mod rights;
 pub mod template;
@@ -48,6 +49,14 @@ pub const PENDING: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0005";
 pub const BLOCKED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0006";
 pub const PAUSED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0007";
 pub const CANCELLED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0008";
+
+/// What is sent to the service.
+pub struct SentRequest<'e> {
+    pub method: &'e Method,
+    pub path: &'e str,
+    pub headers: &'e [(&'e str, &'e str)],
+    pub body: &'e [u8],
+}
 
 /// A running service.
 pub struct Service {
@@ -172,12 +181,19 @@ impl Service {
         (service, wire)
     }
 
+    /// Sends a request, and holds it and its answer to the document of the API.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
-        let mut request = self.client.request(method, format!("{}{path}", self.api_url)).body(body.to_vec());
+        let url = format!("{}{path}", self.api_url);
+        let mut request = self.client.request(method.clone(), url).body(body.to_vec());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Response::read(request.send().await.unwrap()).await
+        let answer = Response::read(request.send().await.unwrap()).await;
+        let sent = SentRequest { method: &method, path, headers, body };
+        if let Err(why) = openapi::check_exchange(&sent, &answer) {
+            panic!("{method} {path}, answered {} {}: {why}", answer.status, answer.text());
+        }
+        answer
     }
 
     /// Reads a subscription with the demo key.

@@ -7,7 +7,12 @@ const TEMPLATE: &str = include_str!("../../infra/template.yaml");
 
 /// The template as JSON: `!Ref X` is `{"Ref": "X"}`, `!GetAtt X.Y` is `{"Fn::GetAtt": "X.Y"}`.
 pub fn template() -> Value {
-    let documents = Yaml::load_from_str(TEMPLATE).unwrap();
+    yaml(TEMPLATE)
+}
+
+/// A YAML document as JSON.
+pub(crate) fn yaml(text: &str) -> Value {
+    let documents = Yaml::load_from_str(text).unwrap();
     json_of(&documents[0])
 }
 

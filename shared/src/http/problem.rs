@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
 use crate::api_key::{NotAdmitted, Scope};
 use crate::cancel_request::InvalidBody;
@@ -20,8 +21,10 @@ use crate::store::load::NotOpened;
 /// The largest body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 * 1024;
 
-/// Why a request was not done.
-#[derive(Clone, Debug)]
+/// Why a request was not done. The code of each case is its name, in snake_case.
+#[derive(Clone, Debug, EnumDiscriminants)]
+#[strum_discriminants(name(Code), derive(IntoStaticStr, VariantArray), strum(serialize_all = "snake_case"))]
+#[strum_discriminants(doc = "The code of a problem. Stable: callers switch on these.")]
 pub enum Problem {
     /// It carries no API key.
     ApiKeyMissing,
@@ -58,95 +61,69 @@ pub enum Problem {
 /// A problem's row in the table.
 struct Row {
     status: u16,
-    code: &'static str,
     title: &'static str,
     detail: String,
 }
 
 impl Problem {
     fn row(&self) -> Row {
-        let row = |status, code, title, detail: &str| Row { status, code, title, detail: detail.to_owned() };
+        let row = |status, title, detail: &str| Row { status, title, detail: detail.to_owned() };
         match self {
-            Self::ApiKeyMissing => row(
-                401,
-                "api_key_missing",
-                "The API key is missing",
-                "Send your API key in the header X-Api-Key.",
-            ),
-            Self::ApiKeyInvalid => row(
-                401,
-                "api_key_invalid",
-                "The API key is not valid",
-                "The header X-Api-Key holds no key that is valid now.",
-            ),
-            Self::InsufficientScope(scope) => row(
-                403,
-                "insufficient_scope",
-                "The API key lacks a scope",
-                &format!("This operation needs the scope {scope}."),
-            ),
+            Self::ApiKeyMissing => {
+                row(401, "The API key is missing", "Send your API key in the header X-Api-Key.")
+            }
+            Self::ApiKeyInvalid => {
+                row(401, "The API key is not valid", "The header X-Api-Key holds no key that is valid now.")
+            }
+            Self::InsufficientScope(scope) => {
+                row(403, "The API key lacks a scope", &format!("This operation needs the scope {scope}."))
+            }
             Self::InvalidSubscriptionId => row(
                 400,
-                "invalid_subscription_id",
                 "The subscription id is not valid",
                 "Name the subscription by its UUID, or by its reference id of 1 to 255 characters behind rid_.",
             ),
-            Self::SubscriptionNotFound => row(
-                404,
-                "subscription_not_found",
-                "There is no such subscription",
-                "None of your subscriptions has this id.",
-            ),
+            Self::SubscriptionNotFound => {
+                row(404, "There is no such subscription", "None of your subscriptions has this id.")
+            }
             Self::SubscriptionAlreadyCancelled => row(
                 409,
-                "subscription_already_cancelled",
                 "The subscription is cancelled already",
                 "Its cancellation has taken effect; nothing about it can be changed.",
             ),
             Self::IdempotencyKeyInvalid => row(
                 400,
-                "idempotency_key_invalid",
                 "The idempotency key is not valid",
                 "Send one key of 1 to 256 printable ASCII characters, in X-Idempotency-Key or Idempotency-Key.",
             ),
             Self::IdempotencyKeyMismatch => row(
                 409,
-                "idempotency_key_mismatch",
                 "The idempotency key belongs to another request",
                 "A request with this key and another method, path, query, content type or body was answered \
                  within the last 24 hours. Use a new key for a new request.",
             ),
             Self::IdempotencyKeyLocked => row(
                 409,
-                "idempotency_key_locked",
                 "Another request is being written",
                 "The first request with this idempotency key is under way, or others change the same subscription. \
                  Send the same request again in a moment.",
             ),
             Self::MalformedJson(place) => row(
                 400,
-                "malformed_json",
                 "The body is not JSON",
                 &format!(
                     "At {place}, the body stops being JSON, repeats the name of a member, or has a number that is \
                      too large for a double."
                 ),
             ),
-            Self::PayloadTooLarge => row(
-                413,
-                "payload_too_large",
-                "The body is too large",
-                &format!("A body may have at most {MAX_BODY_BYTES} bytes."),
-            ),
-            Self::UnsupportedMediaType => row(
-                415,
-                "unsupported_media_type",
-                "The content type is not supported",
-                "Send the body as application/json, in UTF-8.",
-            ),
+            Self::PayloadTooLarge => {
+                row(413, "The body is too large", &format!("A body may have at most {MAX_BODY_BYTES} bytes."))
+            }
+            Self::UnsupportedMediaType => {
+                row(415, "The content type is not supported", "Send the body as application/json, in UTF-8.")
+            }
             Self::ValidationFailed(faults) => row(
                 422,
-                "validation_failed",
                 "The body breaks a rule",
                 &match faults.unlisted {
                     0 => "See errors for each fault.".to_owned(),
@@ -155,13 +132,11 @@ impl Problem {
             ),
             Self::TemporarilyUnavailable(_) => row(
                 503,
-                "temporarily_unavailable",
                 "The service is temporarily unavailable",
                 "Send the same request again in a moment; with an idempotency key that is safe.",
             ),
             Self::InternalError(_) => row(
                 500,
-                "internal_error",
                 "The service made a mistake",
                 "It has been reported. Give the requestId when you ask about it.",
             ),
@@ -171,7 +146,7 @@ impl Problem {
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.row().code
+        Code::from(self).as_str()
     }
 
     /// What the caller is told.
@@ -189,7 +164,7 @@ impl Problem {
             #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
             errors: &'p [Fault],
         }
-        let Row { status, code, title, detail } = self.row();
+        let (code, Row { status, title, detail }) = (self.code(), self.row());
         let errors = match self {
             Self::ValidationFailed(faults) => faults.listed.as_slice(),
             _ => &[],
@@ -211,6 +186,14 @@ impl Problem {
         // Texts and numbers always have a JSON form.
         let body = serde_json::to_string(&body).unwrap_or_default();
         Answer { status, headers, body }
+    }
+}
+
+impl Code {
+    /// The code as it is sent.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

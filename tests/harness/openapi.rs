@@ -1,0 +1,273 @@
+//! `infra/openapi.yaml`, and whether a request and its answer are as it says.
+//!
+//! An answer may have nothing that the document does not name: no status, no content type, no header, no
+//! field. A request that the document allows is not refused for its form; one that it does not allow is
+//! refused. [`Service::send`](crate::Service::send) holds every exchange of every test to that.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use percent_encoding::percent_decode_str;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use subscriptions::json;
+
+use crate::template::yaml;
+use crate::{Response, SentRequest};
+
+/// The document, as it is written.
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| yaml(include_str!("../../infra/openapi.yaml")));
+
+/// Its operations, by their routes as API Gateway names them.
+pub static OPERATIONS: LazyLock<BTreeMap<String, Operation>> = LazyLock::new(|| {
+    let mut operations = BTreeMap::new();
+    for (path, item) in object(&DOCUMENT["paths"]) {
+        for (method, operation) in object(item).iter().filter(|(name, _)| *name != "parameters") {
+            operations.insert(format!("{} {path}", method.to_uppercase()), Operation::read(item, operation));
+        }
+    }
+    operations
+});
+
+/// Headers that belong to the exchange and to the gateway.
+const OF_THE_GATEWAY: [&str; 5] = ["apigw-requestid", "connection", "content-length", "content-type", "date"];
+
+/// What no schema can say of a body: a date that has begun, one that is skipped, and bytes as they are sent.
+const BEYOND_SCHEMAS: [&str; 3] = ["not_in_future", "skipped_date", "too_large"];
+
+/// An operation of the document.
+pub struct Operation {
+    parameters: Vec<Parameter>,
+    body: Option<Validator>,
+    /// By status.
+    answers: BTreeMap<u16, Answer>,
+}
+
+struct Parameter {
+    name: String,
+    is_header: bool,
+    schema: Validator,
+}
+
+struct Answer {
+    headers: BTreeMap<String, Header>,
+    /// By media type.
+    content: BTreeMap<String, Validator>,
+}
+
+struct Header {
+    is_required: bool,
+    schema: Validator,
+}
+
+impl Operation {
+    fn read(path: &'static Value, operation: &'static Value) -> Self {
+        let listed = [path, operation].into_iter().filter_map(|of| of["parameters"].as_array()).flatten();
+        let parameters = listed.map(resolve).map(|parameter| Parameter {
+            name: text(&parameter["name"]).to_lowercase(),
+            is_header: parameter["in"] == "header",
+            schema: validator(&parameter["schema"]),
+        });
+        let body = operation.get("requestBody");
+        let answers = object(&operation["responses"]).iter().map(|(status, answer)| {
+            let answer = resolve(answer);
+            let headers = answer.get("headers").map(object).into_iter().flatten().map(|(name, header)| {
+                let header = resolve(header);
+                let is_required = header["required"] == true;
+                (name.to_lowercase(), Header { is_required, schema: validator(&header["schema"]) })
+            });
+            let content = answer.get("content").map(object).into_iter().flatten();
+            let content = content.map(|(kind, content)| (kind.clone(), validator(&content["schema"])));
+            (status.parse().unwrap(), Answer { headers: headers.collect(), content: content.collect() })
+        });
+        Self {
+            parameters: parameters.collect(),
+            body: body.map(|body| validator(&body["content"]["application/json"]["schema"])),
+            answers: answers.collect(),
+        }
+    }
+
+    /// Whether an answer is one of those that the document names, and nothing in it is unnamed.
+    ///
+    /// # Errors
+    /// What is not as the document says.
+    pub fn check_answer(&self, answer: &Response) -> Result<(), String> {
+        let status = answer.status;
+        let documented = self.answers.get(&status).ok_or(format!("the status {status} is not documented"))?;
+        for (name, value) in &answer.headers {
+            match documented.headers.get(name) {
+                Some(header) => {
+                    check(&header.schema, &json!(value)).map_err(|why| format!("{name}: {why}"))?
+                }
+                None if OF_THE_GATEWAY.contains(&name.as_str()) => {}
+                None => return Err(format!("the header {name} is not documented for {status}")),
+            }
+        }
+        let required = documented.headers.iter().filter(|(_, header)| header.is_required);
+        for (name, _) in required {
+            answer.header(name).ok_or(format!("the header {name} is missing"))?;
+        }
+        match answer.header("content-type") {
+            None if answer.body.is_empty() && documented.content.is_empty() => Ok(()),
+            kind => {
+                let content = kind.and_then(|kind| documented.content.get(kind));
+                let schema = content.ok_or(format!("{kind:?} is not documented for {status}"))?;
+                check(schema, &answer.json())?;
+                check_title(&answer.json())
+            }
+        }
+    }
+
+    /// Whether the document allows the request.
+    ///
+    /// # Errors
+    /// What it does not allow.
+    fn check_request(&self, template: &str, request: &SentRequest) -> Result<(), String> {
+        for Parameter { name, is_header, schema } in &self.parameters {
+            let sent = if *is_header {
+                header(request.headers, name)
+            } else {
+                Some(path_parameter(template, request.path, name).ok_or("the path is not UTF-8")?)
+            };
+            if let Some(sent) = sent {
+                check(schema, &json!(sent)).map_err(|why| format!("{name}: {why}"))?;
+            }
+        }
+        if let Some(schema) = &self.body {
+            let kind = header(request.headers, "content-type").unwrap_or_default().to_lowercase();
+            if !matches!(kind.as_str(), "application/json" | "application/json; charset=utf-8") {
+                return Err(format!("the content type {kind}"));
+            }
+            let body = json::parse(request.body).map_err(|error| error.to_string())?;
+            check(schema, &body)?;
+        }
+        Ok(())
+    }
+}
+
+/// Holds an exchange with the service to the document. What is no operation of it is none of its business.
+///
+/// # Errors
+/// What is not as the document says.
+pub fn check_exchange(request: &SentRequest, answer: &Response) -> Result<(), String> {
+    let Some((template, operation)) = operation_of(request.method, request.path) else {
+        return Ok(());
+    };
+    operation.check_answer(answer)?;
+    match operation.check_request(template, request) {
+        Err(why) if answer.status < 400 => {
+            Err(format!("done, although the document does not allow it: {why}"))
+        }
+        Ok(()) if is_refused_for_its_form(request, answer) => {
+            Err("refused, although the document allows it".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_refused_for_its_form(request: &SentRequest, answer: &Response) -> bool {
+    if answer.header("content-type") == Some("application/json") {
+        // The gateway's.
+        return false;
+    }
+    match answer.status {
+        // Two names of one header that differ: what no schema can say.
+        400 if header(request.headers, "idempotency-key").is_some() => {
+            answer.json()["code"] != "idempotency_key_invalid"
+        }
+        400 | 415 => true,
+        422 => {
+            let faults = answer.json()["errors"].as_array().unwrap().clone();
+            faults.iter().any(|fault| !BEYOND_SCHEMAS.contains(&text(&fault["code"])))
+        }
+        _ => false,
+    }
+}
+
+/// A problem has the title that the document shows for its code.
+fn check_title(answer: &Value) -> Result<(), String> {
+    match answer["code"].as_str() {
+        Some(code) if DOCUMENT["components"]["examples"][code]["value"]["title"] != answer["title"] => {
+            Err(format!("the title of {code} is another"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn operation_of(method: &Method, path: &str) -> Option<(&'static str, &'static Operation)> {
+    let path = path.split('?').next()?;
+    OPERATIONS.iter().find_map(|(route, operation)| {
+        let template = route.strip_prefix(method.as_str())?.strip_prefix(' ')?;
+        let parts: Vec<_> = template.split('/').collect();
+        let sent: Vec<_> = path.split('/').collect();
+        let fits = parts.len() == sent.len()
+            && parts
+                .iter()
+                .zip(&sent)
+                .all(|(part, sent)| if part.starts_with('{') { !sent.is_empty() } else { part == sent });
+        fits.then_some((template, operation))
+    })
+}
+
+/// The part of a path that stands where its template has this name, decoded.
+fn path_parameter(template: &str, path: &str, name: &str) -> Option<String> {
+    let path = path.split('?').next()?;
+    let named = |part: &str| part.to_lowercase() == format!("{{{name}}}");
+    let (_, sent) = template.split('/').zip(path.split('/')).find(|(part, _)| named(part))?;
+    percent_decode_str(sent).decode_utf8().ok().map(Into::into)
+}
+
+/// All values of a header as one, without the spaces that do not count.
+fn header(headers: &[(&str, &str)], name: &str) -> Option<String> {
+    let values = headers.iter().filter(|(sent, _)| sent.eq_ignore_ascii_case(name));
+    let values: Vec<_> = values.map(|(_, value)| value.trim_matches([' ', '\t'])).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+/// What a schema of the document finds wrong.
+///
+/// # Errors
+/// Each fault, with where it is.
+pub fn check(schema: &Validator, value: &Value) -> Result<(), String> {
+    let faults: Vec<_> =
+        schema.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+}
+
+/// A schema of the document that allows no member which it does not name.
+pub fn validator(schema: &Value) -> Validator {
+    let mut schema = json!({"allOf": [schema], "components": {"schemas": DOCUMENT["components"]["schemas"]}});
+    close(&mut schema);
+    jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap()
+}
+
+/// Callers shall ignore members that they don't know, so the document leaves its objects open. Here they are not.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if members.get("type") == Some(&json!("object")) && members.contains_key("properties") {
+                members.entry("additionalProperties").or_insert(json!(false));
+            }
+            members.values_mut().for_each(close);
+        }
+        Value::Array(items) => items.iter_mut().for_each(close),
+        _ => {}
+    }
+}
+
+/// What a reference into the document refers to, or the value itself.
+pub fn resolve(value: &'static Value) -> &'static Value {
+    match value.get("$ref") {
+        Some(reference) => DOCUMENT.pointer(text(reference).strip_prefix('#').unwrap()).unwrap(),
+        None => value,
+    }
+}
+
+fn object(value: &Value) -> &Map<String, Value> {
+    value.as_object().unwrap_or_else(|| panic!("{value} is no object"))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+}

@@ -1,0 +1,205 @@
+//! The document of the API says what the code says, and the harness notices if it does not.
+
+use std::collections::BTreeSet;
+
+use connect::gateway;
+use harness::openapi::{DOCUMENT, OPERATIONS, check, check_exchange, resolve, validator};
+use harness::{ACTIVATED, Response, SentRequest, Service, cancel_next_day};
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::{Value, json};
+use strum::VariantArray;
+use subscriptions::cancel_request::{
+    MAX_COMMENT_CHARACTERS, MAX_METADATA_BYTES, MAX_METADATA_MEMBERS, MAX_METADATA_NAME_CHARACTERS,
+};
+use subscriptions::cancellation::Reason;
+use subscriptions::fault::FaultCode;
+use subscriptions::http::problem::{Code, MAX_BODY_BYTES};
+use subscriptions::subscription::{PortingDirection, PortingStatus, Status};
+
+fn schema(name: &str) -> &'static Value {
+    &DOCUMENT["components"]["schemas"][name]
+}
+
+fn texts(array: &Value) -> BTreeSet<String> {
+    array.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+}
+
+fn variants<T: VariantArray + Serialize>() -> BTreeSet<String> {
+    T::VARIANTS.iter().map(|case| json!(case).as_str().unwrap().to_owned()).collect()
+}
+
+fn codes() -> BTreeSet<String> {
+    Code::VARIANTS.iter().map(|code| code.as_str().to_owned()).collect()
+}
+
+/// Everything under this name, wherever it is.
+fn all<'v>(name: &str, value: &'v Value, found: &mut Vec<&'v Value>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get(name));
+            members.values().for_each(|value| all(name, value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| all(name, value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn its_operations_are_the_routes_of_the_gateway() {
+    let documented: BTreeSet<_> = OPERATIONS.keys().cloned().collect();
+    assert_eq!(documented, gateway::route_keys().collect());
+}
+
+#[test]
+fn every_problem_of_the_code_is_documented_and_no_other() {
+    assert_eq!(texts(&schema("Problem")["properties"]["code"]["enum"]), codes());
+
+    // Each is an answer of some operation.
+    let mut answered = BTreeSet::new();
+    let mut references = Vec::new();
+    all("responses", &DOCUMENT["paths"], &mut references);
+    for responses in references {
+        for response in responses.as_object().unwrap().values() {
+            let schema = &resolve(response)["content"]["application/problem+json"]["schema"];
+            if let Some(code) = schema.pointer("/properties/code/enum") {
+                answered.extend(texts(code));
+            }
+        }
+    }
+    assert_eq!(answered, codes());
+}
+
+#[test]
+fn every_problem_has_a_section_that_tells_cause_and_remedy_and_whether_to_retry() {
+    let text = DOCUMENT["info"]["description"].as_str().unwrap();
+    let sections: Vec<_> = text.split("\n### ").skip(1).collect();
+    let titles = sections.iter().map(|section| section.lines().next().unwrap().to_owned());
+    assert_eq!(titles.collect::<BTreeSet<_>>(), codes());
+    for section in sections {
+        for part in ["**Cause.** ", "**What to do.** ", "**Retry.** "] {
+            assert_eq!(section.matches(part).count(), 1, "{part}: {section}");
+        }
+    }
+}
+
+#[test]
+fn its_enumerations_are_those_of_the_code() {
+    assert_eq!(texts(&schema("Reason")["enum"]), variants::<Reason>());
+    assert_eq!(texts(&schema("Status")["enum"]), variants::<Status>());
+    assert_eq!(texts(&schema("Fault")["properties"]["code"]["enum"]), variants::<FaultCode>());
+    let porting = &schema("Subscription")["properties"]["porting"]["properties"];
+    assert_eq!(texts(&porting["status"]["enum"]), variants::<PortingStatus>());
+    assert_eq!(texts(&porting["direction"]["enum"]), variants::<PortingDirection>());
+}
+
+#[test]
+fn its_bounds_are_those_of_the_code() {
+    let request = &schema("CancelRequest")["properties"];
+    assert_eq!(request["comment"]["maxLength"], MAX_COMMENT_CHARACTERS);
+    assert_eq!(request["metadata"]["maxProperties"], MAX_METADATA_MEMBERS);
+    assert_eq!(request["metadata"]["propertyNames"]["maxLength"], MAX_METADATA_NAME_CHARACTERS);
+    assert_eq!(MAX_METADATA_BYTES, 8_192);
+    assert!(request["metadata"]["description"].as_str().unwrap().contains("8,192 bytes"));
+    assert_eq!(MAX_BODY_BYTES, 32_768);
+    let post = &DOCUMENT["paths"]["/subscriptions/{subscriptionId}/cancel"]["post"];
+    assert!(post["requestBody"]["description"].as_str().unwrap().contains("32,768 bytes"));
+}
+
+#[test]
+fn its_examples_are_as_its_schemas_say() {
+    let mut contents = Vec::new();
+    all("content", &DOCUMENT, &mut contents);
+    let mut checked = 0;
+    for media_type in contents.iter().flat_map(|content| content.as_object().unwrap().values()) {
+        let validator = validator(&media_type["schema"]);
+        let named = media_type["examples"].as_object().into_iter().flat_map(|examples| examples.values());
+        let values = named.map(|example| resolve(example).get("value").unwrap());
+        for example in values.chain(media_type.get("example")) {
+            assert_eq!(check(&validator, example), Ok(()), "{example}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= codes().len(), "{checked}");
+}
+
+#[test]
+fn every_field_has_a_meaning_and_an_example() {
+    let mut properties = Vec::new();
+    all("properties", &DOCUMENT["components"]["schemas"], &mut properties);
+    let mut fields = 0;
+    for (name, field) in properties.iter().flat_map(|properties| properties.as_object().unwrap()) {
+        // What only narrows a field that is described elsewhere.
+        let is_narrowing = ["const", "pattern"].iter().any(|keyword| field.get(keyword).is_some())
+            && field.get("type").is_none();
+        if is_narrowing {
+            continue;
+        }
+        let described = resolve(field);
+        assert!(described["description"].is_string(), "{name}: {field}");
+        let is_shown = described.get("examples").is_some() || described.get("const").is_some();
+        let has_parts = ["properties", "oneOf", "items"].iter().any(|part| described.get(part).is_some());
+        assert!(is_shown || has_parts, "{name} has no example: {field}");
+        fields += 1;
+    }
+    assert!(fields > 80, "{fields}");
+}
+
+/// What the harness says of this answer to a read.
+fn fault_of(answer: &Response) -> String {
+    OPERATIONS["GET /subscriptions/{subscriptionId}"].check_answer(answer).unwrap_err()
+}
+
+#[tokio::test]
+async fn what_is_not_documented_is_noticed() {
+    let service = Service::start().await;
+    let good = service.get(ACTIVATED).await;
+    let other = |change: &dyn Fn(&mut Response)| {
+        let mut answer = good.clone();
+        change(&mut answer);
+        fault_of(&answer)
+    };
+    let with = |pointer: &str, name: &str, value: Value| {
+        other(&|answer| {
+            let mut document = answer.json();
+            document.pointer_mut(pointer).unwrap()[name] = value.clone();
+            answer.body = document.to_string().into_bytes();
+        })
+    };
+    assert!(other(&|answer| answer.status = 202).contains("the status 202 is not documented"));
+    assert!(with("", "puk", json!("1234")).contains("'puk' was unexpected"));
+    assert!(with("/sim", "puk", json!("1234")).contains("'puk' was unexpected"));
+    assert!(with("/productOffering/price", "tax", json!(1)).contains("'tax' was unexpected"));
+    assert!(with("", "status", json!("LOST")).contains("LOST"));
+    assert!(with("", "cancelledAt", json!("yesterday")).contains("date-time"));
+    let header = |name: &str, value: &str| {
+        other(&|answer| {
+            answer.headers.insert(name.to_owned(), value.to_owned());
+        })
+    };
+    assert!(header("x-debug", "1").contains("x-debug is not documented"));
+    assert!(header("etag", "7").contains("etag"));
+    assert!(header("content-type", "text/html").contains("text/html"));
+    assert!(other(&|answer| drop(answer.headers.remove("etag"))).contains("etag is missing"));
+}
+
+#[tokio::test]
+async fn a_request_that_is_judged_other_than_documented_is_noticed() {
+    let service = Service::start().await;
+    let path = format!("/subscriptions/{ACTIVATED}/cancel");
+    let good = cancel_next_day();
+    let bad = json!({"schedule": {"type": "CancelSoon"}, "reason": "NO_NEED"});
+    let accepted = service.cancel(ACTIVATED, &good).await;
+    let refused = service.cancel(ACTIVATED, &bad).await;
+    refused.assert_problem(422, "validation_failed");
+    let headers = [("Content-Type", "application/json")];
+    let judged = |body: &Value, answer: &Response| {
+        let body = body.to_string();
+        let request =
+            SentRequest { method: &Method::POST, path: &path, headers: &headers, body: body.as_bytes() };
+        check_exchange(&request, answer)
+    };
+    assert_eq!((judged(&good, &accepted), judged(&bad, &refused)), (Ok(()), Ok(())));
+    assert!(judged(&bad, &accepted).unwrap_err().starts_with("done, although"));
+    assert!(judged(&good, &refused).unwrap_err().starts_with("refused, although"));
+}
