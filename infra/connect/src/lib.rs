@@ -9,6 +9,7 @@
 //! - [`gateway`]: what API Gateway does, from an HTTP request to an event, and back.
 //! - [`scheduler`]: what EventBridge Scheduler does, every minute.
 //! - [`local`]: what only exists here, the clock that can be moved.
+//! - [`pages`]: what people read and click.
 //!
 //! The operator's commands work on any DynamoDB.
 //! - [`operate`]: tenants, keys, subscriptions.
@@ -23,6 +24,7 @@ pub mod demo;
 
 pub mod gateway;
 pub mod local;
+pub mod pages;
 pub mod scheduler;
 
 pub mod ndjson;

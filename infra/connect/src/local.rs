@@ -1,29 +1,116 @@
-//! What only exists on one machine: a clock that can be moved, and a sweep on demand.
+//! What only exists on one machine: a clock that can be moved, a sweep on demand, and what runs here.
+//!
+//! It is for whoever sits at the machine. A page of another origin that is open in the same browser can't use it.
 
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{Request, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
+use chrono_tz::Tz;
 use jiff::SpanRelativeTo;
 use jiff::fmt::temporal::SpanParser;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use subscriptions::calendar::{Calendar, EffectiveDate};
 use subscriptions::clock::Clock;
-use subscriptions::service::Service;
+use url::{Host, Url};
 
-use crate::scheduler;
+use crate::pages;
+use crate::scheduler::{Execution, Scheduler};
+use crate::up::Addresses;
 
-/// The routes under `/_local/`.
-pub fn routes(service: Arc<Service>) -> Router {
+/// What runs here.
+pub struct Local {
+    /// Where everything is.
+    pub addresses: Addresses,
+    /// Whether the database keeps what it is told, and where.
+    pub database: String,
+    /// The demo tenant's time zone.
+    pub time_zone: Tz,
+    /// Seconds between two sweeps; 0 if there are none but those asked for.
+    pub tick: u64,
+    /// What sweeps.
+    pub scheduler: Arc<Scheduler>,
+}
+
+/// How many subscriptions are named to a page, at most.
+const SHOWN: usize = 20;
+
+/// The routes under `/_local/`, and the pages.
+pub fn routes(local: Local) -> Router {
     Router::new()
+        .route("/_local/status", get(status))
         .route("/_local/clock", post(move_clock))
         .route("/_local/execute-cancellations", post(execute_cancellations))
-        .with_state(service)
+        .with_state(Arc::new(local))
+        .merge(pages::routes())
+        .layer(from_fn(only_from_here))
+}
+
+/// Refuses what a browser sends for a page of another origin, and what it sends to a name that someone has
+/// made to mean this machine (DNS rebinding).
+async fn only_from_here(request: Request, next: Next) -> Response {
+    if is_from_here(request.headers()) {
+        next.run(request).await
+    } else {
+        (StatusCode::FORBIDDEN, Json(json!({"message": "only from this machine"}))).into_response()
+    }
+}
+
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let here = format!("http://{}", header(HOST).unwrap_or_default());
+    let is_loopback = Url::parse(&here).is_ok_and(|url| match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    });
+    is_loopback && header(ORIGIN).is_none_or(|origin| origin == here)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    /// The first of the subscriptions alone.
+    #[serde(flatten)]
+    addresses: Addresses,
+    subscriptions: usize,
+    database: String,
+    now: String,
+    local_time: String,
+    time_zone: Tz,
+    next_day: Value,
+    next_month: Value,
+    tick: u64,
+    executions: Vec<Execution>,
+}
+
+async fn status(State(local): State<Arc<Local>>) -> Json<Status> {
+    let now = local.scheduler.service.clock.now();
+    let calendar = Calendar::new(local.time_zone, now);
+    let mut addresses = local.addresses.clone();
+    addresses.subscription_ids.truncate(SHOWN);
+    let date = |date: EffectiveDate| json!({"date": date.date(), "instant": date.instant()});
+    Json(Status {
+        addresses,
+        subscriptions: local.addresses.subscription_ids.len(),
+        database: local.database.clone(),
+        now: now.to_rfc3339_opts(SecondsFormat::Secs, true),
+        local_time: now.with_timezone(&local.time_zone).format("%F %T").to_string(),
+        time_zone: local.time_zone,
+        next_day: date(calendar.next_day()),
+        next_month: date(calendar.beginning_of_next_month()),
+        tick: local.tick,
+        executions: local.scheduler.executions(),
+    })
 }
 
 /// A request to move the clock: one of the two.
@@ -34,10 +121,11 @@ struct MoveClock {
     advance: Option<String>,
 }
 
-async fn move_clock(State(service): State<Arc<Service>>, body: Bytes) -> Response {
-    match moved(&service.clock, &body) {
+async fn move_clock(State(local): State<Arc<Local>>, body: Bytes) -> Response {
+    let clock = &local.scheduler.service.clock;
+    match moved(clock, &body) {
         Ok(now) => {
-            service.clock.set(now);
+            clock.set(now);
             Json(json!({"now": now})).into_response()
         }
         Err(message) => (StatusCode::BAD_REQUEST, Json(json!({"message": message}))).into_response(),
@@ -82,8 +170,8 @@ fn parse_duration(text: &str) -> Result<TimeDelta, String> {
         .ok_or("that is too far".to_owned())
 }
 
-async fn execute_cancellations(State(service): State<Arc<Service>>) -> Response {
-    match scheduler::invoke(&service).await {
+async fn execute_cancellations(State(local): State<Arc<Local>>) -> Response {
+    match local.scheduler.invoke().await {
         Ok(summary) => Json(summary).into_response(),
         Err(cause) => {
             let error = json!({"errorMessage": cause.to_string()});
@@ -104,6 +192,25 @@ mod tests {
         for other in ["P1M", "P1Y", "36 hours", "36H", "", "PT36Hx"] {
             assert!(parse_duration(other).is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_only_for_this_machine_is_not_for_other_pages_in_its_browser() {
+        let from = |host: &'static str, origin: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            headers.extend(origin.map(|origin| (ORIGIN, origin.parse().unwrap())));
+            is_from_here(&headers)
+        };
+        assert!(from("127.0.0.1:3000", None));
+        assert!(from("localhost:3000", Some("http://localhost:3000")));
+        assert!(from("[::1]:3000", None));
+        assert!(!from("127.0.0.1:3000", Some("https://example.com")));
+        assert!(!from("127.0.0.1:3000", Some("http://127.0.0.1:4000")));
+        assert!(!from("127.0.0.1:3000", Some("null")));
+        assert!(!from("127.0.0.1.example.com:3000", None));
+        assert!(!from("example.com", None));
+        assert!(!from("", None));
     }
 
     #[test]

@@ -136,14 +136,12 @@ impl Signals {
 /// What a person needs to begin.
 fn welcome(running: &Running, options: &Options) -> String {
     let Addresses { api_url, dynamodb_url, api_key, tenant, .. } = &running.addresses;
-    let kept = match (&options.dynamodb_endpoint, options.memory) {
-        (Some(_), _) => "not ours".to_owned(),
-        (None, true) => "in memory".to_owned(),
-        (None, false) => format!("kept in {}", options.data.display()),
-    };
+    let kept = options.keeping();
     let zone = options.time_zone;
     let mut text = format!(
         "\nConnect Subscriptions is running. Ctrl-C stops it.\n\n  \
+         Page      {api_url}/\n  \
+         Reference {api_url}/docs\n  \
          API       {api_url}\n  \
          DynamoDB  {dynamodb_url} ({kept})\n  \
          Tenant    {tenant}, whose days begin in {zone}\n  \

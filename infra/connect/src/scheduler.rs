@@ -1,11 +1,13 @@
 //! What EventBridge Scheduler does: invokes `execute-cancellations` at a fixed rate.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use execute_cancellations::Summary;
 use lambda_http::{Context, Error, LambdaEvent};
+use serde::Serialize;
 use serde_json::json;
 use subscriptions::clock;
 use subscriptions::service::Service;
@@ -16,36 +18,99 @@ use uuid::Uuid;
 
 /// How long an invocation may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How many executions are remembered, to be shown.
+const REMEMBERED: usize = 10;
 
-/// Invokes the function at once and then every `tick`, until `stop` is cancelled; an invocation that is
-/// under way then is finished.
-pub async fn run(service: Arc<Service>, tick: Duration, stop: CancellationToken) {
-    let mut ticks = interval(tick);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {
-                if let Err(cause) = invoke(&service).await {
-                    error!(%cause, "a sweep failed");
+/// Invokes the function, and remembers what came of it.
+pub struct Scheduler {
+    /// What the function runs on.
+    pub service: Service,
+    executions: Mutex<VecDeque<Execution>>,
+}
+
+/// An invocation that is over.
+#[derive(Clone, Debug, Serialize)]
+pub struct Execution {
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// What it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+    /// Why it failed as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Execution {
+    fn had_nothing_to_do(&self) -> bool {
+        self.summary.as_ref().is_some_and(|summary| summary.due == 0)
+    }
+}
+
+impl Scheduler {
+    /// One that invokes the function on this.
+    #[must_use]
+    pub fn new(service: Service) -> Self {
+        Self { service, executions: Mutex::default() }
+    }
+
+    /// Invokes the function at once and then every `tick`, until `stop` is cancelled; an invocation that is
+    /// under way then is finished.
+    pub async fn run(self: Arc<Self>, tick: Duration, stop: CancellationToken) {
+        let mut ticks = interval(tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {
+                    if let Err(cause) = self.invoke().await {
+                        error!(%cause, "a sweep failed");
+                    }
                 }
             }
         }
     }
+
+    /// Invokes the function once, with an event as EventBridge Scheduler sends it.
+    ///
+    /// # Errors
+    /// The invocation failed as a whole.
+    pub async fn invoke(&self) -> Result<Summary, Error> {
+        let at = self.service.clock.now();
+        let outcome = invoke(&self.service, at).await;
+        self.remember(Execution {
+            at,
+            summary: outcome.as_ref().ok().cloned(),
+            error: outcome.as_ref().err().map(ToString::to_string),
+        });
+        outcome
+    }
+
+    /// The last executions, the latest first. Of those in a row that had nothing to do, the latest stands for all.
+    #[must_use]
+    pub fn executions(&self) -> Vec<Execution> {
+        self.executions.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn remember(&self, execution: Execution) {
+        let mut executions = self.executions.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_like_the_last = executions.front().is_some_and(Execution::had_nothing_to_do);
+        if execution.had_nothing_to_do() && is_like_the_last {
+            executions.pop_front();
+        }
+        executions.push_front(execution);
+        executions.truncate(REMEMBERED);
+    }
 }
 
-/// Invokes the function once, with an event as EventBridge Scheduler sends it.
-///
-/// # Errors
-/// The invocation failed as a whole.
-pub async fn invoke(service: &Service) -> Result<Summary, Error> {
+async fn invoke(service: &Service, at: DateTime<Utc>) -> Result<Summary, Error> {
     let event = json!({
         "version": "0",
         "id": Uuid::new_v4(),
         "detail-type": "Scheduled Event",
         "source": "aws.scheduler",
         "account": "000000000000",
-        "time": service.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        "time": at.to_rfc3339_opts(SecondsFormat::Secs, true),
         "region": "local",
         "resources": ["arn:aws:scheduler:local:000000000000:schedule/default/execute-cancellations"],
         "detail": "{}",

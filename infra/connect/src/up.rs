@@ -27,7 +27,9 @@ use tokio_util::sync::CancellationToken;
 use crate::database::{self, Folder, FolderError};
 use crate::demo::{self, KeyError};
 use crate::ndjson::{InvalidLine, read_subscriptions};
-use crate::{gateway, local, scheduler};
+use crate::local::{self, Local};
+use crate::scheduler::Scheduler;
+use crate::gateway;
 
 /// How long what is under way gets to finish when the service is stopped: longer than a request or a
 /// sweep may take.
@@ -66,6 +68,18 @@ pub struct Options {
     /// Seconds between two sweeps for cancellations that are due; 0: none but those asked for
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub tick: u64,
+}
+
+impl Options {
+    /// Whether the database keeps what it is told, and where.
+    #[must_use]
+    pub fn keeping(&self) -> String {
+        match (&self.dynamodb_endpoint, self.memory) {
+            (Some(_), _) => "not ours".to_owned(),
+            (None, true) => "in memory".to_owned(),
+            (None, false) => format!("kept in {}", self.data.display()),
+        }
+    }
 }
 
 fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
@@ -251,11 +265,18 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         get_subscription: service("get-subscription"),
         cancel_subscription: service("cancel-subscription"),
     };
-    let execute_cancellations = Arc::new(service("execute-cancellations"));
-    let routes = gateway::routes(functions).merge(local::routes(Arc::clone(&execute_cancellations)));
+    let scheduler = Arc::new(Scheduler::new(service("execute-cancellations")));
+    let local = Local {
+        addresses: addresses.clone(),
+        database: options.keeping(),
+        time_zone: options.time_zone,
+        tick: options.tick,
+        scheduler: Arc::clone(&scheduler),
+    };
+    let routes = gateway::routes(functions).merge(local::routes(local));
     let scheduler = (options.tick > 0).then(|| {
         let tick = Duration::from_secs(options.tick);
-        tokio::spawn(scheduler::run(Arc::clone(&execute_cancellations), tick, stop.clone()))
+        tokio::spawn(scheduler.run(tick, stop.clone()))
     });
     let api = tokio::spawn(serve(api, routes, stop.clone()));
     stop_on_error.disarm();

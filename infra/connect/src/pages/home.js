@@ -1,0 +1,176 @@
+// The service at a glance. It does everything over the API, as any other caller would, and over /_local.
+
+const element = (id) => document.getElementById(id);
+const INTERVAL = 2000;
+let service;
+
+async function local(path, body) {
+  const request = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
+  const response = await fetch(`/_local/${path}`, request);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.message ?? answer.errorMessage);
+  return answer;
+}
+
+const api = (path, options = {}) =>
+  fetch(path, { ...options, headers: { "X-Api-Key": service.apiKey, ...options.headers } });
+
+/** Shows everything as it is now. */
+async function refresh() {
+  service = await local("status");
+  const { now, timeZone, tick } = service;
+  element("now").textContent = now;
+  element("zone").textContent = `(${service.localTime} in ${timeZone})`;
+  element("next-day").textContent = `Next day (${service.nextDay.date})`;
+  element("next-month").textContent = `Next month (${service.nextMonth.date})`;
+  element("api").textContent = service.apiUrl;
+  element("dynamodb").textContent = service.dynamodbUrl;
+  element("database").textContent = service.database;
+  element("schedule").textContent = tick ? `every ${tick} seconds` : "only when asked";
+  element("tenant").textContent = service.tenant;
+  element("key").textContent = service.apiKey;
+  const more = service.subscriptions - service.subscriptionIds.length;
+  element("more").textContent = more ? `and ${more} more` : "";
+  element("sweeps").replaceChildren(...service.executions.map(sweep));
+  await Promise.all(service.subscriptionIds.map(async (id) => {
+    const response = await api(`/subscriptions/${id}`);
+    show(id, await response.json());
+  }));
+}
+
+function sweep({ at, summary, error }) {
+  const cells = error
+    ? [at, error]
+    : [at, summary.due, summary.executed, summary.failed, `${summary.lagSeconds} s`];
+  const row = document.createElement("tr");
+  row.append(...cells.map((text, index) => cell(["At", "Due", "Executed", "Failed", "Oldest late by"][index], text)));
+  return row;
+}
+
+function cell(label, text) {
+  const td = document.createElement("td");
+  td.dataset.label = label;
+  td.textContent = text;
+  return td;
+}
+
+/** Shows a subscription in its row, which stays the same, so that whoever is on its button stays there. */
+function show(id, subscription) {
+  const row = element(id) ?? newRow(id);
+  const [name, status, pending, cancelled, action] = row.children;
+  const display = subscription.display ?? subscription.msisdn ?? id;
+  name.firstChild.textContent = display;
+  name.lastChild.textContent = subscription.referenceId ? `rid_${subscription.referenceId}` : id;
+  status.textContent = subscription.status ?? subscription.code;
+  status.className = `status ${status.textContent}`;
+  const change = subscription.pendingStatus;
+  pending.textContent = change ? `${change.status} on ${change.scheduledAt}` : "";
+  cancelled.textContent = subscription.cancelledAt ?? "";
+  action.firstChild.disabled = subscription.status === "CANCELLED";
+  action.firstChild.setAttribute("aria-label", `Cancel ${display}`);
+}
+
+function newRow(id) {
+  const row = document.createElement("tr");
+  row.id = id;
+  const name = cell("Subscription");
+  const detail = document.createElement("small");
+  name.append(document.createElement("strong"), " ", detail);
+  const action = cell("");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Cancel…";
+  button.addEventListener("click", () => ask(id));
+  action.append(button);
+  row.append(name, cell("Status"), cell("Pending"), cell("Cancelled"), action);
+  // In the order of the service, whichever was answered first.
+  const after = service.subscriptionIds.slice(service.subscriptionIds.indexOf(id) + 1).map(element).find(Boolean);
+  element("rows").insertBefore(row, after ?? null);
+  return row;
+}
+
+const dialog = element("dialog");
+const form = element("form");
+/** One key for what is asked in the dialog, however often it has to be sent. */
+let asked;
+
+function ask(id) {
+  asked = { id, key: crypto.randomUUID() };
+  element("dialog-title").textContent = `Cancel ${element(id).querySelector("strong").textContent}`;
+  element("problem").textContent = "";
+  form.reset();
+  chooseType();
+  dialog.showModal();
+}
+
+function chooseType() {
+  form.date.disabled = form.type.value !== "CancelAtDate";
+  form.date.required = !form.date.disabled;
+}
+
+async function cancel() {
+  const schedule = { type: form.type.value };
+  if (!form.date.disabled) schedule.date = form.date.value;
+  const body = { schedule, reason: form.reason.value };
+  if (form.comment.value) body.comment = form.comment.value;
+  const response = await api(`/subscriptions/${asked.id}/cancel`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Idempotency-Key": asked.key },
+    body: JSON.stringify(body),
+  });
+  const answer = await response.json();
+  if (response.ok) {
+    dialog.close();
+    say(`Will be cancelled on ${answer.pendingStatus.scheduledAt}.`);
+    await refresh();
+  } else {
+    const faults = (answer.errors ?? []).map((fault) => `${fault.pointer}: ${fault.detail}`);
+    element("problem").textContent = [answer.title ?? answer.message, ...faults].join("; ");
+  }
+}
+
+const say = (text) => { element("message").textContent = text; };
+
+/** Moves the clock, and lets the schedule come round, as it would have meanwhile. */
+async function move(to) {
+  await local("clock", to);
+  await execute();
+}
+
+async function execute() {
+  const { executed, failed } = await local("execute-cancellations", {});
+  await refresh();
+  say(`${executed} executed${failed ? `, ${failed} failed` : ""}.`);
+}
+
+/** Runs what a click asks for, and says what went wrong. */
+const on = (id, event, action) => element(id).addEventListener(event, async (happened) => {
+  happened.preventDefault();
+  try {
+    await action();
+  } catch (error) {
+    (dialog.open ? element("problem") : element("message")).textContent = `That failed: ${error.message}`;
+  }
+});
+
+on("next-day", "click", () => move({ now: service.nextDay.instant }));
+on("next-month", "click", () => move({ now: service.nextMonth.instant }));
+on("advance", "click", () => move({ advance: "PT24H" }));
+on("execute", "click", execute);
+on("copy", "click", async () => {
+  await navigator.clipboard.writeText(service.apiKey);
+  say("The key is on the clipboard.");
+});
+on("form", "submit", cancel);
+on("keep", "click", () => dialog.close());
+form.type.addEventListener("change", chooseType);
+
+async function follow() {
+  try {
+    if (!document.hidden) await refresh();
+  } catch {
+    say("The service does not answer.");
+  }
+  setTimeout(follow, INTERVAL);
+}
+follow();

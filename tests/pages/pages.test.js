@@ -1,0 +1,163 @@
+// The pages of a running service, as a person meets them, in headless Chromium. CONNECT_URL says where the service is,
+// CHROMIUM where the browser; with SCREENSHOTS, pictures are put into that folder.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { AxeBuilder } from "@axe-core/playwright";
+import { chromium } from "playwright-core";
+
+const url = process.env.CONNECT_URL;
+const screenshots = process.env.SCREENSHOTS;
+const NARROW = { width: 400, height: 800 };
+const WIDE = { width: 1400, height: 900 };
+let browser;
+
+before(async () => {
+  const quiet = ["quic", "background-networking", "component-update", "sync"].map((what) => `--disable-${what}`);
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", ...quiet],
+  });
+});
+
+after(() => browser.close());
+
+/** Opens a page, and fails the test for what it loads from elsewhere, for errors, and for what the policy refuses. */
+async function open(test, path, options = {}) {
+  const context = await browser.newContext({ viewport: WIDE, ...options });
+  const page = await context.newPage();
+  const faults = [];
+  page.on("request", (request) => {
+    if (!/^(data|blob):/.test(request.url()) && new URL(request.url()).origin !== new URL(url).origin) {
+      faults.push(`asks ${request.url()}`);
+    }
+  });
+  page.on("pageerror", (error) => faults.push(error.message));
+  page.on("console", (message) => {
+    if (/Content Security Policy/.test(message.text())) faults.push(message.text());
+  });
+  test.after(async () => {
+    await context.close();
+    assert.deepEqual(faults, []);
+  });
+  await page.goto(url + path);
+  return page;
+}
+
+const row = (page, name) => page.getByRole("row").filter({ hasText: name });
+
+/** What makes a page hard to read or to use (WCAG 2.1 AA). */
+async function barriers(page) {
+  const { violations } = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]).analyze();
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join("; ")}`);
+}
+
+const fits = (page) => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+
+test("a cancellation, from the click to its effect", async (t) => {
+  const page = await open(t, "/");
+  const subscription = row(page, "rid_crm-1001");
+  await subscription.getByText("ACTIVATED").waitFor();
+  await subscription.getByRole("button", { name: /^Cancel/ }).click();
+  await page.getByLabel("Why").selectOption("OTHER");
+  await page.getByRole("button", { name: "Cancel the subscription" }).click();
+  await page.getByRole("alert").getByText("/comment: the reason OTHER needs a comment").waitFor();
+  await page.getByLabel("Comment").fill("Moves abroad");
+  await page.getByRole("button", { name: "Cancel the subscription" }).click();
+  await subscription.getByText("CANCELLED on 2026-02-01").waitFor();
+  assert.equal(await subscription.getByText("ACTIVATED", { exact: true }).count(), 1);
+  if (screenshots) await page.screenshot({ path: `${screenshots}/page-pending.png` });
+
+  await page.getByRole("button", { name: "Next day (2026-02-01)" }).click();
+  await page.getByRole("status").getByText("1 executed.").waitFor();
+  await subscription.getByText("CANCELLED", { exact: true }).waitFor();
+  await subscription.getByText("2026-01-31T23:00:00Z").waitFor();
+  assert.equal(await subscription.getByRole("button").isDisabled(), true);
+  const execution = page.locator("#sweeps").getByRole("row").first();
+  assert.deepEqual((await execution.getByRole("cell").allTextContents()).slice(1, 4), ["1", "1", "0"]);
+});
+
+test("the same with the keyboard alone", async (t) => {
+  const page = await open(t, "/");
+  const button = row(page, "rid_crm-1002").getByRole("button");
+  await button.waitFor();
+  for (let presses = 0; !(await button.evaluate((node) => node === document.activeElement)); presses += 1) {
+    assert.ok(presses < 40, "the button can't be reached");
+    await page.keyboard.press("Tab");
+  }
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "hidden" });
+  assert.equal(await button.evaluate((node) => node === document.activeElement), true, "the focus is lost");
+
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("At");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("03152099");
+  await page.keyboard.press("Enter");
+  await row(page, "rid_crm-1002").getByText("CANCELLED on 2099-03-15").waitFor();
+  // The clock goes on beside; whoever is on a button stays there.
+  const reread = page.waitForResponse((response) => response.url().endsWith("/_local/status"));
+  await reread;
+  assert.equal(await button.evaluate((node) => node === document.activeElement), true, "the focus is lost");
+});
+
+test("the clock turns by a month and by 24 hours", async (t) => {
+  const page = await open(t, "/");
+  const now = async () => Date.parse(await page.locator("#now").textContent());
+  await page.getByRole("button", { name: /^Next month/ }).click();
+  await page.getByRole("status").getByText("0 executed.").waitFor();
+  const month = await now();
+  assert.match(new Date(month).toISOString(), /^2026-02-28T23:00/);
+  await page.getByRole("button", { name: "+24 h" }).click();
+  await page.waitForFunction((before) => Date.parse(document.getElementById("now").textContent) >= before + 86_400_000, month);
+});
+
+test("a service that is gone is said to be gone", async (t) => {
+  const page = await open(t, "/");
+  await row(page, "rid_crm-1003").getByText("ACTIVATED").waitFor();
+  await page.route("**/_local/status", (route) => route.abort());
+  await page.getByRole("status").getByText("The service does not answer.").waitFor();
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const viewport of [NARROW, WIDE]) {
+    test(`the pages can be read, ${colorScheme}, ${viewport.width} pixels wide`, async (t) => {
+      for (const path of ["/", "/problems/idempotency_key_locked"]) {
+        const page = await open(t, path, { colorScheme, viewport });
+        if (path === "/") await row(page, "rid_crm-1008").waitFor();
+        assert.deepEqual(await barriers(page), []);
+        assert.equal(await fits(page), true, "it is too wide");
+        if (path === "/") {
+          if (screenshots) await page.screenshot({ path: `${screenshots}/page-${colorScheme}-${viewport.width}.png` });
+          await row(page, "rid_crm-1003").getByRole("button").click();
+          assert.deepEqual(await barriers(page), []);
+        }
+      }
+    });
+
+    test(`the reference can be read, ${colorScheme}, ${viewport.width} pixels wide`, async (t) => {
+      const page = await open(t, "/docs", { colorScheme, viewport });
+      await page.getByRole("heading", { name: "Cancel a subscription" }).waitFor();
+      assert.equal(await fits(page), true, "it is too wide");
+      if (screenshots) await page.screenshot({ path: `${screenshots}/docs-${colorScheme}-${viewport.width}.png` });
+    });
+  }
+}
+
+test("the reference has a section on each problem", async (t) => {
+  const page = await open(t, "/docs");
+  for (const code of ["api_key_missing", "idempotency_key_locked", "internal_error"]) {
+    await page.getByRole("heading", { name: code }).waitFor();
+  }
+});
+
+test("the reference tries an operation out, with the key filled in", async (t) => {
+  const page = await open(t, "/docs");
+  await page.getByRole("button", { name: /Test Request.*get \/subscriptions\/\{subscriptionId\}/i }).first().click();
+  const answered = page.waitForResponse((response) => new URL(response.url()).pathname.startsWith("/subscriptions/"));
+  await page.getByRole("button", { name: /^Send/ }).click();
+  const answer = await answered;
+  assert.equal(answer.status(), 200);
+  assert.equal((await answer.json()).subscriptionId, "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001");
+});
