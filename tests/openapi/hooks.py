@@ -23,11 +23,11 @@ def filter_case(_context, case):
 
 @schemathesis.hook
 def map_case(_context, case):
-    """Makes a short idempotency key belong to its request: simple ones are made up again and again, and most requests
+    """Makes an idempotency key belong to its request: simple ones are made up again and again, and most requests
     would be refused for that. What it makes of a valid key is valid."""
     request = repr((case.path_parameters, case.query, case.body, case.media_type))
     for name in NAMES:
         key = case.headers.get(name) if case.headers else None
-        if key and re.fullmatch("[!-~]{1,16}", key):
+        if key and re.fullmatch("[!-~]{1,192}", key):
             case.headers[name] = key + hashlib.sha256(request.encode(errors="replace")).hexdigest()
     return case

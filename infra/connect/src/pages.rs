@@ -101,7 +101,9 @@ mod tests {
 
     #[test]
     fn every_problem_has_a_page() {
-        assert!(Code::VARIANTS.iter().all(|code| PROBLEMS[code.as_str()].contains("<strong>Retry.</strong>")));
+        assert!(
+            Code::VARIANTS.iter().all(|code| PROBLEMS[code.as_str()].contains("<strong>Retry.</strong>"))
+        );
         assert_eq!(PROBLEMS.len(), Code::VARIANTS.len());
     }
 
@@ -114,7 +116,8 @@ mod tests {
 
     #[test]
     fn the_page_offers_every_reason() {
-        let offered: Vec<_> = HOME.split("<option>").skip(1).filter_map(|rest| rest.split('<').next()).collect();
+        let offered: Vec<_> =
+            HOME.split("<option>").skip(1).filter_map(|rest| rest.split('<').next()).collect();
         let reasons: Vec<_> = Reason::VARIANTS.iter().map(|reason| json!(reason)).collect();
         assert_eq!(json!(offered), json!(reasons));
     }

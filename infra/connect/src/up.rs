@@ -26,10 +26,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::database::{self, Folder, FolderError};
 use crate::demo::{self, KeyError};
-use crate::ndjson::{InvalidLine, read_subscriptions};
-use crate::local::{self, Local};
-use crate::scheduler::Scheduler;
 use crate::gateway;
+use crate::local::{self, Local};
+use crate::ndjson::{InvalidLine, read_subscriptions};
+use crate::scheduler::Scheduler;
 
 /// How long what is under way gets to finish when the service is stopped: longer than a request or a
 /// sweep may take.

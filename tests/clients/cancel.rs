@@ -1,0 +1,69 @@
+//! Cancels a subscription for the next day with reqwest, safely: whatever fails on the way is tried again with the same
+//! idempotency key, so that it takes effect once. Prints the date on which the subscription will be cancelled.
+//!
+//! `CONNECT_URL=… CONNECT_API_KEY=… cargo run -p tests --example cancel -- SUBSCRIPTION`
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command line")]
+
+use std::env;
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::{Client, Response};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+const ATTEMPTS: u32 = 6;
+
+/// The date of the cancellation. `key` names this one cancellation: keep it with the order, and even a restart of
+/// this program may use it again.
+async fn cancel(subscription: &str, key: Uuid) -> Result<String, Box<dyn Error>> {
+    let url = format!("{}/subscriptions/{subscription}/cancel", env::var("CONNECT_URL")?);
+    let request = Client::new()
+        .post(url)
+        .header("X-Api-Key", env::var("CONNECT_API_KEY")?)
+        .header("X-Idempotency-Key", key.to_string())
+        .json(&json!({"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED"}))
+        .timeout(Duration::from_secs(10));
+    for attempt in 0..ATTEMPTS {
+        let mut wait = Duration::from_secs(1 << attempt).mul_f64(fastrand::f64() / 2.0 + 0.5);
+        // Nothing of a request with a body of this size is a stream, so it can be sent again.
+        let sent = request.try_clone().ok_or("the request can't be repeated")?.send().await;
+        match read(sent).await {
+            Ok((200, _, body)) => {
+                let date = body.pointer("/pendingStatus/scheduledAt").and_then(Value::as_str);
+                return Ok(date.ok_or("an answer without a date")?.to_owned());
+            }
+            Ok((status, retry_after, body)) => {
+                let code = body.get("code").and_then(Value::as_str).unwrap_or_default();
+                if status != 429 && status < 500 && code != "idempotency_key_locked" {
+                    return Err(format!("refused: {code}").into());
+                }
+                wait = wait.max(retry_after);
+                eprintln!("{status} {code}");
+            }
+            // It may have been done: the answer was lost, or broke off.
+            Err(error) => eprintln!("no answer ({error})"),
+        }
+        if attempt + 1 < ATTEMPTS {
+            sleep(wait).await;
+        }
+    }
+    Err("nobody knows whether it was done; repeat it later with the same key".into())
+}
+
+/// Status, `Retry-After` and body of an answer.
+async fn read(sent: reqwest::Result<Response>) -> reqwest::Result<(u16, Duration, Value)> {
+    let answer = sent?;
+    let status = answer.status().as_u16();
+    let header = answer.headers().get("Retry-After").and_then(|value| value.to_str().ok());
+    let retry_after = header.and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok((status, Duration::from_secs(retry_after), answer.json().await?))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let subscription = env::args().nth(1).ok_or("which subscription?")?;
+    println!("{}", cancel(&subscription, Uuid::new_v4()).await?);
+    Ok(())
+}
