@@ -1,0 +1,91 @@
+//! What `connect up` serves beside the API. What a person sees of it is tested in a browser, by `tests/pages/run`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect should panic"
+)]
+
+use harness::{ACTIVATED, Service, cancel_next_day};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use strum::VariantArray;
+use subscriptions::http::problem::Code;
+
+async fn get(service: &Service, path: &str) -> (StatusCode, String) {
+    let answer = Client::new().get(format!("{}{path}", service.api_url)).send().await.unwrap();
+    (answer.status(), answer.text().await.unwrap())
+}
+
+async fn status(service: &Service) -> Value {
+    let (status, text) = get(service, "/_local/status").await;
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn the_pages_are_there_and_load_nothing_from_elsewhere() {
+    let service = Service::start().await;
+    for path in ["/", "/docs", "/openapi.yaml", "/pages/home.js", "/pages/docs.js", "/pages/style.css"] {
+        let answer = Client::new().get(format!("{}{path}", service.api_url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        assert!(
+            answer.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'self'")
+        );
+    }
+    let (status, renderer) = get(&service, "/pages/scalar.js").await;
+    assert_eq!(status, 200);
+    assert!(renderer.contains("createApiReference"));
+}
+
+#[tokio::test]
+async fn the_type_of_every_problem_leads_to_its_page() {
+    let service = Service::start().await;
+    for code in Code::VARIANTS {
+        let (status, page) = get(&service, &format!("/problems/{}", code.as_str())).await;
+        assert_eq!(status, 200, "{}", code.as_str());
+        assert!(page.contains(code.as_str()) && page.contains("<strong>What to do.</strong>"), "{page}");
+    }
+    let problem = service.get_as("garbage", ACTIVATED).await.json();
+    assert_eq!(get(&service, problem["type"].as_str().unwrap()).await.0, 200);
+    assert_eq!(get(&service, "/problems/nonsense").await.0, 404);
+}
+
+#[tokio::test]
+async fn the_status_tells_where_everything_is_and_what_was_executed() {
+    let service = Service::start().await;
+    let before = status(&service).await;
+    assert_eq!((&before["apiUrl"], &before["apiKey"]), (&json!(service.api_url), &json!(service.api_key)));
+    assert_eq!(before["subscriptionIds"], json!(service.subscription_ids));
+    assert_eq!(before["timeZone"], "Europe/Stockholm");
+    assert_eq!(before["nextDay"], json!({"date": "2026-02-01", "instant": "2026-01-31T23:00:00Z"}));
+    assert_eq!(before["nextMonth"], before["nextDay"]);
+    assert_eq!(before["executions"], json!([]));
+
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    service.execute().await;
+    service.execute().await;
+    service.set_clock(before["nextDay"]["instant"].as_str().unwrap()).await;
+    service.execute().await;
+    let after = status(&service).await;
+    let executed = |nth: usize| after["executions"][nth]["summary"]["executed"].clone();
+    assert_eq!((executed(0), executed(1), executed(2)), (json!(1), json!(0), Value::Null), "{after}");
+    assert_eq!(after["nextMonth"]["date"], "2026-03-01");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_cannot_move_the_clock_or_read_the_key() {
+    let service = Service::start().await;
+    let now = status(&service).await["now"].clone();
+    let body = json!({"advance": "P400D"}).to_string();
+    for headers in [("Origin", "https://example.com"), ("Host", "example.com")] {
+        let client = Client::new();
+        for (method, path) in [(Method::GET, "/_local/status"), (Method::POST, "/_local/clock")] {
+            let request = client.request(method, format!("{}{path}", service.api_url)).body(body.clone());
+            let answer = request.header(headers.0, headers.1).send().await.unwrap();
+            assert_eq!(answer.status(), 403, "{path}");
+            assert!(!answer.text().await.unwrap().contains(&service.api_key));
+        }
+    }
+    assert_eq!(status(&service).await["now"].as_str().unwrap()[..10], now.as_str().unwrap()[..10]);
+}
