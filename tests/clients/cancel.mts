@@ -1,30 +1,25 @@
 // Cancels a subscription for the next day with fetch, safely: whatever fails on the way is tried again with the same
 // idempotency key, so that it takes effect once. Prints the date on which the subscription will be cancelled.
-//   CONNECT_URL=… CONNECT_API_KEY=… node cancel.mjs SUBSCRIPTION   (compiled by tsc)
+//   CONNECT_URL=… CONNECT_API_KEY=… node cancel.mjs SUBSCRIPTION [KEY]   (compiled by tsc)
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const ATTEMPTS = 6;
 
-interface Problem {
-  code: string;
-  detail: string;
-  requestId: string;
-}
-
 /** The service has said no; the same request would be refused again. */
 class Refused extends Error {}
 
 /**
- * The date of the cancellation. `key` names this one cancellation: keep it with the order, and even a restart of this
- * program may use it again.
+ * The date of the cancellation. `key` names this one cancellation: keep it with the order, since even another run of this
+ * program can use it again.
  */
 async function cancel(subscription: string, key: string): Promise<string> {
-  const { CONNECT_URL, CONNECT_API_KEY = "" } = process.env;
+  const { CONNECT_URL, CONNECT_API_KEY } = process.env;
+  if (!CONNECT_URL || !CONNECT_API_KEY) throw new Error("CONNECT_URL and CONNECT_API_KEY are needed");
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     let wait = (0.5 + Math.random() / 2) * 1000 * 2 ** attempt;
     let answer: Response | undefined;
-    let body: unknown;
+    let text = "";
     try {
       answer = await fetch(`${CONNECT_URL}/subscriptions/${encodeURIComponent(subscription)}/cancel`, {
         method: "POST",
@@ -32,22 +27,27 @@ async function cancel(subscription: string, key: string): Promise<string> {
         body: JSON.stringify({ schedule: { type: "CancelNextDay" }, reason: "NO_NEED" }),
         signal: AbortSignal.timeout(10_000),
       });
-      body = await answer.json();
+      text = await answer.text();
     } catch (error) {
       // It may have been done: the answer was lost, or broke off.
       console.error(`no answer (${error})`);
+      answer = undefined;
     }
-    if (answer !== undefined && body !== undefined) {
-      if (answer.ok) return (body as { pendingStatus: { scheduledAt: string } }).pendingStatus.scheduledAt;
-      const { code } = body as Partial<Problem>;
+    if (answer !== undefined) {
+      if (answer.ok) return (JSON.parse(text) as { pendingStatus: { scheduledAt: string } }).pendingStatus.scheduledAt;
+      const isProblem = answer.headers.get("Content-Type") === "application/problem+json";
+      const code = isProblem ? (JSON.parse(text) as { code: string }).code : undefined;
       const mayPass = answer.status === 429 || answer.status >= 500 || code === "idempotency_key_locked";
-      if (!mayPass) throw new Refused(code);
-      wait = Math.max(wait, 1000 * Number(answer.headers.get("Retry-After")));
+      if (!mayPass) throw new Refused(`${answer.status} ${code}`);
+      wait = Math.max(wait, 1000 * (Number(answer.headers.get("Retry-After")) || 0));
       console.error(`${answer.status} ${code}`);
     }
     if (attempt + 1 < ATTEMPTS) await sleep(wait);
   }
-  throw new Error("nobody knows whether it was done; repeat it later with the same key");
+  throw new Error("nobody knows whether it was done; repeat it with the same key, within 24 hours");
 }
 
-console.log(await cancel(process.argv[2] ?? "", randomUUID()));
+const [, , subscription, key = randomUUID()] = process.argv;
+if (subscription === undefined) throw new Error("which subscription?");
+console.error(`idempotency key ${key}`);
+console.log(await cancel(subscription, key));

@@ -1,7 +1,7 @@
 """Cancels a subscription for the next day with requests, safely: whatever fails on the way is tried again with the same
 idempotency key, so that it takes effect once. Prints the date on which the subscription will be cancelled.
 
-    CONNECT_URL=… CONNECT_API_KEY=… python cancel.py SUBSCRIPTION
+    CONNECT_URL=… CONNECT_API_KEY=… python cancel.py SUBSCRIPTION [KEY]
 """
 
 import os
@@ -9,10 +9,17 @@ import random
 import sys
 import time
 import uuid
+from urllib.parse import quote
 
 import requests
 
 ATTEMPTS = 6
+NO_ANSWER = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.JSONDecodeError,
+)
 
 
 class Refused(Exception):
@@ -20,32 +27,39 @@ class Refused(Exception):
 
 
 def cancel(subscription: str, key: str) -> str:
-    """The date of the cancellation. `key` names this one cancellation: keep it with the order, and even a restart of this
-    program may use it again."""
+    """The date of the cancellation. `key` names this one cancellation: keep it with the order, since even another run of
+    this program can use it again."""
+    url = f"{os.environ['CONNECT_URL']}/subscriptions/{quote(subscription, safe='')}/cancel"
+    headers = {"X-Api-Key": os.environ["CONNECT_API_KEY"], "X-Idempotency-Key": key}
     for attempt in range(ATTEMPTS):
         wait = random.uniform(0.5, 1) * 2**attempt
         try:
             answer = requests.post(
-                f"{os.environ['CONNECT_URL']}/subscriptions/{subscription}/cancel",
-                headers={"X-Api-Key": os.environ["CONNECT_API_KEY"], "X-Idempotency-Key": key},
+                url,
+                headers=headers,
                 json={"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED"},
                 timeout=10,
             )
-        except (requests.ConnectionError, requests.Timeout) as error:
+            is_problem = answer.headers.get("Content-Type") == "application/problem+json"
+            body = answer.json() if answer.ok or is_problem else {}
+        except NO_ANSWER as error:
+            # It may have been done: the answer was lost, or broke off.
             print(f"no answer ({type(error).__name__})", file=sys.stderr)
         else:
             if answer.ok:
-                return answer.json()["pendingStatus"]["scheduledAt"]
-            is_problem = answer.headers["Content-Type"] == "application/problem+json"
-            code = answer.json()["code"] if is_problem else None
+                return body["pendingStatus"]["scheduledAt"]
+            code = body.get("code")
             if answer.status_code != 429 and answer.status_code < 500 and code != "idempotency_key_locked":
-                raise Refused(code)
-            wait = max(wait, float(answer.headers.get("Retry-After", 0)))
+                raise Refused(f"{answer.status_code} {code}")
+            retry_after = answer.headers.get("Retry-After", "")
+            wait = max(wait, float(retry_after) if retry_after.isdecimal() else 0)
             print(f"{answer.status_code} {code}", file=sys.stderr)
         if attempt + 1 < ATTEMPTS:
             time.sleep(wait)
-    raise TimeoutError("nobody knows whether it was done; repeat it later with the same key")
+    raise TimeoutError("nobody knows whether it was done; repeat it with the same key, within 24 hours")
 
 
 if __name__ == "__main__":
-    print(cancel(sys.argv[1], key=str(uuid.uuid4())))
+    key = sys.argv[2] if len(sys.argv) > 2 else str(uuid.uuid4())
+    print(f"idempotency key {key}", file=sys.stderr)
+    print(cancel(sys.argv[1], key))

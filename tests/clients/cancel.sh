@@ -1,27 +1,32 @@
 #!/usr/bin/env bash
 # Cancels a subscription for the next day with curl, safely: whatever fails on the way is tried again with the same
 # idempotency key, so that it takes effect once. Prints the date on which the subscription will be cancelled.
-#   CONNECT_URL=… CONNECT_API_KEY=… cancel.sh SUBSCRIPTION
+#   CONNECT_URL=… CONNECT_API_KEY=… cancel.sh SUBSCRIPTION [KEY]
 set -euo pipefail
 
-# One key for this one cancellation. Keep it with the order, and even a restart of this program may use it again.
-key=$(uuidgen 2> /dev/null || cat /proc/sys/kernel/random/uuid)
+# One key for this one cancellation. Keep it with the order: even another run of this program can use it again.
+key=${2:-$(uuidgen 2> /dev/null || cat /proc/sys/kernel/random/uuid)}
+echo "idempotency key $key" >&2
+subscription=$(jq --null-input --raw-output --arg id "$1" '$id | @uri')
 body='{"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED"}'
 
 for wait in 1 2 4 8 16 0; do
-    # The answer, and its status on a line of its own; 000 if there is none.
-    answer=$(curl --silent --max-time 10 --write-out '\n%{http_code}' "$CONNECT_URL/subscriptions/$1/cancel" \
-        --header @- --header "X-Idempotency-Key: $key" --header 'Content-Type: application/json' --data "$body" \
-        <<< "X-Api-Key: $CONNECT_API_KEY") || true
-    status=${answer##*$'\n'}
+    # The answer, and on a line of its own its status and how long to wait; 000 if it did not come, or not whole.
+    # (Where it breaks off within its headers, curl takes it for whole, and for empty.)
+    answer=$(curl --silent --max-time 10 --write-out '\n%{http_code} %header{retry-after}' --header @- \
+        --header "X-Idempotency-Key: $key" --header 'Content-Type: application/json' --data "$body" \
+        "$CONNECT_URL/subscriptions/$subscription/cancel" <<< "X-Api-Key: $CONNECT_API_KEY") || answer=$'\n000 '
+    read -r status retry_after <<< "${answer##*$'\n'}"
     answer=${answer%$'\n'*}
     code=$(jq --raw-output '.code // empty' <<< "$answer" 2> /dev/null) || code=
+    date=$(jq --raw-output '.pendingStatus.scheduledAt // empty' <<< "$answer" 2> /dev/null) || date=
     case $status/$code in
-        200/*) jq --raw-output .pendingStatus.scheduledAt <<< "$answer"; exit ;;
-        000/* | 429/* | 5??/* | 409/idempotency_key_locked) echo "$status $code, trying again in $wait s" >&2 ;;
-        *) echo "refused: $code" >&2; exit 1 ;;
+        200/*) [ -z "$date" ] || { echo "$date"; exit; } ;;
+        000/* | 429/* | 5??/* | 409/idempotency_key_locked) echo "$status $code" >&2 ;;
+        *) echo "refused: $status $code" >&2; exit 1 ;;
     esac
+    [[ ! $retry_after =~ ^[0-9]+$ ]] || [ "$wait" -ge "$retry_after" ] || wait=$retry_after
     sleep "$wait"
 done
-echo 'given up: nobody knows whether it was done; repeat it later with the same key' >&2
+echo 'nobody knows whether it was done; repeat it with the same key, within 24 hours' >&2
 exit 1

@@ -1,42 +1,50 @@
 //! The examples of clients do what they say: each cancels once, whatever happens to its requests.
 
 use std::env;
+use std::pin::pin;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use harness::{ACTIVATED, CANCELLED, Fault, Held, Service};
-use tokio::io::{AsyncReadExt, copy, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::time::timeout;
 
-/// The clients, as `.ci/clients` has made them ready.
+/// The clients, as `.ci/clients` has made them ready: commands, their words separated by tabs.
 const CLIENTS: [&str; 4] = ["CURL_CLIENT", "PYTHON_CLIENT", "TYPESCRIPT_CLIENT", "RUST_CLIENT"];
+
+/// A client that takes longer would wait for ever.
+const LONG_ENOUGH: Duration = Duration::from_secs(90);
 
 async fn run(client: &str, api_url: &str, api_key: &str, subscription: &str) -> Output {
     let command = env::var(client).unwrap_or_else(|_| panic!("{client} is the command of a client"));
-    let mut words = command.split(' ');
+    let mut words = command.split('\t');
     let mut process = Command::new(words.next().unwrap());
     process.args(words).arg(subscription).env("CONNECT_URL", api_url).env("CONNECT_API_KEY", api_key);
-    process.stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap()
+    let output = process.stdin(Stdio::null()).kill_on_drop(true).output();
+    timeout(LONG_ENOUGH, output).await.unwrap_or_else(|_| panic!("{client} does not end")).unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap().trim()
 }
 
-/// A way to the API on which the first answer gets lost, after the service has done what was asked.
-async fn losing_the_first_answer(api_url: &str) -> String {
+/// A way to the API on which the first answer breaks off after so many bytes; the service has done what was asked.
+async fn breaking_off(api_url: &str, bytes: usize) -> String {
     let api = api_url.strip_prefix("http://").unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         let (client, _) = listener.accept().await.unwrap();
-        let (mut from_client, _to_client) = client.into_split();
+        let (mut from_client, mut to_client) = client.into_split();
         let (mut from_api, mut to_api) = TcpStream::connect(&api).await.unwrap().into_split();
-        tokio::select! {
-            _ = async { copy(&mut from_client, &mut to_api).await.unwrap(); std::future::pending::<()>().await } => {}
-            answered = from_api.read_u8() => assert_eq!(answered.unwrap(), b'H'),
-        }
-        drop((from_client, _to_client, from_api, to_api));
+        let request = tokio::spawn(async move { copy(&mut from_client, &mut to_api).await });
+        let mut answer = [0; 65_536];
+        let length = from_api.read(&mut answer).await.unwrap();
+        to_client.write_all(&answer[..bytes.min(length - 1)]).await.unwrap();
+        request.abort();
+        drop((to_client, from_api));
         loop {
             let (mut client, _) = listener.accept().await.unwrap();
             let mut api = TcpStream::connect(&api).await.unwrap();
@@ -48,10 +56,12 @@ async fn losing_the_first_answer(api_url: &str) -> String {
 
 #[tokio::test]
 #[ignore = "needs the clients that .ci/clients makes ready"]
-async fn an_answer_that_gets_lost_is_asked_for_again() {
-    for client in CLIENTS {
+async fn an_answer_that_gets_lost_or_breaks_off_is_asked_for_again() {
+    // Nothing of it, its status alone, and all but its last byte.
+    for (client, bytes) in CLIENTS.iter().flat_map(|client| [0, 20, usize::MAX].map(|bytes| (client, bytes)))
+    {
         let service = Service::start().await;
-        let way = losing_the_first_answer(&service.api_url).await;
+        let way = breaking_off(&service.api_url, bytes).await;
         let output = run(client, &way, &service.api_key, ACTIVATED).await;
         assert_eq!(text(&output.stdout), "2026-02-01", "{client}: {}", text(&output.stderr));
         assert!(output.status.success(), "{client}");
@@ -70,11 +80,14 @@ async fn a_key_that_is_locked_and_a_service_that_is_unavailable_are_waited_for()
         let third = Held::default();
         let denied = Fault::refusal("AccessDeniedException");
         wire.next("BatchGetItem", [Fault::Pass, denied, Fault::HoldRequest(third.clone())]);
-        let (output, ()) = tokio::join!(run(client, &service.api_url, &service.api_key, ACTIVATED), async {
-            third.reached().await;
-            wire.mend();
-            third.release();
-        });
+        let mut running = pin!(run(client, &service.api_url, &service.api_key, ACTIVATED));
+        tokio::select! {
+            output = &mut running => panic!("{client} gave up: {}", text(&output.stderr)),
+            () = third.reached() => {}
+        }
+        wire.mend();
+        third.release();
+        let output = running.await;
         let log = text(&output.stderr);
         assert_eq!(text(&output.stdout), "2026-02-01", "{client}: {log}");
         assert!(log.contains("409 idempotency_key_locked") && log.contains("500 internal_error"), "{log}");
