@@ -36,7 +36,7 @@ pub enum FaultCode {
     NotInFuture,
     /// A date that the tenant's time zone skips.
     SkippedDate,
-    /// A text without a visible character.
+    /// A text of nothing but white space.
     Blank,
     /// A text or a name with too few or too many characters.
     InvalidLength,

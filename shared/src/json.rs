@@ -21,7 +21,7 @@ pub struct MalformedJson {
 /// Reads one JSON value that is all of `text`.
 ///
 /// # Errors
-/// The text is not UTF-8, not JSON, nested deeper than 128 levels, or repeats the name of a member.
+/// The text is not UTF-8, not JSON, nested deeper than 127 levels, or repeats the name of a member.
 pub fn parse(text: &[u8]) -> Result<Value, MalformedJson> {
     serde_json::from_slice::<Strict>(text)
         .map(|Strict(value)| value)
@@ -170,5 +170,12 @@ mod tests {
             let text = format!(r#"[{outside},{{"a":[{object}]}}]"#);
             prop_assert_eq!(parse(text.as_bytes()).is_ok(), times == 1);
         }
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let nested = |levels| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(parse(nested(127).as_bytes()).is_ok());
+        assert!(parse(nested(128).as_bytes()).is_err());
     }
 }

@@ -11,6 +11,7 @@ use jsonschema::Validator;
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
+use subscriptions::http::problem::MAX_BODY_BYTES;
 use subscriptions::json;
 
 use crate::template::yaml;
@@ -33,11 +34,15 @@ pub static OPERATIONS: LazyLock<BTreeMap<String, Operation>> = LazyLock::new(|| 
 /// Headers that belong to the exchange and to the gateway.
 const OF_THE_GATEWAY: [&str; 5] = ["apigw-requestid", "connection", "content-length", "content-type", "date"];
 
+/// Headers that the document promises of every answer of the service; the gateway's own have none of them.
+const ON_EVERY_ANSWER: [&str; 2] = ["x-request-id", "cache-control"];
+
 /// What no schema can say of a body: a date that has begun, one that is skipped, and bytes as they are sent.
 const BEYOND_SCHEMAS: [&str; 3] = ["not_in_future", "skipped_date", "too_large"];
 
 /// An operation of the document.
 pub struct Operation {
+    needs_key: bool,
     parameters: Vec<Parameter>,
     body: Option<Validator>,
     /// By status.
@@ -82,6 +87,7 @@ impl Operation {
             (status.parse().unwrap(), Answer { headers: headers.collect(), content: content.collect() })
         });
         Self {
+            needs_key: operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty()),
             parameters: parameters.collect(),
             body: body.map(|body| validator(&body["content"]["application/json"]["schema"])),
             answers: answers.collect(),
@@ -104,8 +110,9 @@ impl Operation {
                 None => return Err(format!("the header {name} is not documented for {status}")),
             }
         }
+        let of_the_service: &[&str] = if is_of_the_gateway(answer) { &[] } else { &ON_EVERY_ANSWER };
         let required = documented.headers.iter().filter(|(_, header)| header.is_required);
-        for (name, _) in required {
+        for name in required.map(|(name, _)| name.as_str()).chain(of_the_service.iter().copied()) {
             answer.header(name).ok_or(format!("the header {name} is missing"))?;
         }
         match answer.header("content-type") {
@@ -124,6 +131,9 @@ impl Operation {
     /// # Errors
     /// What it does not allow.
     fn check_request(&self, template: &str, request: &SentRequest) -> Result<(), String> {
+        if self.needs_key && header(request.headers, "x-api-key").is_none() {
+            return Err("there is no API key".to_owned());
+        }
         for Parameter { name, is_header, schema } in &self.parameters {
             let sent = if *is_header {
                 header(request.headers, name)
@@ -138,6 +148,9 @@ impl Operation {
             let kind = header(request.headers, "content-type").unwrap_or_default().to_lowercase();
             if !matches!(kind.as_str(), "application/json" | "application/json; charset=utf-8") {
                 return Err(format!("the content type {kind}"));
+            }
+            if request.body.len() > MAX_BODY_BYTES {
+                return Err("the body is too large".to_owned());
             }
             let body = json::parse(request.body).map_err(|error| error.to_string())?;
             check(schema, &body)?;
@@ -167,22 +180,28 @@ pub fn check_exchange(request: &SentRequest, answer: &Response) -> Result<(), St
 }
 
 fn is_refused_for_its_form(request: &SentRequest, answer: &Response) -> bool {
-    if answer.header("content-type") == Some("application/json") {
-        // The gateway's.
+    if is_of_the_gateway(answer) {
         return false;
     }
     match answer.status {
         // Two names of one header that differ: what no schema can say.
-        400 if header(request.headers, "idempotency-key").is_some() => {
-            answer.json()["code"] != "idempotency_key_invalid"
+        400 => {
+            let keys = ["idempotency-key", "x-idempotency-key"].map(|name| header(request.headers, name));
+            let differ = matches!(&keys, [Some(one), Some(other)] if one != other);
+            !(differ && answer.json()["code"] == "idempotency_key_invalid")
         }
-        400 | 415 => true,
+        413 | 415 => true,
         422 => {
             let faults = answer.json()["errors"].as_array().unwrap().clone();
             faults.iter().any(|fault| !BEYOND_SCHEMAS.contains(&text(&fault["code"])))
         }
         _ => false,
     }
+}
+
+/// Whether the gateway has answered in place of the service.
+fn is_of_the_gateway(answer: &Response) -> bool {
+    answer.status >= 400 && answer.header("content-type") == Some("application/json")
 }
 
 /// A problem has the title that the document shows for its code.

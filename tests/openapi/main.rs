@@ -181,6 +181,9 @@ async fn what_is_not_documented_is_noticed() {
     assert!(header("etag", "7").contains("etag"));
     assert!(header("content-type", "text/html").contains("text/html"));
     assert!(other(&|answer| drop(answer.headers.remove("etag"))).contains("etag is missing"));
+    assert!(
+        other(&|answer| drop(answer.headers.remove("cache-control"))).contains("cache-control is missing")
+    );
 }
 
 #[tokio::test]
@@ -192,14 +195,26 @@ async fn a_request_that_is_judged_other_than_documented_is_noticed() {
     let accepted = service.cancel(ACTIVATED, &good).await;
     let refused = service.cancel(ACTIVATED, &bad).await;
     refused.assert_problem(422, "validation_failed");
-    let headers = [("Content-Type", "application/json")];
-    let judged = |body: &Value, answer: &Response| {
-        let body = body.to_string();
-        let request =
-            SentRequest { method: &Method::POST, path: &path, headers: &headers, body: body.as_bytes() };
-        check_exchange(&request, answer)
+    let key = ("X-Api-Key", service.api_key.as_str());
+    let json = ("Content-Type", "application/json");
+    let judged_with = |headers: &[(&str, &str)], body: &[u8], answer: &Response| {
+        check_exchange(&SentRequest { method: &Method::POST, path: &path, headers, body }, answer)
     };
+    let judged =
+        |body: &Value, answer: &Response| judged_with(&[key, json], body.to_string().as_bytes(), answer);
     assert_eq!((judged(&good, &accepted), judged(&bad, &refused)), (Ok(()), Ok(())));
     assert!(judged(&bad, &accepted).unwrap_err().starts_with("done, although"));
     assert!(judged(&good, &refused).unwrap_err().starts_with("refused, although"));
+
+    let body = good.to_string();
+    let done = |headers: &[(&str, &str)], body: &[u8]| {
+        judged_with(headers, body, &accepted).unwrap_err().starts_with("done, although")
+    };
+    assert!(done(&[json], body.as_bytes()), "without a key");
+    assert!(done(&[key], body.as_bytes()), "without a content type");
+    assert!(done(&[key, json, ("Idempotency-Key", "")], body.as_bytes()), "with an empty idempotency key");
+    assert!(
+        done(&[key, json], format!("{body}{}", " ".repeat(32_768)).as_bytes()),
+        "with a body that is too large"
+    );
 }

@@ -112,8 +112,8 @@ impl Problem {
                 400,
                 "The body is not JSON",
                 &format!(
-                    "At {place}, the body stops being JSON, repeats the name of a member, or has a number that is \
-                     too large for a double."
+                    "At {place}, the body stops being JSON, repeats the name of a member, has a number that is too \
+                     large for a double, or is nested too deeply."
                 ),
             ),
             Self::PayloadTooLarge => {
