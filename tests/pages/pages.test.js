@@ -15,7 +15,7 @@ before(async () => {
   const quiet = ["quic", "background-networking", "component-update", "sync"].map((what) => `--disable-${what}`);
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", ...quiet],
+    args: ["--lang=en-US", "--no-sandbox", "--disable-gpu", "--no-first-run", ...quiet],
   });
 });
 
@@ -23,7 +23,7 @@ after(() => browser.close());
 
 /** Opens a page, and fails the test for what it loads from elsewhere, for errors, and for what the policy refuses. */
 async function open(test, path, options = {}) {
-  const context = await browser.newContext({ viewport: WIDE, ...options });
+  const context = await browser.newContext({ viewport: WIDE, locale: "en-US", ...options });
   const page = await context.newPage();
   const faults = [];
   page.on("request", (request) => {
@@ -103,18 +103,20 @@ test("the same with the keyboard alone", async (t) => {
   await page.keyboard.press("Enter");
   await row(page, "rid_crm-1002").getByText("CANCELLED on 2099-03-15").waitFor();
   // The clock goes on beside; whoever is on a button stays there.
-  const reread = page.waitForResponse((response) => response.url().endsWith("/_local/status"));
-  await reread;
+  const now = await page.locator("#now").textContent();
+  await page.waitForFunction((before) => document.getElementById("now").textContent !== before, now);
   assert.equal(await button.evaluate((node) => node === document.activeElement), true, "the focus is lost");
 });
 
 test("the clock turns by a month and by 24 hours", async (t) => {
+  await fetch(`${url}/_local/clock`, { method: "POST", body: JSON.stringify({ now: "2026-03-15T12:00:00Z" }) });
   const page = await open(t, "/");
   const now = async () => Date.parse(await page.locator("#now").textContent());
+  await page.getByRole("button", { name: "Next month (2026-04-01)" }).waitFor();
   await page.getByRole("button", { name: /^Next month/ }).click();
   await page.getByRole("status").getByText("0 executed.").waitFor();
   const month = await now();
-  assert.match(new Date(month).toISOString(), /^2026-02-28T23:00/);
+  assert.match(new Date(month).toISOString(), /^2026-03-31T22:00/);
   await page.getByRole("button", { name: "+24 h" }).click();
   await page.waitForFunction((before) => Date.parse(document.getElementById("now").textContent) >= before + 86_400_000, month);
 });
@@ -123,7 +125,9 @@ test("a service that is gone is said to be gone", async (t) => {
   const page = await open(t, "/");
   await row(page, "rid_crm-1003").getByText("ACTIVATED").waitFor();
   await page.route("**/_local/status", (route) => route.abort());
-  await page.getByRole("status").getByText("The service does not answer.").waitFor();
+  await page.getByRole("status").getByText("The service does not answer").waitFor();
+  await page.unroute("**/_local/status");
+  await page.getByRole("status").getByText("The service does not answer").waitFor({ state: "detached" });
 });
 
 for (const colorScheme of ["light", "dark"]) {

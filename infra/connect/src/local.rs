@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use subscriptions::calendar::{Calendar, EffectiveDate};
 use subscriptions::clock::Clock;
+use subscriptions::identifiers::TenantId;
+use subscriptions::store::{Store, StoreError};
+use subscriptions::subscription::Subscription;
 use url::{Host, Url};
 
 use crate::pages;
@@ -30,6 +33,10 @@ use crate::up::Addresses;
 pub struct Local {
     /// Where everything is.
     pub addresses: Addresses,
+    /// The demo tenant.
+    pub tenant: TenantId,
+    /// Where its subscriptions are.
+    pub store: Store,
     /// Whether the database keeps what it is told, and where.
     pub database: String,
     /// The demo tenant's time zone.
@@ -40,7 +47,7 @@ pub struct Local {
     pub scheduler: Arc<Scheduler>,
 }
 
-/// How many subscriptions are named to a page, at most.
+/// How many subscriptions a page gets, at most.
 const SHOWN: usize = 20;
 
 /// The routes under `/_local/`, and the pages.
@@ -79,10 +86,12 @@ fn is_from_here(headers: &HeaderMap) -> bool {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    /// The first of the subscriptions alone.
+    /// Of the subscriptions, the first ones alone.
     #[serde(flatten)]
     addresses: Addresses,
-    subscriptions: usize,
+    subscriptions: Vec<Subscription>,
+    /// How many more there are.
+    more: usize,
     database: String,
     now: String,
     local_time: String,
@@ -93,15 +102,33 @@ struct Status {
     executions: Vec<Execution>,
 }
 
-async fn status(State(local): State<Arc<Local>>) -> Json<Status> {
-    let now = local.scheduler.service.clock.now();
-    let calendar = Calendar::new(local.time_zone, now);
+async fn status(State(local): State<Arc<Local>>) -> Response {
+    match read_status(&local).await {
+        Ok(status) => Json(status).into_response(),
+        Err(cause) => {
+            let error = json!({"message": cause.to_string()});
+            (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response()
+        }
+    }
+}
+
+/// The subscriptions come from the database, not over the API: a page asks every other second, and each request to
+/// the API is a line of log.
+async fn read_status(local: &Local) -> Result<Status, StoreError> {
     let mut addresses = local.addresses.clone();
     addresses.subscription_ids.truncate(SHOWN);
+    let mut subscriptions = Vec::new();
+    for id in &addresses.subscription_ids {
+        let stored = local.store.subscription(&local.tenant, *id).await?;
+        subscriptions.extend(stored.map(|stored| stored.document));
+    }
+    let now = local.scheduler.service.clock.now();
+    let calendar = Calendar::new(local.time_zone, now);
     let date = |date: EffectiveDate| json!({"date": date.date(), "instant": date.instant()});
-    Json(Status {
+    Ok(Status {
+        more: local.addresses.subscription_ids.len() - addresses.subscription_ids.len(),
         addresses,
-        subscriptions: local.addresses.subscription_ids.len(),
+        subscriptions,
         database: local.database.clone(),
         now: now.to_rfc3339_opts(SecondsFormat::Secs, true),
         local_time: now.with_timezone(&local.time_zone).format("%F %T").to_string(),
@@ -171,13 +198,14 @@ fn parse_duration(text: &str) -> Result<TimeDelta, String> {
 }
 
 async fn execute_cancellations(State(local): State<Arc<Local>>) -> Response {
-    match local.scheduler.invoke().await {
-        Ok(summary) => Json(summary).into_response(),
-        Err(cause) => {
-            let error = json!({"errorMessage": cause.to_string()});
-            (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
-        }
-    }
+    // In a task of its own: whoever asked may hang up.
+    let invocation = tokio::spawn(async move { local.scheduler.invoke().await });
+    let cause = match invocation.await {
+        Ok(Ok(summary)) => return Json(summary).into_response(),
+        Ok(Err(cause)) => cause.to_string(),
+        Err(cause) => cause.to_string(),
+    };
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"errorMessage": cause}))).into_response()
 }
 
 #[cfg(test)]

@@ -268,6 +268,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let scheduler = Arc::new(Scheduler::new(service("execute-cancellations")));
     let local = Local {
         addresses: addresses.clone(),
+        tenant: tenant.id,
+        store,
         database: options.keeping(),
         time_zone: options.time_zone,
         tick: options.tick,

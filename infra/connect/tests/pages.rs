@@ -61,6 +61,8 @@ async fn the_status_tells_where_everything_is_and_what_was_executed() {
     assert_eq!(before["nextDay"], json!({"date": "2026-02-01", "instant": "2026-01-31T23:00:00Z"}));
     assert_eq!(before["nextMonth"], before["nextDay"]);
     assert_eq!(before["executions"], json!([]));
+    assert_eq!(before["subscriptions"][0], service.get(ACTIVATED).await.json());
+    assert_eq!((before["subscriptions"].as_array().unwrap().len(), &before["more"]), (8, &json!(0)));
 
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     service.execute().await;
@@ -70,6 +72,7 @@ async fn the_status_tells_where_everything_is_and_what_was_executed() {
     let after = status(&service).await;
     let executed = |nth: usize| after["executions"][nth]["summary"]["executed"].clone();
     assert_eq!((executed(0), executed(1), executed(2)), (json!(1), json!(0), Value::Null), "{after}");
+    assert_eq!(after["subscriptions"][0]["status"], "CANCELLED");
     assert_eq!(after["nextMonth"]["date"], "2026-03-01");
 }
 

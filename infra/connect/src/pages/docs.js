@@ -5,7 +5,7 @@ const { apiKey } = await (await fetch("/_local/status")).json();
 globalThis.Scalar.createApiReference("#reference", {
   url: "/openapi.yaml",
   servers: [{ url: location.origin, description: "This one" }],
-  authentication: { preferredSecurityScheme: "ApiKey", securitySchemes: { ApiKey: { value: apiKey } } },
+  authentication: { preferredSecurityScheme: "ApiKey", securitySchemes: { ApiKey: { value: apiKey ?? "" } } },
   withDefaultFonts: false,
   telemetry: false,
   agent: { disabled: true },

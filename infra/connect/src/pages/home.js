@@ -1,4 +1,5 @@
-// The service at a glance. It does everything over the API, as any other caller would, and over /_local.
+// The service at a glance: what /_local/status tells of it. What is done here is done over the API, as any other caller
+// would, and over /_local.
 
 const element = (id) => document.getElementById(id);
 const INTERVAL = 2000;
@@ -12,12 +13,16 @@ async function local(path, body) {
   return answer;
 }
 
-const api = (path, options = {}) =>
-  fetch(path, { ...options, headers: { "X-Api-Key": service.apiKey, ...options.headers } });
+/** Counts what was asked, so that an answer that comes late does not replace a newer one. */
+let asking = 0;
 
 /** Shows everything as it is now. */
 async function refresh() {
-  service = await local("status");
+  asking += 1;
+  const nth = asking;
+  const status = await local("status");
+  if (nth !== asking) return;
+  service = status;
   const { now, timeZone, tick } = service;
   element("now").textContent = now;
   element("zone").textContent = `(${service.localTime} in ${timeZone})`;
@@ -29,13 +34,11 @@ async function refresh() {
   element("schedule").textContent = tick ? `every ${tick} seconds` : "only when asked";
   element("tenant").textContent = service.tenant;
   element("key").textContent = service.apiKey;
-  const more = service.subscriptions - service.subscriptionIds.length;
-  element("more").textContent = more ? `and ${more} more` : "";
+  service.subscriptions.forEach(show);
+  const ids = service.subscriptions.map((subscription) => subscription.subscriptionId);
+  for (const row of [...element("rows").children]) if (!ids.includes(row.id)) row.remove();
+  element("more").textContent = service.more ? `and ${service.more} more` : "";
   element("sweeps").replaceChildren(...service.executions.map(sweep));
-  await Promise.all(service.subscriptionIds.map(async (id) => {
-    const response = await api(`/subscriptions/${id}`);
-    show(id, await response.json());
-  }));
 }
 
 function sweep({ at, summary, error }) {
@@ -55,13 +58,14 @@ function cell(label, text) {
 }
 
 /** Shows a subscription in its row, which stays the same, so that whoever is on its button stays there. */
-function show(id, subscription) {
+function show(subscription) {
+  const id = subscription.subscriptionId;
   const row = element(id) ?? newRow(id);
   const [name, status, pending, cancelled, action] = row.children;
   const display = subscription.display ?? subscription.msisdn ?? id;
   name.firstChild.textContent = display;
   name.lastChild.textContent = subscription.referenceId ? `rid_${subscription.referenceId}` : id;
-  status.textContent = subscription.status ?? subscription.code;
+  status.textContent = subscription.status;
   status.className = `status ${status.textContent}`;
   const change = subscription.pendingStatus;
   pending.textContent = change ? `${change.status} on ${change.scheduledAt}` : "";
@@ -83,9 +87,7 @@ function newRow(id) {
   button.addEventListener("click", () => ask(id));
   action.append(button);
   row.append(name, cell("Status"), cell("Pending"), cell("Cancelled"), action);
-  // In the order of the service, whichever was answered first.
-  const after = service.subscriptionIds.slice(service.subscriptionIds.indexOf(id) + 1).map(element).find(Boolean);
-  element("rows").insertBefore(row, after ?? null);
+  element("rows").append(row);
   return row;
 }
 
@@ -113,9 +115,9 @@ async function cancel() {
   if (!form.date.disabled) schedule.date = form.date.value;
   const body = { schedule, reason: form.reason.value };
   if (form.comment.value) body.comment = form.comment.value;
-  const response = await api(`/subscriptions/${asked.id}/cancel`, {
+  const response = await fetch(`/subscriptions/${asked.id}/cancel`, {
     method: "POST",
-    headers: { "Content-Type": "application/json", "X-Idempotency-Key": asked.key },
+    headers: { "X-Api-Key": service.apiKey, "X-Idempotency-Key": asked.key, "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });
   const answer = await response.json();
@@ -165,11 +167,14 @@ on("form", "submit", cancel);
 on("keep", "click", () => dialog.close());
 form.type.addEventListener("change", chooseType);
 
+const GONE = "The service does not answer";
+
 async function follow() {
   try {
     if (!document.hidden) await refresh();
-  } catch {
-    say("The service does not answer.");
+    if (element("message").textContent.startsWith(GONE)) say("");
+  } catch (error) {
+    say(`${GONE}: ${error.message}`);
   }
   setTimeout(follow, INTERVAL);
 }
