@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use subscriptions::calendar::{Calendar, EffectiveDate};
 use subscriptions::clock::Clock;
-use subscriptions::identifiers::TenantId;
 use subscriptions::store::{Store, StoreError};
 use subscriptions::subscription::Subscription;
 use url::{Host, Url};
@@ -33,9 +32,7 @@ use crate::up::Addresses;
 pub struct Local {
     /// Where everything is.
     pub addresses: Addresses,
-    /// The demo tenant.
-    pub tenant: TenantId,
-    /// Where its subscriptions are.
+    /// Where the demo tenant's subscriptions are.
     pub store: Store,
     /// Whether the database keeps what it is told, and where.
     pub database: String,
@@ -119,7 +116,7 @@ async fn read_status(local: &Local) -> Result<Status, StoreError> {
     addresses.subscription_ids.truncate(SHOWN);
     let mut subscriptions = Vec::new();
     for id in &addresses.subscription_ids {
-        let stored = local.store.subscription(&local.tenant, *id).await?;
+        let stored = local.store.subscription(&addresses.tenant, *id).await?;
         subscriptions.extend(stored.map(|stored| stored.document));
     }
     let now = local.scheduler.service.clock.now();

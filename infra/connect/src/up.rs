@@ -14,7 +14,7 @@ use serde::Serialize;
 use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
 use subscriptions::calendar::Calendar;
 use subscriptions::clock::Clock;
-use subscriptions::identifiers::{InvalidIdentifier, SubscriptionId};
+use subscriptions::identifiers::{InvalidIdentifier, SubscriptionId, TenantId};
 use subscriptions::service::Service;
 use subscriptions::store::provision::Imported;
 use subscriptions::store::tables::TableNames;
@@ -168,7 +168,7 @@ pub struct Addresses {
     /// The demo tenant's key.
     pub api_key: String,
     /// The demo tenant.
-    pub tenant: String,
+    pub tenant: TenantId,
     /// The demo tenant's subscriptions.
     pub subscription_ids: Vec<SubscriptionId>,
 }
@@ -254,7 +254,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         api_url: url_of(&api)?,
         dynamodb_url,
         api_key,
-        tenant: tenant.id.to_string(),
+        tenant: tenant.id.clone(),
         subscription_ids: demo::ids(&subscriptions),
     };
     let service = |function| Service {
@@ -268,7 +268,6 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let scheduler = Arc::new(Scheduler::new(service("execute-cancellations")));
     let local = Local {
         addresses: addresses.clone(),
-        tenant: tenant.id,
         store,
         database: options.keeping(),
         time_zone: options.time_zone,

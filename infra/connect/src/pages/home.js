@@ -42,11 +42,15 @@ async function refresh() {
 }
 
 function sweep({ at, summary, error }) {
-  const cells = error
-    ? [at, error]
-    : [at, summary.due, summary.executed, summary.failed, `${summary.lagSeconds} s`];
   const row = document.createElement("tr");
-  row.append(...cells.map((text, index) => cell(["At", "Due", "Executed", "Failed", "Oldest late by"][index], text)));
+  row.append(cell("At", at));
+  if (error) {
+    row.append(cell("Error", error));
+    row.lastChild.colSpan = 4;
+  } else {
+    row.append(cell("Due", summary.due), cell("Executed", summary.executed), cell("Failed", summary.failed));
+    row.append(cell("Oldest late by", `${summary.lagSeconds} s`));
+  }
   return row;
 }
 
