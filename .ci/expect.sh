@@ -20,3 +20,6 @@ await() { # what, expected, seconds, command…
 }
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# How many lines of a file have this, also if it is none; for `await`.
+lines() { grep -c "$1" "$2" || true; }

@@ -30,6 +30,13 @@ fn text(bytes: &[u8]) -> &str {
     str::from_utf8(bytes).unwrap().trim()
 }
 
+async fn assert_cancelled_once(client: &str, output: &Output, service: &Service) {
+    assert_eq!(text(&output.stdout), "2026-02-01", "{client}: {}", text(&output.stderr));
+    assert!(output.status.success(), "{client}");
+    assert_eq!(service.version(ACTIVATED).await, 2, "{client} cancelled once");
+    assert_eq!(service.scan("idempotency").await.len(), 1, "{client} used one key");
+}
+
 /// A way to the API on which the first answer breaks off after so many bytes; the service has done what was asked.
 async fn breaking_off(api_url: &str, bytes: usize) -> String {
     let api = api_url.strip_prefix("http://").unwrap().to_owned();
@@ -63,10 +70,7 @@ async fn an_answer_that_gets_lost_or_breaks_off_is_asked_for_again() {
         let service = Service::start().await;
         let way = breaking_off(&service.api_url, bytes).await;
         let output = run(client, &way, &service.api_key, ACTIVATED).await;
-        assert_eq!(text(&output.stdout), "2026-02-01", "{client}: {}", text(&output.stderr));
-        assert!(output.status.success(), "{client}");
-        assert_eq!(service.version(ACTIVATED).await, 2, "{client} cancelled once");
-        assert_eq!(service.scan("idempotency").await.len(), 1, "{client} used one key");
+        assert_cancelled_once(client, &output, &service).await;
     }
 }
 
@@ -89,10 +93,8 @@ async fn a_key_that_is_locked_and_a_service_that_is_unavailable_are_waited_for()
         third.release();
         let output = running.await;
         let log = text(&output.stderr);
-        assert_eq!(text(&output.stdout), "2026-02-01", "{client}: {log}");
         assert!(log.contains("409 idempotency_key_locked") && log.contains("500 internal_error"), "{log}");
-        assert_eq!(database.version(ACTIVATED).await, 2, "{client} cancelled once");
-        assert_eq!(database.scan("idempotency").await.len(), 1, "{client} used one key");
+        assert_cancelled_once(client, &output, &database).await;
     }
 }
 
