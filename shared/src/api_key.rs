@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -67,6 +68,13 @@ impl Token {
     #[must_use]
     pub fn secret_hash(&self) -> SecretHash {
         SecretHash(Sha256::digest(self.secret).into())
+    }
+
+    /// The last four characters of the token.
+    #[must_use]
+    pub fn last_four(&self) -> String {
+        let token = self.reveal();
+        token.chars().skip(token.len().saturating_sub(4)).collect()
     }
 
     /// The token in full, secret included: for the one moment in which its owner is told.
@@ -178,8 +186,13 @@ pub struct Tenant {
 /// An API key as it is stored.
 #[derive(Clone)]
 pub struct ApiKey {
+    /// What its owner calls it.
+    pub name: Option<String>,
     /// What is kept of its secret.
     pub secret_hash: SecretHash,
+    /// The last four characters of its token, by which its owner can tell it from others. They are of the
+    /// checksum, and say next to nothing of the secret. Keys of earlier versions have none.
+    pub last_four: Option<String>,
     /// What it may do.
     pub scopes: Vec<Scope>,
     /// When it was made.
@@ -188,6 +201,18 @@ pub struct ApiKey {
     pub expires_at: Option<DateTime<Utc>>,
     /// The instant from which it was withdrawn, if it was.
     pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Whether a key lets its owner in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyState {
+    /// It does.
+    Valid,
+    /// No longer: it was made for a time that is over.
+    Expired,
+    /// No longer: it was withdrawn.
+    Revoked,
 }
 
 /// Why a request is not let in.
@@ -207,11 +232,26 @@ impl ApiKey {
     #[must_use]
     pub fn new(token: &Token, scopes: &[Scope], created_at: DateTime<Utc>) -> Self {
         Self {
+            name: None,
             secret_hash: token.secret_hash(),
+            last_four: Some(token.last_four()),
             scopes: scopes.to_vec(),
             created_at,
             expires_at: None,
             revoked_at: None,
+        }
+    }
+
+    /// Whether it is valid at `now`.
+    #[must_use]
+    pub fn state(&self, now: DateTime<Utc>) -> KeyState {
+        let over = |end: Option<DateTime<Utc>>| end.is_some_and(|end| end <= now);
+        if over(self.revoked_at) {
+            KeyState::Revoked
+        } else if over(self.expires_at) {
+            KeyState::Expired
+        } else {
+            KeyState::Valid
         }
     }
 
@@ -220,8 +260,7 @@ impl ApiKey {
     /// # Errors
     /// It is not, or has not.
     pub fn admits(&self, token: &Token, scope: Scope, now: DateTime<Utc>) -> Result<(), NotAdmitted> {
-        let over = |end: Option<DateTime<Utc>>| end.is_some_and(|end| end <= now);
-        if self.secret_hash != token.secret_hash() || over(self.expires_at) || over(self.revoked_at) {
+        if self.secret_hash != token.secret_hash() || self.state(now) != KeyState::Valid {
             return Err(NotAdmitted::KeyInvalid);
         }
         if !self.scopes.contains(&scope) {
@@ -250,13 +289,7 @@ mod tests {
     }
 
     fn key(token: &Token) -> ApiKey {
-        ApiKey {
-            secret_hash: token.secret_hash(),
-            scopes: vec![Scope::Read],
-            created_at: DateTime::UNIX_EPOCH,
-            expires_at: None,
-            revoked_at: None,
-        }
+        ApiKey::new(token, &[Scope::Read], DateTime::UNIX_EPOCH)
     }
 
     #[test]

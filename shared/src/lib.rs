@@ -9,6 +9,7 @@
 //! - [`subscription`]: the document that callers see.
 //! - [`calendar`]: when a local date begins.
 //! - [`cancellation`]: what a request to cancel does, and what the arrival of its date does.
+//! - [`import`]: which subscriptions from outside are taken in, and what they may take the place of.
 //! - [`json`], [`fault`], [`cancel_request`]: reading that request, with every fault at once.
 //! - [`api_key`]: who asks, and what they may do.
 //! - [`idempotency`]: the same key and request, the same answer.
@@ -28,6 +29,7 @@ pub mod subscription;
 
 pub mod calendar;
 pub mod cancellation;
+pub mod import;
 
 pub mod fault;
 pub mod json;

@@ -9,10 +9,13 @@
 
 pub mod commit;
 pub mod due;
+pub mod import;
+pub mod inspect;
 mod items;
 pub mod load;
-pub mod provision;
+pub mod scan;
 pub mod tables;
+pub mod tenants;
 
 use std::env;
 use std::error::Error;
@@ -28,6 +31,7 @@ use aws_sdk_dynamodb::config::{
 };
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
+use self::items::Item;
 use self::tables::TableNames;
 
 /// The database, as the functions use it.
@@ -36,6 +40,10 @@ pub struct Store {
     client: Client,
     tables: TableNames,
 }
+
+/// Where the next page of an answer begins that has more than one.
+#[derive(Clone)]
+pub struct NextPage(Item);
 
 /// Where the database is, and as whom to speak to it.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 use subscriptions::calendar::Calendar;
-use subscriptions::store::provision::NewSubscription;
+use subscriptions::import::NewSubscription;
 
 const DOCUMENTS: &str = include_str!("../../infra/connect/src/demo.ndjson");
 

@@ -15,7 +15,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use subscriptions::calendar::Calendar;
 use subscriptions::clock::{self, Clock};
-use subscriptions::store::provision::NewSubscription;
+use subscriptions::import::{Existing, NewSubscription};
 use tokio::sync::Mutex;
 
 /// Each of these tests takes the whole machine, so they run one after the other.
@@ -144,13 +144,12 @@ async fn of_8_sweeps_over_10_000_due_each_cancellation_is_executed_by_one() {
     let calendar = Calendar::new(Tz::Europe__Stockholm, now);
     let tenant = "demo".parse().unwrap();
     let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"});
-    let imports = stream::iter(0..DUE).map(|n| {
+    let new = |n| {
         let document = json!({"subscriptionId": id(n), "status": "ACTIVATED", "pendingStatus": pending});
-        let new = NewSubscription::from_json(document, &calendar, now).unwrap();
-        let (store, tenant) = (&store, &tenant);
-        async move { store.import_subscription(tenant, &new).await.unwrap() }
-    });
-    imports.buffer_unordered(16).for_each(async |_| ()).await;
+        NewSubscription::from_json(document, &calendar, now).unwrap()
+    };
+    let due: Vec<_> = (0..DUE).map(new).collect();
+    store.import(&tenant, &due, Existing::Keep).await.unwrap();
 
     // Each sweep is a function of its own, with connections of its own.
     let sweeps = (0..8).map(|_| {

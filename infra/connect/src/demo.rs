@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use subscriptions::api_key::{MalformedToken, NoEntropy, Scope, Token};
-use subscriptions::identifiers::{KeyId, SubscriptionId, TenantId};
-use subscriptions::store::provision::NewSubscription;
+use subscriptions::identifiers::{KeyId, TenantId};
 
 /// The demo tenant's id.
 pub const TENANT: &str = "demo";
@@ -83,12 +82,6 @@ fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// The ids of subscriptions, in their order.
-#[must_use]
-pub fn ids(subscriptions: &[NewSubscription]) -> Vec<SubscriptionId> {
-    subscriptions.iter().map(|new| new.subscription().subscription_id).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -97,14 +90,15 @@ mod tests {
     use subscriptions::calendar::Calendar;
 
     use super::*;
-    use crate::ndjson::read_subscriptions;
+    use crate::ndjson::Lines;
 
     #[test]
     fn there_are_four_activated_and_one_of_each_other_status() {
         let now = "2026-01-31T22:30:00Z".parse().unwrap();
-        let subscriptions = read_subscriptions(SUBSCRIPTIONS, &Calendar::new(Tz::UTC, now), now);
+        let lines = Lines::new(SUBSCRIPTIONS.as_bytes(), Calendar::new(Tz::UTC, now), now);
         let mut statuses = BTreeMap::new();
-        for new in subscriptions.unwrap() {
+        for line in lines {
+            let new = line.unwrap().subscription.unwrap();
             *statuses.entry(format!("{:?}", new.subscription().status)).or_insert(0) += 1;
         }
         let expected = [("Activated", 4), ("Blocked", 1), ("Cancelled", 1), ("Paused", 1), ("Pending", 1)];

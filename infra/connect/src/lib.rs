@@ -12,7 +12,7 @@
 //! - [`pages`]: what people read and click.
 //!
 //! The operator's commands work on any DynamoDB.
-//! - [`operate`]: tenants, keys, subscriptions.
+//! - [`operate`]: tenants, keys, subscriptions, cancellations; and whether all is as it should be.
 //! - [`ndjson`]: files of subscriptions.
 
 #![warn(missing_docs)]

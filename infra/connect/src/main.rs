@@ -3,10 +3,14 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use connect::operate;
+use clap::{Args, Parser, Subcommand};
+use connect::operate::{self, CommandError, Session};
 use connect::up::{self, Addresses, Options, Running};
+use subscriptions::clock::Clock;
+use subscriptions::store::Endpoint;
+use subscriptions::store::tables::TableNames;
 use subscriptions::telemetry;
+use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -14,57 +18,58 @@ use tracing_subscriber::{fmt, registry};
 use uuid::Uuid;
 
 /// The cancellation service of a telecom operator's API
+///
+/// Without a command it runs the whole service on this machine. The other commands work on the DynamoDB that
+/// --dynamodb-endpoint names, or that the environment does (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), in the
+/// tables that SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE and TENANTS_TABLE name.
+///
+/// They exit with 0 if all went well, 1 if not, 2 if they were called wrongly.
 #[derive(Parser)]
 #[command(name = "connect", version)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
+    #[command(flatten)]
+    global: Global,
+}
+
+#[derive(Args)]
+struct Global {
+    /// The DynamoDB that runs there; `up` uses it instead of the embedded one
+    #[arg(long, value_name = "URL", global = true)]
+    dynamodb_endpoint: Option<String>,
+    /// Print JSON on one line, for programs
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run the whole service on this machine (the default)
-    Up(Up),
+    Up(Options),
     #[command(flatten)]
     Operate(operate::Command),
 }
 
-#[derive(Parser)]
-struct Up {
-    #[command(flatten)]
-    options: Options,
-    /// Print one line of JSON once all is ready, for programs
-    #[arg(long)]
-    json: bool,
-}
-
 fn main() -> ExitCode {
-    let command_line = match CommandLine::try_parse() {
+    let CommandLine { command, global } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
-        Err(error) if error.use_stderr() => {
-            // The first line says what is wrong; the rest of what clap prints is about --help.
-            let text = error.to_string();
-            return fail(text.lines().next().unwrap_or("error: wrong usage"), 2);
-        }
+        Err(error) if error.use_stderr() => return fail(&usage(&error), 2),
         Err(help) => help.exit(),
     };
-    // The embedded database warns of every condition that fails, and conditions fail by design.
-    let filter = telemetry::filter(LevelFilter::INFO).with_target("dynoxide", LevelFilter::ERROR);
-    registry().with(fmt::layer().with_writer(io::stderr)).with(filter).init();
-
-    match command_line.command {
-        Some(Command::Up(up)) => done(run(&up)),
-        Some(Command::Operate(command)) => done(operate(command)),
+    match command {
+        Some(Command::Operate(command)) => operate(command, global),
+        Some(Command::Up(options)) => serve(options, global),
         // `connect` alone means `connect up` with every option at its default.
-        None => done(run(&Up::parse_from(["up"]))),
+        None => serve(up::defaults(), global),
     }
 }
 
-fn done(outcome: Result<(), String>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("error: {error}"), 1),
-    }
+/// What clap says is wrong, on one line; the rest of what it prints is about --help.
+fn usage(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let wrong: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    wrong.join(" ")
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
@@ -73,22 +78,82 @@ fn fail(message: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-#[tokio::main]
-async fn operate(command: operate::Command) -> Result<(), String> {
-    let text = operate::run(command).await.map_err(|error| error.to_string())?;
-    writeln!(io::stdout(), "{text}").map_err(|error| format!("cannot print: {error}"))
+fn log(level: LevelFilter) {
+    // The embedded database warns of every condition that fails, and conditions fail by design.
+    let filter = telemetry::filter(level).with_target("dynoxide", LevelFilter::ERROR);
+    registry().with(fmt::layer().with_writer(io::stderr)).with(filter).init();
 }
 
 #[tokio::main]
-async fn run(up: &Up) -> Result<(), String> {
+async fn operate(command: operate::Command, global: Global) -> ExitCode {
+    log(LevelFilter::WARN);
+    let endpoint = match global.dynamodb_endpoint.map_or_else(Endpoint::from_env, |url| Ok(Endpoint::at(url)))
+    {
+        Ok(endpoint) => endpoint,
+        Err(missing) => {
+            return fail(&format!("error: {missing}; or name the database with --dynamodb-endpoint"), 1);
+        }
+    };
+    match until_stopped(command, endpoint, global.json).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("error: {error}"), error.exit_code()),
+    }
+}
+
+/// Carries out a command, unless a signal comes. One that stops by itself is told to; a second signal ends that too.
+async fn until_stopped(
+    command: operate::Command,
+    endpoint: Endpoint,
+    json: bool,
+) -> Result<(), CommandError> {
+    let mut signals = Signals::listen()?;
+    let stop = CancellationToken::new();
+    let stops_by_itself = command.stops_by_itself();
+    let (mut out, mut notes) = (io::stdout(), io::stderr());
+    let mut session = Session {
+        endpoint,
+        tables: TableNames::from_env(),
+        clock: Clock::system(),
+        json,
+        out: &mut out,
+        notes: &mut notes,
+        stop: stop.clone(),
+    };
+    let mut running = std::pin::pin!(operate::run(command, &mut session));
+    tokio::select! {
+        outcome = &mut running => return outcome,
+        () = signals.wait() => stop.cancel(),
+    }
+    let interrupted = || CommandError::Incomplete("interrupted".to_owned());
+    if !stops_by_itself {
+        return Err(interrupted());
+    }
+    tokio::select! {
+        outcome = running => outcome,
+        () = signals.wait() => Err(interrupted()),
+    }
+}
+
+fn serve(options: Options, global: Global) -> ExitCode {
+    log(LevelFilter::INFO);
+    let options = Options { dynamodb_endpoint: global.dynamodb_endpoint, ..options };
+    match run(&options, global.json) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("error: {error}"), 1),
+    }
+}
+
+#[tokio::main]
+async fn run(options: &Options, json: bool) -> Result<(), String> {
     // Before the service starts, so that a signal meanwhile is not lost.
     let mut stop = Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let running = up::start(&up.options).await.map_err(|error| error.to_string())?;
+    let running = up::start(options).await.map_err(|error| error.to_string())?;
 
-    let text = if up.json {
+    let text = if json {
         serde_json::to_string(&running.addresses).map_err(|error| error.to_string())?
     } else {
-        welcome(&running, &up.options)
+        welcome(&running, options)
     };
     let printed = writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
     if printed.is_ok() {

@@ -1,50 +1,112 @@
-//! Files of subscriptions in the wire shape, one a line.
+//! Files of subscriptions in the wire shape, one a line, read one at a time: a file may be larger than memory.
 
-use std::collections::HashSet;
+use std::io::{self, BufRead, Read};
 
 use chrono::{DateTime, Utc};
 use subscriptions::calendar::Calendar;
+use subscriptions::import::NewSubscription;
 use subscriptions::json;
-use subscriptions::store::provision::NewSubscription;
+use subscriptions::store::import::Imported;
 
-/// A line of a file of subscriptions that is no subscription.
-#[derive(Debug, thiserror::Error)]
-#[error("line {line}: {fault}")]
-pub struct InvalidLine {
-    line: usize,
-    fault: String,
+/// The longest line that is read, in bytes. The database holds at most 400 KB of it; the rest may be white space.
+const LONGEST: u64 = 1 << 20;
+
+/// A line that is not blank.
+pub struct Line {
+    /// Counted from 1.
+    pub number: u64,
+    /// What stands there; `None` if it is longer than a line may be.
+    pub text: Option<String>,
+    /// The subscription, or what is wrong with it: the place, never the value.
+    pub subscription: Result<NewSubscription, String>,
 }
 
-/// Reads subscriptions in the wire shape, one a line; empty lines are passed over.
-///
-/// # Errors
-/// The first line that is no subscription, or repeats the id or reference id of another.
-pub fn read_subscriptions(
-    ndjson: &str,
-    calendar: &Calendar,
+/// The lines of a file.
+pub struct Lines<R> {
+    reader: R,
+    calendar: Calendar,
     now: DateTime<Utc>,
-) -> Result<Vec<NewSubscription>, InvalidLine> {
-    let mut ids = HashSet::new();
-    let mut references = HashSet::new();
-    let mut subscriptions = Vec::new();
-    for (line, text) in (1..).zip(ndjson.lines()).filter(|(_, text)| !text.trim().is_empty()) {
-        let invalid = |fault: String| InvalidLine { line, fault };
-        let document = json::parse(text.as_bytes()).map_err(|place| {
-            invalid(format!("not JSON, or a repeated member, at column {}", place.column))
-        })?;
-        let new = NewSubscription::from_json(document, calendar, now)
-            .map_err(|fault| invalid(fault.to_string()))?;
-        if !ids.insert(new.subscription().subscription_id) {
-            return Err(invalid("subscriptionId: another line has the same".to_owned()));
-        }
-        if let Some(reference) = &new.subscription().reference_id
-            && !references.insert(reference.clone())
-        {
-            return Err(invalid("referenceId: another line has the same".to_owned()));
-        }
-        subscriptions.push(new);
+    number: u64,
+    /// How many bytes have been read.
+    pub position: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads lines. A cancellation that is pending in one takes effect by this calendar.
+    pub fn new(reader: R, calendar: Calendar, now: DateTime<Utc>) -> Self {
+        Self { reader, calendar, now, number: 0, position: 0 }
     }
-    Ok(subscriptions)
+
+    /// The next line; `None` at the end. What it holds of a line that is too long is only its beginning.
+    fn next_bytes(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        let read = self.reader.by_ref().take(LONGEST + 1).read_until(b'\n', &mut line)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        self.position += u64_of(read);
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        } else if line.len() > usize_of(LONGEST) {
+            self.position += u64_of(self.reader.skip_until(b'\n')?);
+        }
+        Ok(Some(line))
+    }
+
+    fn read(&self, bytes: Vec<u8>) -> Line {
+        let number = self.number;
+        if bytes.len() > usize_of(LONGEST) {
+            let fault = format!("longer than {LONGEST} bytes");
+            return Line { number, text: None, subscription: Err(fault) };
+        }
+        let subscription = self.parse(bytes.trim_ascii_end());
+        let text = String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Line { number, text: Some(text.trim_end().to_owned()), subscription }
+    }
+
+    fn parse(&self, line: &[u8]) -> Result<NewSubscription, String> {
+        let document = json::parse(line)
+            .map_err(|place| format!("not JSON, or a repeated member, at column {}", place.column))?;
+        NewSubscription::from_json(document, &self.calendar, self.now).map_err(|fault| fault.to_string())
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = io::Result<Line>;
+
+    fn next(&mut self) -> Option<io::Result<Line>> {
+        loop {
+            match self.next_bytes() {
+                Ok(Some(bytes)) if bytes.trim_ascii().is_empty() => {}
+                Ok(Some(bytes)) => return Some(Ok(self.read(bytes))),
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// Why a subscription was not imported, if it was not.
+#[must_use]
+pub fn fault(imported: Imported) -> Option<&'static str> {
+    match imported {
+        Imported::Added | Imported::Replaced | Imported::Unchanged | Imported::Kept => None,
+        Imported::ReferenceTaken => Some("referenceId: belongs to another subscription"),
+        Imported::Refused => {
+            Some("more than the database can hold: 400 KB, 32 levels, numbers of 38 digits below 1e126")
+        }
+        Imported::Unreadable => Some("what is stored under its id is not what this service writes"),
+    }
+}
+
+fn u64_of(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+fn usize_of(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -53,50 +115,66 @@ mod tests {
 
     use super::*;
 
-    fn read(ndjson: &str) -> Result<Vec<NewSubscription>, String> {
+    const GOOD: &str = r#"{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "ACTIVATED", "referenceId": "r"}"#;
+
+    fn read(ndjson: &[u8]) -> Vec<(u64, Option<String>)> {
         let now = "2026-01-31T22:30:00Z".parse().unwrap();
-        read_subscriptions(ndjson, &Calendar::new(Tz::UTC, now), now).map_err(|error| error.to_string())
+        let lines = Lines::new(ndjson, Calendar::new(Tz::UTC, now), now);
+        lines.map(|line| line.unwrap()).map(|line| (line.number, line.subscription.err())).collect()
+    }
+
+    fn fault(line: &str) -> String {
+        read(line.as_bytes()).remove(0).1.unwrap_or_default()
     }
 
     #[test]
     fn a_faulty_line_is_named_without_its_content() {
-        let good = r#"{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "ACTIVATED", "referenceId": "r"}"#;
         for (bad, fault) in [
-            ("{", "line 3: not JSON, or a repeated member, at column 1"),
-            ("[]", "line 3: "),
-            (r#"{"status": "ACTIVATED"}"#, "line 3: missing field `subscriptionId`"),
+            ("{", "not JSON, or a repeated member, at column 1"),
+            ("[]", ""),
+            (r#"{"status": "ACTIVATED"}"#, "missing field `subscriptionId`"),
             (
                 r#"{"subscriptionId": "secret", "status": "ACTIVATED"}"#,
-                "line 3: subscriptionId: not a valid identifier",
+                "subscriptionId: not a valid identifier",
             ),
             (
                 r#"{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b2", "status": "secret"}"#,
-                "line 3: status: expected one of",
+                "status: expected one of",
             ),
             (
                 r#"{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b2", "status": "PENDING", "msisdn": 46701740605}"#,
-                "line 3: msisdn: expected a string",
+                "msisdn: expected a string",
             ),
-            (good, "line 3: subscriptionId: another line has the same"),
-            (&good.replace("13b1", "13b2"), "line 3: referenceId: another line has the same"),
         ] {
-            let message = read(&format!("{good}\n\n{bad}\n")).err().unwrap();
+            let lines = read(format!("{GOOD}\n\n{bad}\r\n{GOOD}").as_bytes());
+            let numbers: Vec<_> = lines.iter().map(|(number, fault)| (*number, fault.is_some())).collect();
+            assert_eq!(numbers, [(1, false), (3, true), (4, false)], "{bad}");
+            let message = lines[1].1.clone().unwrap();
             assert!(message.starts_with(fault), "{message}");
             assert!(!message.contains("46701740605") && !message.contains("secret"), "{message}");
         }
+        assert!(read(b"\xff\n")[0].1.is_some());
+    }
+
+    #[test]
+    fn a_line_has_a_limit_and_the_next_one_is_read() {
+        let longest = usize_of(LONGEST);
+        let padded = |length: usize| format!("{GOOD}{}\n{GOOD}\n", " ".repeat(length - GOOD.len()));
+        assert_eq!(read(padded(longest).as_bytes()), [(1, None), (2, None)]);
+        let too_long = Some("longer than 1048576 bytes".to_owned());
+        assert_eq!(read(padded(longest + 1).as_bytes()), [(1, too_long.clone()), (2, None)]);
+        assert_eq!(read(padded(3 * longest).as_bytes()), [(1, too_long), (2, None)]);
     }
 
     #[test]
     fn a_cancellation_that_is_pending_in_a_document_needs_a_date_to_come() {
         let line = |status: &str, date: &str| {
-            format!(
-                r#"{{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "{status}",
-                "pendingStatus": {{"status": "CANCELLED", "scheduledAt": "{date}"}}}}"#
-            )
-            .replace('\n', " ")
+            fault(&format!(
+                r#"{{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "{status}", "pendingStatus": {{"status": "CANCELLED", "scheduledAt": "{date}"}}}}"#
+            ))
         };
-        assert!(read(&line("ACTIVATED", "2026-02-01")).is_ok());
-        assert!(read(&line("CANCELLED", "2026-02-01")).is_err());
-        assert!(read(&line("ACTIVATED", "+12026-02-01")).is_err());
+        assert_eq!(line("ACTIVATED", "2026-02-01"), "");
+        assert_ne!(line("CANCELLED", "2026-02-01"), "");
+        assert_ne!(line("ACTIVATED", "+12026-02-01"), "");
     }
 }

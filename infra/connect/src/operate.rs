@@ -1,37 +1,37 @@
-//! What an operator does from the command line: tenants, keys, subscriptions. On this machine or on AWS; the
-//! endpoint decides which.
+//! What an operator does from the command line, on this machine or on AWS; the endpoint decides which.
+//!
+//! What was asked for goes to standard output: a table, or JSON on one line. What is said beside it goes to standard
+//! error. A command that fails says why in one line.
 
-use std::fs;
+mod cancellations;
+mod doctor;
+mod import;
+mod keys;
+mod report;
+mod session;
+mod subscriptions;
+mod tables;
+mod tenants;
+mod when;
+
 use std::io;
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
-use clap::{Args, Subcommand};
-use subscriptions::api_key::{ApiKey, NoEntropy, Scope, Tenant, Token};
-use subscriptions::calendar::Calendar;
-use subscriptions::clock::Clock;
-use subscriptions::identifiers::{KeyId, SubscriptionId, TenantId};
-use subscriptions::store::provision::Imported;
-use subscriptions::store::tables::TableNames;
-use subscriptions::store::{Endpoint, MissingVariable, Store, StoreError};
+use ::subscriptions::api_key::{NoEntropy, Tenant};
+use ::subscriptions::identifiers::{KeyId, TenantId};
+use ::subscriptions::store::{Store, StoreError};
+use clap::Subcommand;
 
-use crate::ndjson::{InvalidLine, read_subscriptions};
-
-/// Where the database is.
-#[derive(Clone, Debug, Args)]
-pub struct Database {
-    /// The DynamoDB that runs there, instead of the one that the environment names
-    #[arg(long, value_name = "URL")]
-    dynamodb_endpoint: Option<String>,
-}
-
-impl Database {
-    fn open(self) -> Result<Store, MissingVariable> {
-        let endpoint = self.dynamodb_endpoint.map_or_else(Endpoint::from_env, |url| Ok(Endpoint::at(url)))?;
-        Ok(Store::new(endpoint, TableNames::from_env()))
-    }
-}
+pub use self::cancellations::Cancellations;
+pub use self::doctor::Doctor;
+pub use self::import::Import;
+pub use self::keys::Keys;
+pub use self::report::Report;
+pub use self::session::Session;
+pub use self::subscriptions::Subscriptions;
+pub use self::tables::Tables;
+pub use self::tenants::Tenants;
+pub use self::when::When;
 
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
@@ -42,153 +42,97 @@ pub enum Command {
     /// Manage the API keys of a tenant
     #[command(subcommand)]
     Keys(Keys),
-    /// Manage the subscriptions of a tenant
+    /// Import, export and show subscriptions
     #[command(subcommand)]
     Subscriptions(Subscriptions),
+    /// See what will be cancelled and what has been, and execute what is due
+    #[command(subcommand)]
+    Cancellations(Cancellations),
+    /// Create the tables where no template does
+    #[command(subcommand)]
+    Tables(Tables),
+    /// Check that all is as it should be; say what is wrong and how to mend it
+    Doctor(Doctor),
 }
 
-/// Commands on tenants.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Tenants {
-    /// Create a tenant
-    Create {
-        /// What identifies it, in its API keys too: 1 to 32 lower-case letters, digits and hyphens
-        id: TenantId,
-        /// What it is called; its id if it is not said
-        #[arg(long)]
-        name: Option<String>,
-        /// Where its days begin, by IANA name
-        #[arg(long, value_name = "ZONE", default_value = "UTC")]
-        time_zone: Tz,
-        /// Where it is kept.
-        #[command(flatten)]
-        database: Database,
-    },
-}
-
-/// Commands on API keys.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Keys {
-    /// Create an API key, and print it: this once, as only a hash of it is kept
-    Create {
-        /// Whose key it is
-        #[arg(long)]
-        tenant: TenantId,
-        /// What it may do, once for each scope; everything if it is not said
-        #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
-        scopes: Vec<Scope>,
-        /// The instant (RFC 3339) from which it is no longer valid
-        #[arg(long, value_name = "INSTANT")]
-        expires: Option<DateTime<Utc>>,
-        /// Where it is kept.
-        #[command(flatten)]
-        database: Database,
-    },
-}
-
-/// Commands on subscriptions.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Subscriptions {
-    /// Import those that are not there yet; nothing is overwritten
-    Import {
-        /// Whose subscriptions they are
-        #[arg(long)]
-        tenant: TenantId,
-        /// Subscriptions in the wire shape, one a line
-        #[arg(value_name = "FILE.ndjson")]
-        file: PathBuf,
-        /// Where it is kept.
-        #[command(flatten)]
-        database: Database,
-    },
-}
-
-fn parse_scope(text: &str) -> Result<Scope, String> {
-    let known = || Scope::ALL.map(|scope| scope.to_string()).join(" or ");
-    text.parse().map_err(|_| format!("a scope is {}", known()))
+impl Command {
+    /// Whether it ends well by itself when the session is asked to stop. Any other can be dropped at any moment.
+    #[must_use]
+    pub fn stops_by_itself(&self) -> bool {
+        matches!(self, Self::Subscriptions(Subscriptions::Import(_)))
+    }
 }
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it all")]
 pub enum CommandError {
-    #[error("{0}; or name the database with --dynamodb-endpoint")]
-    Environment(#[from] MissingVariable),
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("there is a tenant {0} already")]
     TenantExists(TenantId),
     #[error("there is no tenant {0}")]
     NoTenant(TenantId),
+    #[error("{tenant} has no key {key}")]
+    NoKey { tenant: TenantId, key: KeyId },
+    #[error("the key {key} {why}; create another one")]
+    KeyIsOver { key: KeyId, why: &'static str },
+    #[error("{0} has no such subscription")]
+    NoSubscription(TenantId),
+    #[error("{0} does not lie in the future")]
+    Past(&'static str),
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
     #[error("cannot read {}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
-    #[error("{}, {source}", path.display())]
-    Line { path: PathBuf, source: InvalidLine },
-    #[error("the subscription {0} has a reference id that belongs to another one")]
-    ReferenceTaken(SubscriptionId),
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot print: {0}")]
+    Print(#[from] io::Error),
+    #[error("{0}; there is nobody to ask, so say --yes")]
+    NobodyToAsk(&'static str),
+    #[error("nothing was done")]
+    Declined,
+    /// It was carried out, and not all went well.
+    #[error("{0}")]
+    Incomplete(String),
+    /// What was asked for can't be, as a wrong option can't.
+    #[error("{0}")]
+    Usage(&'static str),
 }
 
-/// Carries out a command; what it has to say.
+impl CommandError {
+    /// What the process exits with: 2 for wrong usage, or else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::NobodyToAsk(_) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether it only says that whoever read the output has stopped.
+    #[must_use]
+    pub fn is_closed_output(&self) -> bool {
+        matches!(self, Self::Print(cause) if cause.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Carries out a command.
 ///
 /// # Errors
-/// It could not be carried out, or, of an import, not to the end.
-pub async fn run(command: Command) -> Result<String, CommandError> {
-    let now = Clock::system().now();
+/// It could not be carried out, or not all of it.
+pub async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
-        Command::Tenants(Tenants::Create { id, name, time_zone, database }) => {
-            let store = database.open()?;
-            let tenant = Tenant { name: name.unwrap_or_else(|| id.to_string()), id, time_zone };
-            if !store.add_tenant(&tenant).await? {
-                return Err(CommandError::TenantExists(tenant.id));
-            }
-            Ok(format!("created the tenant {}, whose days begin in {time_zone}", tenant.id))
-        }
-        Command::Keys(Keys::Create { tenant, scopes, expires, database }) => {
-            let store = database.open()?;
-            let tenant = find_tenant(&store, tenant).await?;
-            let token = Token::generate(tenant.id.clone(), KeyId::random())?;
-            let scopes = if scopes.is_empty() { &Scope::ALL[..] } else { &scopes };
-            let key = ApiKey { expires_at: expires, ..ApiKey::new(&token, scopes, now) };
-            store.add_api_key(&tenant.id, token.key_id(), &key).await?;
-            Ok(token.reveal())
-        }
-        Command::Subscriptions(Subscriptions::Import { tenant, file, database }) => {
-            let store = database.open()?;
-            let tenant = find_tenant(&store, tenant).await?;
-            import(&store, &tenant, file, now).await
-        }
+        Command::Tenants(command) => tenants::run(command, session).await,
+        Command::Keys(command) => keys::run(command, session).await,
+        Command::Subscriptions(command) => subscriptions::run(command, session).await,
+        Command::Cancellations(command) => cancellations::run(command, session).await,
+        Command::Tables(command) => tables::run(command, session).await,
+        Command::Doctor(command) => doctor::run(command, session).await,
     }
 }
 
 async fn find_tenant(store: &Store, id: TenantId) -> Result<Tenant, CommandError> {
     store.tenant(&id).await?.ok_or(CommandError::NoTenant(id))
-}
-
-async fn import(
-    store: &Store,
-    tenant: &Tenant,
-    path: PathBuf,
-    now: DateTime<Utc>,
-) -> Result<String, CommandError> {
-    let ndjson = match fs::read_to_string(&path) {
-        Ok(ndjson) => ndjson,
-        Err(source) => return Err(CommandError::File { path, source }),
-    };
-    let subscriptions = match read_subscriptions(&ndjson, &Calendar::new(tenant.time_zone, now), now) {
-        Ok(subscriptions) => subscriptions,
-        Err(source) => return Err(CommandError::Line { path, source }),
-    };
-    let (mut written, mut existed) = (0, 0);
-    for new in &subscriptions {
-        match store.import_subscription(&tenant.id, new).await? {
-            Imported::Written => written += 1,
-            Imported::Existed => existed += 1,
-            Imported::ReferenceTaken => {
-                return Err(CommandError::ReferenceTaken(new.subscription().subscription_id));
-            }
-        }
-    }
-    Ok(format!("imported {written} subscriptions; {existed} were there already"))
 }

@@ -77,7 +77,7 @@ impl Scheduler {
     /// The invocation failed as a whole.
     pub async fn invoke(&self) -> Result<Summary, Error> {
         let at = self.service.clock.now();
-        let outcome = invoke(&self.service, at).await;
+        let outcome = invoke(&self.service, at, TIMEOUT).await;
         self.remember(Execution {
             at,
             summary: outcome.as_ref().ok().cloned(),
@@ -103,7 +103,11 @@ impl Scheduler {
     }
 }
 
-async fn invoke(service: &Service, at: DateTime<Utc>) -> Result<Summary, Error> {
+/// Invokes the function once, and gives it this much time.
+///
+/// # Errors
+/// The invocation failed as a whole.
+pub async fn invoke(service: &Service, at: DateTime<Utc>, timeout: Duration) -> Result<Summary, Error> {
     let event = json!({
         "version": "0",
         "id": Uuid::new_v4(),
@@ -117,6 +121,6 @@ async fn invoke(service: &Service, at: DateTime<Utc>) -> Result<Summary, Error> 
     });
     let mut context = Context::default();
     context.request_id = Uuid::new_v4().to_string();
-    context.deadline = clock::deadline_in(TIMEOUT);
+    context.deadline = clock::deadline_in(timeout);
     execute_cancellations::handle(service, LambdaEvent::new(serde_json::from_value(event)?, context)).await
 }

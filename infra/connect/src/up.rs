@@ -1,7 +1,8 @@
 //! `connect up`: the whole service in one process.
 
-use std::fs;
-use std::io;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
 use subscriptions::calendar::Calendar;
 use subscriptions::clock::Clock;
 use subscriptions::identifiers::{InvalidIdentifier, SubscriptionId, TenantId};
+use subscriptions::import::{Existing, NewSubscription};
 use subscriptions::service::Service;
-use subscriptions::store::provision::Imported;
 use subscriptions::store::tables::TableNames;
 use subscriptions::store::{Endpoint, Store, StoreError};
 use subscriptions::subscription::Status;
@@ -28,7 +29,7 @@ use crate::database::{self, Folder, FolderError};
 use crate::demo::{self, KeyError};
 use crate::gateway;
 use crate::local::{self, Local};
-use crate::ndjson::{InvalidLine, read_subscriptions};
+use crate::ndjson::{Line, Lines, fault};
 use crate::scheduler::Scheduler;
 
 /// How long what is under way gets to finish when the service is stopped: longer than a request or a
@@ -50,8 +51,8 @@ pub struct Options {
     /// Keep nothing
     #[arg(long, conflicts_with = "data")]
     pub memory: bool,
-    /// Use the DynamoDB that runs there instead of the embedded one
-    #[arg(long, value_name = "URL")]
+    /// The DynamoDB to use instead of the embedded one
+    #[arg(skip)]
     pub dynamodb_endpoint: Option<String>,
     /// What the tables are called
     #[arg(skip = TableNames::from_env())]
@@ -68,6 +69,17 @@ pub struct Options {
     /// Seconds between two sweeps for cancellations that are due; 0: none but those asked for
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub tick: u64,
+}
+
+/// Every option at its default.
+#[must_use]
+pub fn defaults() -> Options {
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        options: Options,
+    }
+    <Alone as clap::Parser>::parse_from(["up"]).options
 }
 
 impl Options {
@@ -101,10 +113,8 @@ pub enum StartError {
     Store { url: String, source: StoreError },
     #[error("cannot read {}: {source}", path.display())]
     SeedFile { path: PathBuf, source: io::Error },
-    #[error("{}, {source}", path.display())]
-    SeedLine { path: PathBuf, source: InvalidLine },
-    #[error("the subscription {0} has a reference id that belongs to another one")]
-    ReferenceTaken(SubscriptionId),
+    #[error("{}, line {line}: {fault}", path.display())]
+    SeedLine { path: PathBuf, line: u64, fault: String },
     #[error(transparent)]
     DemoKey(#[from] KeyError),
     #[error(transparent)]
@@ -186,16 +196,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let now = clock.now();
 
     // What may be wrong with the options comes before anything is opened or written.
-    let calendar = Calendar::new(options.time_zone, now);
-    let (path, ndjson) = match &options.seed {
-        None => (PathBuf::from("demo.ndjson"), demo::SUBSCRIPTIONS.to_owned()),
-        Some(path) => {
-            let unreadable = |source| StartError::SeedFile { path: path.clone(), source };
-            (path.clone(), fs::read_to_string(path).map_err(unreadable)?)
-        }
-    };
-    let subscriptions = read_subscriptions(&ndjson, &calendar, now)
-        .map_err(|source| StartError::SeedLine { path, source })?;
+    let seed = read_seed(options, now)?;
 
     let api = listen(options.port, "port").await?;
     let folder = if options.memory { None } else { Some(Folder::open(&options.data)?) };
@@ -234,18 +235,19 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         add_key(&token, &Scope::ALL).await?;
         token.reveal()
     };
-    for new in &subscriptions {
-        let imported = store.import_subscription(&tenant.id, new).await.map_err(unusable)?;
-        if imported == Imported::ReferenceTaken {
-            return Err(StartError::ReferenceTaken(new.subscription().subscription_id));
+    let imported = store.import(&tenant.id, &seed.subscriptions, Existing::Keep).await.map_err(unusable)?;
+    for (line, imported) in seed.lines.iter().zip(imported) {
+        if let Some(fault) = fault(imported) {
+            return Err(StartError::SeedLine { path: seed.path, line: *line, fault: fault.to_owned() });
         }
     }
 
+    let subscription_ids: Vec<_> = seed.subscriptions.iter().map(NewSubscription::id).collect();
     let mut example = None;
-    for id in demo::ids(&subscriptions) {
-        let stored = store.subscription(&tenant.id, id).await.map_err(unusable)?;
+    for id in &subscription_ids {
+        let stored = store.subscription(&tenant.id, *id).await.map_err(unusable)?;
         if stored.is_some_and(|stored| stored.document.status != Status::Cancelled) {
-            example = Some(id);
+            example = Some(*id);
             break;
         }
     }
@@ -255,7 +257,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         dynamodb_url,
         api_key,
         tenant: tenant.id.clone(),
-        subscription_ids: demo::ids(&subscriptions),
+        subscription_ids,
     };
     let service = |function| Service {
         store: Store::new(endpoint.clone().for_function(function), options.tables.clone()),
@@ -282,6 +284,38 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let api = tokio::spawn(serve(api, routes, stop.clone()));
     stop_on_error.disarm();
     Ok(Running { addresses, example, stop, api, scheduler, stop_database, database, _folder: folder })
+}
+
+/// The subscriptions to begin with.
+struct Seed {
+    path: PathBuf,
+    subscriptions: Vec<NewSubscription>,
+    /// The number of the line of each.
+    lines: Vec<u64>,
+}
+
+fn read_seed(options: &Options, now: DateTime<Utc>) -> Result<Seed, StartError> {
+    let (path, file): (PathBuf, Box<dyn BufRead>) = match &options.seed {
+        None => (PathBuf::from("demo.ndjson"), Box::new(demo::SUBSCRIPTIONS.as_bytes())),
+        Some(path) => {
+            let unreadable = |source| StartError::SeedFile { path: path.clone(), source };
+            (path.clone(), Box::new(BufReader::new(File::open(path).map_err(unreadable)?)))
+        }
+    };
+    let mut seed = Seed { path: path.clone(), subscriptions: Vec::new(), lines: Vec::new() };
+    let mut ids = HashSet::new();
+    for line in Lines::new(file, Calendar::new(options.time_zone, now), now) {
+        let Line { number: line, subscription, .. } =
+            line.map_err(|source| StartError::SeedFile { path: path.clone(), source })?;
+        let faulty = |fault| StartError::SeedLine { path: path.clone(), line, fault };
+        let subscription = subscription.map_err(faulty)?;
+        if !ids.insert(subscription.id()) {
+            return Err(faulty("subscriptionId: another line has the same".to_owned()));
+        }
+        seed.subscriptions.push(subscription);
+        seed.lines.push(line);
+    }
+    Ok(seed)
 }
 
 async fn serve(listener: TcpListener, routes: axum::Router, stop: CancellationToken) -> io::Result<()> {

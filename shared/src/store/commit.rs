@@ -193,17 +193,17 @@ fn explain(cancelled: TransactionCanceledException, has_record: bool) -> Result<
 }
 
 /// A write whose condition failed, and the item that made it fail if DynamoDB was asked for it.
-pub(super) struct FailedCondition(Option<Item>);
+struct FailedCondition(Option<Item>);
 
 /// Which writes of a cancelled transaction failed their condition, in their order.
 ///
 /// # Errors
 /// None did: the transaction was cancelled for another reason.
-pub(super) fn failed_conditions(
+fn failed_conditions(
     cancelled: TransactionCanceledException,
 ) -> Result<Vec<Option<FailedCondition>>, StoreError> {
+    let codes = cancellation_codes(&cancelled);
     let reasons = cancelled.cancellation_reasons.unwrap_or_default();
-    let codes: Vec<_> = reasons.iter().map(|reason| reason.code.clone().unwrap_or_default()).collect();
     let any = |wanted: &[&str]| codes.iter().any(|code| wanted.contains(&code.as_str()));
     if any(&["ConditionalCheckFailed"]) {
         let failed = |reason: &CancellationReason| reason.code() == Some("ConditionalCheckFailed");
@@ -218,6 +218,11 @@ pub(super) fn failed_conditions(
     } else {
         Err(StoreError::Defect(format!("the database cancelled a transaction: {}", codes.join(", "))))
     }
+}
+
+/// Why a transaction was cancelled: a code for each write, `None` for one that was not the reason.
+pub(super) fn cancellation_codes(cancelled: &TransactionCanceledException) -> Vec<String> {
+    cancelled.cancellation_reasons().iter().map(|reason| reason.code.clone().unwrap_or_default()).collect()
 }
 
 fn recorded(item: Option<Item>) -> Result<Committed, StoreError> {

@@ -13,7 +13,7 @@ use super::items::{
     Item, attribute, cancellation_id, instant, key_of, number, read_due, subscription_key, text,
 };
 use super::tables::DUE_INDEX;
-use super::{Store, StoreError, refusal};
+use super::{NextPage, Store, StoreError, refusal};
 use crate::cancellation::{DueCancellation, Execution};
 use crate::subscription::Status;
 
@@ -24,10 +24,6 @@ pub struct DuePage {
     /// Where the next page begins, if there is one.
     pub next: Option<NextPage>,
 }
-
-/// Where a page of the index begins.
-#[derive(Clone)]
-pub struct NextPage(Item);
 
 /// One entry of the index.
 pub enum DueEntry {

@@ -6,7 +6,7 @@
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
 //! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body`, `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone` |
-//! | tenants | `<tenant>#<keyId>` | `secretHash`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
+//! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
 //!
 //! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
 
@@ -19,19 +19,27 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use serde_dynamo::{from_item, to_attribute_value};
+use serde_json::{Map, Value};
 
 use super::StoreError;
+use super::scan::Reported;
 use super::tables::DUE_SHARDS;
 use crate::api_key::{ApiKey, Tenant};
-use crate::cancellation::{Cancellation, DueCancellation, StoredSubscription};
+use crate::cancellation::{Cancellation, DueCancellation, Reason, StoredSubscription};
 use crate::idempotency::{Answer, IdempotencyKey, Record};
 use crate::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
-use crate::subscription::Subscription;
+use crate::import::Present;
+use crate::subscription::{Status, Subscription};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String {
     format!("{tenant}#{id}")
+}
+
+/// What the keys of all of a tenant's subscriptions begin with.
+pub(super) fn subscription_prefix(tenant: &TenantId) -> String {
+    format!("{tenant}#")
 }
 
 pub(super) fn reference_key(tenant: &TenantId, reference: &ReferenceId) -> String {
@@ -104,6 +112,19 @@ pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreE
     Ok(StoredSubscription { document, version, cancellation })
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PresentItem {
+    document: Map<String, Value>,
+    version: u64,
+    due_at: Option<String>,
+}
+
+pub(super) fn read_present(item: Item) -> Result<Present, StoreError> {
+    let PresentItem { document, version, due_at } = read(item, |key| format!("the subscription {key}"))?;
+    Ok(Present { document, version, is_due: due_at.is_some() })
+}
+
 /// The attributes of an item whose subscription has this cancellation pending: the cancellation, and its
 /// place in the index.
 pub(super) fn pending_attributes(
@@ -133,6 +154,36 @@ pub(super) fn read_due(entry: &Item) -> Option<DueCancellation> {
         cancellation_id: attribute("cancellationId")?.parse().ok()?,
         effective_at: attribute("dueAt")?.parse().ok()?,
     })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReportedItem {
+    document: StatusOnly,
+    cancellation: ReasonOnly,
+    due_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct StatusOnly {
+    status: Status,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReasonOnly {
+    effective_at: DateTime<Utc>,
+    reason: Option<Reason>,
+}
+
+/// A cancellation for counting, if it counts: if it is pending or has taken effect. The outer `None` is an item
+/// that can't be read.
+pub(super) fn read_reported(item: Item) -> Option<Option<Reported>> {
+    let tenant = tenant_of(key_of(&item)).parse().ok()?;
+    let ReportedItem { document, cancellation, due_at } = from_item(item).ok()?;
+    let took_effect = document.status == Status::Cancelled;
+    let ReasonOnly { effective_at, reason } = cancellation;
+    Some((took_effect || due_at.is_some()).then_some(Reported { tenant, reason, effective_at, took_effect }))
 }
 
 /// The cancellation that an item carries, without reading the rest of it.
@@ -225,7 +276,9 @@ pub(super) fn tenant_item(tenant: &Tenant) -> Item {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ApiKeyItem {
+    name: Option<String>,
     secret_hash: ByteArray<32>,
+    last_four: Option<String>,
     scopes: Vec<String>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
@@ -235,7 +288,9 @@ struct ApiKeyItem {
 pub(super) fn read_api_key(item: Item) -> Result<ApiKey, StoreError> {
     let stored: ApiKeyItem = read(item, |key| format!("the API key {key}"))?;
     Ok(ApiKey {
+        name: stored.name,
         secret_hash: stored.secret_hash.into_array().into(),
+        last_four: stored.last_four,
         // A key may have scopes of other services too.
         scopes: stored.scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
         created_at: stored.created_at,
@@ -254,6 +309,8 @@ pub(super) fn api_key_item(tenant: &TenantId, key_id: &KeyId, key: &ApiKey) -> R
         ),
         ("createdAt".to_owned(), instant(key.created_at)),
     ]);
+    item.extend(key.name.as_ref().map(|name| ("name".to_owned(), text(name))));
+    item.extend(key.last_four.as_ref().map(|digits| ("lastFour".to_owned(), text(digits))));
     item.extend(key.expires_at.map(|at| ("expiresAt".to_owned(), instant(at))));
     item.extend(key.revoked_at.map(|at| ("revokedAt".to_owned(), instant(at))));
     Ok(item)

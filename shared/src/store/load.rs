@@ -4,7 +4,7 @@
 //! with consistent reads brings it all. What it brings stays sealed until the key is verified: there
 //! is no way to a stored subscription but through [`Sealed::open`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::BuildError;
@@ -19,7 +19,7 @@ use super::{Store, StoreError};
 use crate::api_key::{NotAdmitted, Scope, Tenant, Token};
 use crate::cancellation::StoredSubscription;
 use crate::idempotency::{IdempotencyKey, Record};
-use crate::identifiers::{SubscriptionId, SubscriptionName, TenantId};
+use crate::identifiers::{ReferenceId, SubscriptionId, SubscriptionName, TenantId};
 
 /// How often keys that DynamoDB left unprocessed are asked for again.
 const MOST_ROUNDS: u32 = 5;
@@ -148,6 +148,19 @@ impl Store {
         }
     }
 
+    /// The subscription that a reference id names.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn referenced(
+        &self,
+        tenant: &TenantId,
+        reference: &ReferenceId,
+    ) -> Result<Option<SubscriptionId>, StoreError> {
+        let item = self.subscription_item(reference_key(tenant, reference)).await?;
+        item.map(read_pointer).transpose()
+    }
+
     /// A subscription by its id, as it is now.
     ///
     /// # Errors
@@ -157,26 +170,23 @@ impl Store {
         tenant: &TenantId,
         id: SubscriptionId,
     ) -> Result<Option<StoredSubscription>, StoreError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.tables.subscriptions)
-            .key("pk", text(subscription_key(tenant, id)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(StoreError::from_sdk)?;
-        output.item.map(read_subscription).transpose()
+        self.subscription_item(subscription_key(tenant, id)).await?.map(read_subscription).transpose()
     }
 
-    /// A tenant, as it is now.
-    ///
-    /// # Errors
-    /// The database can't be reached, or refuses.
-    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
-        let request = self.client.get_item().table_name(&self.tables.tenants).key("pk", text(tenant_key(id)));
+    async fn subscription_item(&self, key: String) -> Result<Option<Item>, StoreError> {
+        let request = self.client.get_item().table_name(&self.tables.subscriptions).key("pk", text(key));
         let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
-        output.item.map(|item| read_tenant(id.clone(), item)).transpose()
+        Ok(output.item)
+    }
+
+    /// Subscriptions and reference ids by their keys, as they are now: at most 100.
+    pub(super) async fn subscription_items(
+        &self,
+        keys: HashSet<String>,
+    ) -> Result<HashMap<String, Item>, StoreError> {
+        let wanted = Wanted::from([(self.tables.subscriptions.clone(), keys.into_iter().collect())]);
+        let items = self.batch_get(wanted).await?;
+        Ok(items.into_iter().map(|((_, key), item)| (key, item)).collect())
     }
 
     /// Reads items by table and key. DynamoDB may leave some for later when it is busy; those are asked

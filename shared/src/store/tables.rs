@@ -25,6 +25,9 @@ pub const DUE_INDEX: &str = "due";
 /// month, when most of them fall due, does not meet the limits of one.
 pub const DUE_SHARDS: u32 = 16;
 
+/// The attribute of an idempotency record by which DynamoDB removes it.
+pub(super) const TTL_ATTRIBUTE: &str = "removeAt";
+
 /// What the tables are called in this deployment.
 #[derive(Clone, Debug)]
 pub struct TableNames {
@@ -62,15 +65,17 @@ impl TableNames {
 }
 
 impl Store {
-    /// Creates those of the tables that don't exist, and waits until all can be used.
+    /// Creates those of the tables that don't exist, and waits until all can be used; the names of those that it
+    /// created.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
-    pub async fn create_tables(&self) -> Result<(), StoreError> {
+    pub async fn create_tables(&self) -> Result<Vec<String>, StoreError> {
+        let mut created = Vec::new();
         for (name, table) in definitions(&self.tables)? {
             if self.table_status(name).await?.is_none() {
                 match table.send_with(&self.client).await {
-                    Ok(_) => {}
+                    Ok(_) => created.push(name.to_owned()),
                     Err(error) => match refusal(error)? {
                         // Another process was faster.
                         CreateTableError::ResourceInUseException(_) => {}
@@ -80,7 +85,8 @@ impl Store {
             }
             self.wait_until_active(name).await?;
         }
-        self.remove_old_idempotency_records().await
+        self.remove_old_idempotency_records().await?;
+        Ok(created)
     }
 
     async fn table_status(&self, name: &str) -> Result<Option<TableStatus>, StoreError> {
@@ -113,7 +119,7 @@ impl Store {
         if attribute.is_some() {
             return Ok(());
         }
-        let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name("removeAt").build();
+        let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name(TTL_ATTRIBUTE).build();
         let request = self.client.update_time_to_live().table_name(name);
         let expiry = expiry.map_err(|error| StoreError::Defect(error.to_string()))?;
         request.time_to_live_specification(expiry).send().await.map_err(StoreError::from_sdk)?;
@@ -122,7 +128,7 @@ impl Store {
 }
 
 /// The one definition of the tables in Rust, by name. All have the hash key `pk` and are paid per request.
-fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], StoreError> {
+pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], StoreError> {
     fn build(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], BuildError> {
         let due = GlobalSecondaryIndex::builder()
             .index_name(DUE_INDEX)

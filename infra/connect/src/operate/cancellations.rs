@@ -1,0 +1,234 @@
+//! Cancellations: what is to come, what is due, what has been.
+
+use std::time::Duration;
+
+use ::subscriptions::cancellation::{DueCancellation, Reason};
+use ::subscriptions::identifiers::{SubscriptionId, TenantId};
+use ::subscriptions::service::Service;
+use ::subscriptions::store::Store;
+use ::subscriptions::store::due::DueEntry;
+use ::subscriptions::store::tables::DUE_SHARDS;
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use clap::Subcommand;
+use execute_cancellations::Summary;
+use serde::Serialize;
+
+use super::report::{self, Report};
+use super::session::{Session, instant, or_nothing, table};
+use super::when::duration;
+use super::{CommandError, find_tenant};
+use crate::scheduler::invoke;
+
+/// How long a sweep may take: as long as a function in Lambda may.
+const SWEEP: Duration = Duration::from_secs(15 * 60);
+/// How many subscriptions are read at once.
+const TOGETHER: usize = 100;
+
+/// Commands on cancellations.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Cancellations {
+    /// List what will be cancelled, in the order in which it will be
+    Due {
+        /// How far to look ahead; what is due already is listed too
+        #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
+        within: TimeDelta,
+        /// Whose cancellations; everybody's if it is not said
+        #[arg(long)]
+        tenant: Option<TenantId>,
+    },
+    /// Execute what is due, now
+    ///
+    /// It does what the schedule does every minute, and may run beside it: each cancellation is executed once.
+    Run,
+    /// Say how late the oldest cancellation is that is due
+    Lag,
+    /// Count cancellations by month and reason
+    ///
+    /// Those that took effect, and those to come, in the months of their tenants' calendars. This reads the whole
+    /// table: its cost grows with the subscriptions of all tenants.
+    Report(Report),
+}
+
+pub(super) async fn run(command: Cancellations, session: &mut Session<'_>) -> Result<(), CommandError> {
+    match command {
+        Cancellations::Due { within, tenant } => due(session, within, tenant).await,
+        Cancellations::Run => sweep(session).await,
+        Cancellations::Lag => lag(session).await,
+        Cancellations::Report(report) => report::run(report, session).await,
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Due {
+    effective_at: DateTime<Utc>,
+    /// In the tenant's calendar.
+    date: NaiveDate,
+    tenant: TenantId,
+    subscription_id: SubscriptionId,
+    reason: Option<Reason>,
+    overdue: bool,
+}
+
+async fn due(
+    session: &mut Session<'_>,
+    within: TimeDelta,
+    tenant: Option<TenantId>,
+) -> Result<(), CommandError> {
+    let (store, now) = (session.store(), session.now());
+    if let Some(tenant) = &tenant {
+        find_tenant(&store, tenant.clone()).await?;
+    }
+    let until = now.checked_add_signed(within).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    let Index { mut entries, unreadable } = read_index(&store, until).await?;
+    entries.retain(|entry| tenant.as_ref().is_none_or(|tenant| *tenant == entry.tenant));
+    entries.sort_by(|one, other| {
+        (one.effective_at, &one.tenant, one.subscription_id).cmp(&(
+            other.effective_at,
+            &other.tenant,
+            other.subscription_id,
+        ))
+    });
+
+    let mut listed = Vec::new();
+    for entries in entries.chunks(TOGETHER) {
+        let ids: Vec<_> = entries.iter().map(|entry| (entry.tenant.clone(), entry.subscription_id)).collect();
+        let mut subscriptions = store.subscriptions_by_id(&ids).await?;
+        for (entry, id) in entries.iter().zip(&ids) {
+            // The index may still name what was replaced or executed a moment ago.
+            let stored = subscriptions.remove(id);
+            let pending = stored.as_ref().and_then(|stored| {
+                let date = stored.document.pending_status.as_ref()?.scheduled_at;
+                Some((stored.pending_cancellation()?, date))
+            });
+            if let Some((pending, date)) = pending
+                && pending.cancellation_id == entry.cancellation_id
+            {
+                listed.push(Due {
+                    effective_at: entry.effective_at,
+                    date,
+                    tenant: entry.tenant.clone(),
+                    subscription_id: entry.subscription_id,
+                    reason: pending.reason,
+                    overdue: entry.effective_at <= now,
+                });
+            }
+        }
+    }
+    session.print(&listed, || {
+        let rows = listed.iter().map(|due| {
+            [
+                instant(due.effective_at),
+                due.date.to_string(),
+                due.tenant.to_string(),
+                due.subscription_id.to_string(),
+                or_nothing(due.reason),
+                if due.overdue { "due" } else { "to come" }.to_owned(),
+            ]
+        });
+        table(["EFFECTIVE", "DATE THERE", "TENANT", "SUBSCRIPTION", "REASON", "STATE"], rows)
+    })?;
+    session.note(&format!("{} cancellations until {}", listed.len(), instant(until)));
+    complain(session, &unreadable)
+}
+
+/// Entries of the index that this service did not write are named, and make the command fail.
+fn complain(session: &mut Session<'_>, unreadable: &[String]) -> Result<(), CommandError> {
+    for key in unreadable {
+        session.note(&format!("an entry of the index that can't be read: {key}"));
+    }
+    match unreadable.len() {
+        0 => Ok(()),
+        count => Err(CommandError::Incomplete(format!("{count} entries of the index can't be read"))),
+    }
+}
+
+async fn sweep(session: &mut Session<'_>) -> Result<(), CommandError> {
+    let service = Service { store: session.store(), clock: session.clock.clone() };
+    let swept = invoke(&service, session.now(), SWEEP).await;
+    let summary = swept.map_err(|cause| CommandError::Incomplete(cause.to_string()))?;
+    let Summary { due, executed, skipped, failed, remaining, unread_shards, .. } = summary;
+    session.print(&summary, || {
+        format!("{due} due: {executed} executed, {skipped} skipped, {failed} failed, {remaining} remaining")
+    })?;
+    if failed + remaining + unread_shards > 0 {
+        let message = format!(
+            "{failed} failed, {remaining} remain, {unread_shards} parts of the index were not read; run it again"
+        );
+        return Err(CommandError::Incomplete(message));
+    }
+    Ok(())
+}
+
+/// How late the oldest cancellation is that is due.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Lag {
+    pub(super) due: usize,
+    pub(super) lag_seconds: i64,
+    oldest: Option<Oldest>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Oldest {
+    tenant: TenantId,
+    subscription_id: SubscriptionId,
+    effective_at: DateTime<Utc>,
+}
+
+/// How late it is at `now`, and the keys of entries that can't be read.
+pub(super) async fn measure_lag(
+    store: &Store,
+    now: DateTime<Utc>,
+) -> Result<(Lag, Vec<String>), CommandError> {
+    let Index { entries, unreadable } = read_index(store, now).await?;
+    let oldest = entries.iter().min_by_key(|entry| entry.effective_at).map(|entry| Oldest {
+        tenant: entry.tenant.clone(),
+        subscription_id: entry.subscription_id,
+        effective_at: entry.effective_at,
+    });
+    let lag_seconds = oldest.as_ref().map_or(0, |oldest| (now - oldest.effective_at).num_seconds());
+    Ok((Lag { due: entries.len(), lag_seconds, oldest }, unreadable))
+}
+
+async fn lag(session: &mut Session<'_>) -> Result<(), CommandError> {
+    let (lag, unreadable) = measure_lag(&session.store(), session.now()).await?;
+    session.print(&lag, || match &lag.oldest {
+        None => "nothing is due".to_owned(),
+        Some(Oldest { tenant, subscription_id, effective_at }) => format!(
+            "{} due; the oldest by {} seconds: {subscription_id} of {tenant}, since {}",
+            lag.due,
+            lag.lag_seconds,
+            instant(*effective_at)
+        ),
+    })?;
+    complain(session, &unreadable)
+}
+
+struct Index {
+    entries: Vec<DueCancellation>,
+    unreadable: Vec<String>,
+}
+
+/// What the index has until an instant.
+async fn read_index(store: &Store, until: DateTime<Utc>) -> Result<Index, CommandError> {
+    let mut index = Index { entries: Vec::new(), unreadable: Vec::new() };
+    for shard in 0..DUE_SHARDS {
+        let mut next = None;
+        loop {
+            let page = store.due(shard, until, next).await?;
+            for entry in page.entries {
+                match entry {
+                    DueEntry::Cancellation(cancellation) => index.entries.push(cancellation),
+                    DueEntry::Unreadable(key) => index.unreadable.push(key),
+                }
+            }
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(index)
+}

@@ -1,0 +1,293 @@
+//! Whether all is as it should be: the database, the clock, the tables, the schedule, and what comes of them.
+
+use std::env;
+
+use ::subscriptions::store::inspect::{InspectedTable, TableFault};
+use ::subscriptions::store::tables::TableNames;
+use ::subscriptions::store::{Endpoint, Store, StoreError};
+use aws_sdk_scheduler::Client;
+use aws_sdk_scheduler::config::{BehaviorVersion, Config, Region};
+use aws_sdk_scheduler::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_scheduler::types::ScheduleState;
+use chrono::TimeDelta;
+use clap::Args;
+use serde::Serialize;
+
+use super::CommandError;
+use super::cancellations::measure_lag;
+use super::session::{Session, instant};
+
+/// Names the schedule that sweeps, as the stack's output `Environment` does.
+const SCHEDULE_VARIABLE: &str = "SWEEP_SCHEDULE";
+/// Signatures are refused from five minutes on.
+const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
+/// The schedule looks every minute; a sweep may take a few.
+const MOST_LAG_SECONDS: i64 = 300;
+
+/// Checks.
+#[derive(Clone, Debug, Args)]
+pub struct Doctor {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Wrong,
+    Unknown,
+}
+
+/// What was found out about one thing.
+#[derive(Serialize)]
+struct Finding {
+    check: &'static str,
+    state: State,
+    what: String,
+    /// What to do if it is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, what: impl Into<String>) -> Self {
+        Self { check, state: State::Ok, what: what.into(), mend: None }
+    }
+
+    fn wrong(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { check, state: State::Wrong, what: what.into(), mend: Some(mend.into()) }
+    }
+
+    fn unknown(check: &'static str, what: impl Into<String>) -> Self {
+        Self { check, state: State::Unknown, what: what.into(), mend: None }
+    }
+}
+
+pub(super) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), CommandError> {
+    let store = session.store();
+    let mut findings = Vec::new();
+    findings.extend(database(session, &store).await);
+    if findings.iter().all(|finding| finding.state == State::Ok) {
+        findings.extend(clock(session, &store).await);
+        findings.extend(tables(&store, &session.tables).await);
+        findings.push(schedule(&session.endpoint).await);
+        findings.push(lag(session, &store).await);
+    }
+    session.print(&findings, || findings.iter().map(line).collect::<Vec<_>>().join("\n"))?;
+    match findings.iter().filter(|finding| finding.state == State::Wrong).count() {
+        0 => Ok(()),
+        1 => Err(CommandError::Incomplete("1 thing is wrong".to_owned())),
+        count => Err(CommandError::Incomplete(format!("{count} things are wrong"))),
+    }
+}
+
+fn line(finding: &Finding) -> String {
+    let Finding { check, state, what, mend } = finding;
+    let mark = match state {
+        State::Ok => "ok",
+        State::Wrong => "WRONG",
+        State::Unknown => "?",
+    };
+    let mend = mend.as_ref().map(|mend| format!("\n                  mend: {mend}")).unwrap_or_default();
+    format!("{mark:<7} {check:<9} {what}{mend}")
+}
+
+/// Whether it answers, and takes the credentials.
+async fn database(session: &Session<'_>, store: &Store) -> Vec<Finding> {
+    let Endpoint { url, region, .. } = &session.endpoint;
+    let place = url.clone().unwrap_or_else(|| format!("Amazon DynamoDB in {region}"));
+    match store.table_names().await {
+        Ok(_) => vec![
+            Finding::ok("database", format!("{place} answers")),
+            Finding::ok("rights", "the credentials are accepted"),
+        ],
+        Err(StoreError::Unavailable(cause)) => vec![Finding::wrong(
+            "database",
+            format!("{place} can't be reached: {cause}"),
+            "name it with --dynamodb-endpoint, or the region in AWS_REGION; or start it",
+        )],
+        Err(cause) => vec![
+            Finding::ok("database", format!("{place} answers")),
+            Finding::wrong(
+                "rights",
+                cause.to_string(),
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: whose they are, whether they \
+                 have expired, and whether they may dynamodb:ListTables",
+            ),
+        ],
+    }
+}
+
+async fn clock(session: &Session<'_>, store: &Store) -> Option<Finding> {
+    let before = session.now();
+    let there = store.time().await;
+    let after = session.now();
+    Some(match there {
+        Ok(Some(there)) => {
+            // It says the time to the second, some time between the question and the answer.
+            let ahead = (before - there - TimeDelta::seconds(1)).max(TimeDelta::zero());
+            let behind = (there - after).max(TimeDelta::zero());
+            let (skew, which) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
+            if skew <= MOST_SKEW {
+                Finding::ok("clock", format!("within {} s of the database's", skew.num_seconds() + 1))
+            } else {
+                Finding::wrong(
+                    "clock",
+                    format!(
+                        "this machine's ({}) is {} s {which} the database's ({})",
+                        instant(after),
+                        skew.num_seconds(),
+                        instant(there)
+                    ),
+                    "set it, best by NTP; from five minutes on, AWS refuses requests",
+                )
+            }
+        }
+        Ok(None) => Finding::unknown("clock", "the database does not say what time it is"),
+        Err(cause) => Finding::unknown("clock", cause.to_string()),
+    })
+}
+
+async fn tables(store: &Store, names: &TableNames) -> Vec<Finding> {
+    match store.inspect_tables().await {
+        Ok(tables) => tables.iter().flat_map(|table| findings(table, names)).collect(),
+        Err(cause) => vec![Finding::wrong(
+            "tables",
+            cause.to_string(),
+            "the credentials need dynamodb:DescribeTable and dynamodb:DescribeTimeToLive",
+        )],
+    }
+}
+
+fn findings(table: &InspectedTable, names: &TableNames) -> Vec<Finding> {
+    let InspectedTable { name, faults } = table;
+    if faults.is_empty() {
+        let parts = if *name == names.subscriptions {
+            "keys, index and stream are"
+        } else if *name == names.idempotency {
+            "keys and expiry are"
+        } else {
+            "keys are"
+        };
+        return vec![Finding::ok("tables", format!("{name}: {parts} as they should be"))];
+    }
+    let wrong = |fault: &TableFault| {
+        let (what, mend) = describe(name, fault);
+        Finding::wrong("tables", format!("{name}: {what}"), mend)
+    };
+    faults.iter().map(wrong).collect()
+}
+
+/// What a fault means, and how it is mended.
+fn describe(table: &str, fault: &TableFault) -> (String, String) {
+    let deployed = "on AWS deploy the template, which defines it";
+    match fault {
+        TableFault::Missing => (
+            "there is no such table".to_owned(),
+            "export what the stack's output Environment says; where there is no stack, connect tables create"
+                .to_owned(),
+        ),
+        TableFault::NotActive(status) => (format!("it is {status}"), "wait until it is ACTIVE".to_owned()),
+        TableFault::OtherKeys => (
+            "its key is not the string pk".to_owned(),
+            "it is another table: name the right one in SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE or TENANTS_TABLE"
+                .to_owned(),
+        ),
+        TableFault::NoIndex => (
+            "it has no index due, so nothing is executed".to_owned(),
+            format!(
+                "{deployed}; else aws dynamodb update-table --table-name {table} --attribute-definitions \
+                 AttributeName=dueShard,AttributeType=N AttributeName=dueAt,AttributeType=S \
+                 --global-secondary-index-updates '[{{\"Create\": {{\"IndexName\": \"due\", \"KeySchema\": \
+                 [{{\"AttributeName\": \"dueShard\", \"KeyType\": \"HASH\"}}, {{\"AttributeName\": \"dueAt\", \
+                 \"KeyType\": \"RANGE\"}}], \"Projection\": {{\"ProjectionType\": \"INCLUDE\", \
+                 \"NonKeyAttributes\": [\"cancellationId\"]}}}}}}]'"
+            ),
+        ),
+        TableFault::OtherIndex => (
+            "its index due has other keys than dueShard and dueAt, or leaves out cancellationId".to_owned(),
+            format!(
+                "delete the index (aws dynamodb update-table --table-name {table} \
+                 --global-secondary-index-updates '[{{\"Delete\": {{\"IndexName\": \"due\"}}}}]'), and ask again"
+            ),
+        ),
+        TableFault::IndexNotActive(status) => {
+            (format!("its index due is {status}"), "wait until it is ACTIVE".to_owned())
+        }
+        TableFault::NoStream => (
+            "its changes are not streamed with new and old images".to_owned(),
+            format!(
+                "{deployed}; else aws dynamodb update-table --table-name {table} --stream-specification \
+                 StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+            ),
+        ),
+        TableFault::NoExpiry => (
+            "old records are not removed (keys are free after 24 hours all the same)".to_owned(),
+            format!(
+                "{deployed}; else aws dynamodb update-time-to-live --table-name {table} \
+                 --time-to-live-specification Enabled=true,AttributeName=removeAt"
+            ),
+        ),
+    }
+}
+
+/// Whether EventBridge Scheduler sweeps every minute.
+async fn schedule(endpoint: &Endpoint) -> Finding {
+    let Ok(name) = env::var(SCHEDULE_VARIABLE) else {
+        return Finding::unknown(
+            "schedule",
+            format!("{SCHEDULE_VARIABLE} names none; the stack's output Environment does"),
+        );
+    };
+    let elsewhere =
+        ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"].iter().find_map(|name| env::var(name).ok());
+    let mut config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(endpoint.region.clone()))
+        .credentials_provider(endpoint.credentials.clone());
+    config.set_endpoint_url(elsewhere);
+    let deploy = "deploy the template, which defines it";
+    match Client::from_conf(config.build()).get_schedule().name(&name).send().await {
+        Ok(schedule) => {
+            let expression = schedule.schedule_expression().unwrap_or_default();
+            if schedule.state() == Some(&ScheduleState::Disabled) {
+                let mend = format!("enable it: nothing is executed meanwhile; or {deploy}");
+                Finding::wrong("schedule", format!("{name} is disabled"), mend)
+            } else if expression != "rate(1 minute)" {
+                Finding::wrong("schedule", format!("{name} fires at {expression}, not every minute"), deploy)
+            } else {
+                Finding::ok("schedule", format!("{name} fires every minute"))
+            }
+        }
+        Err(error) => match error.code() {
+            Some("ResourceNotFoundException") => {
+                Finding::wrong("schedule", format!("there is no schedule {name}"), deploy)
+            }
+            Some(code) => Finding::wrong(
+                "schedule",
+                format!("{name}: {code}"),
+                "the credentials need scheduler:GetSchedule",
+            ),
+            None => Finding::unknown("schedule", format!("{name}: {}", DisplayErrorContext(&error))),
+        },
+    }
+}
+
+/// What comes of all that: whether what is due is executed.
+async fn lag(session: &Session<'_>, store: &Store) -> Finding {
+    match measure_lag(store, session.now()).await {
+        Ok((_, unreadable)) if !unreadable.is_empty() => Finding::wrong(
+            "lag",
+            format!("{} entries of the index can't be read: {}", unreadable.len(), unreadable.join(", ")),
+            "look at these items: this service did not write them",
+        ),
+        Ok((lag, _)) if lag.lag_seconds > MOST_LAG_SECONDS => Finding::wrong(
+            "lag",
+            format!("{} cancellations are due, the oldest for {} s", lag.due, lag.lag_seconds),
+            "look at the log of execute-cancellations and its queue of failed sweeps; connect cancellations run \
+             executes them now",
+        ),
+        Ok((lag, _)) => Finding::ok("lag", format!("{} cancellations are due", lag.due)),
+        Err(cause) => {
+            Finding::wrong("lag", cause.to_string(), "the credentials need dynamodb:Query on the index due")
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A file of subscriptions, part by part.
+
+use std::collections::HashSet;
+use std::io::{self, BufRead};
+use std::thread;
+
+use subscriptions::identifiers::{ReferenceId, SubscriptionId};
+use subscriptions::import::NewSubscription;
+use tokio::sync::mpsc;
+
+use crate::ndjson::{Line, Lines};
+
+/// A part ends after so many lines, or so many bytes.
+const MOST_LINES: usize = 500;
+const MOST_BYTES: u64 = 4 << 20;
+
+/// A part of a file, in which no subscription and no reference id is named twice. So the order in which its lines are
+/// written does not matter.
+pub(super) struct Part {
+    pub(super) lines: Vec<Line>,
+    /// How many bytes of the file have been read with it.
+    pub(super) position: u64,
+}
+
+/// Reads a file, in a thread of its own: while one part is being written, the next one is read. Nobody waits for the
+/// thread, as it may hang on a standard input that never ends.
+pub(super) fn read<R: BufRead + Send + 'static>(lines: Lines<R>) -> mpsc::Receiver<io::Result<Part>> {
+    let (sender, parts) = mpsc::channel(1);
+    thread::spawn(move || send_parts(lines, &sender));
+    parts
+}
+
+/// Sends part after part, until the end, a failure, or nobody wants more.
+fn send_parts<R: BufRead>(mut lines: Lines<R>, parts: &mpsc::Sender<io::Result<Part>>) {
+    let mut part = Vec::new();
+    let mut ids: HashSet<SubscriptionId> = HashSet::new();
+    let mut references: HashSet<ReferenceId> = HashSet::new();
+    let (mut from, mut position) = (0, 0);
+    while let Some(line) = lines.next() {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => {
+                // What was read before it is written first.
+                let _ = parts.blocking_send(Ok(Part { lines: part, position }));
+                let _ = parts.blocking_send(Err(error));
+                return;
+            }
+        };
+        let named = line.subscription.as_ref().ok();
+        let is_repeated = named.is_some_and(|new| {
+            ids.contains(&new.id()) || new.reference_id().is_some_and(|name| references.contains(name))
+        });
+        if is_repeated || part.len() == MOST_LINES || lines.position - from > MOST_BYTES {
+            let lines = std::mem::take(&mut part);
+            if parts.blocking_send(Ok(Part { lines, position })).is_err() {
+                return;
+            }
+            ids.clear();
+            references.clear();
+            from = position;
+        }
+        ids.extend(named.map(NewSubscription::id));
+        references.extend(named.and_then(NewSubscription::reference_id).cloned());
+        part.push(line);
+        position = lines.position;
+    }
+    let _ = parts.blocking_send(Ok(Part { lines: part, position }));
+}

@@ -1,0 +1,194 @@
+//! Why customers leave: cancellations by month and reason.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ::subscriptions::cancellation::Reason;
+use ::subscriptions::identifiers::TenantId;
+use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
+use chrono_tz::Tz;
+use clap::Args;
+use serde::Serialize;
+
+use super::session::{Session, table};
+use super::{CommandError, find_tenant};
+
+/// How wide the longest bar is, in characters.
+const WIDEST: usize = 40;
+
+/// Counts cancellations.
+#[derive(Clone, Debug, Args)]
+pub struct Report {
+    /// The first date, in each tenant's calendar [default: the 1st of the month eleven months ago]
+    #[arg(long, value_name = "DATE")]
+    from: Option<NaiveDate>,
+    /// The last date, in each tenant's calendar [default: today]
+    #[arg(long, value_name = "DATE")]
+    to: Option<NaiveDate>,
+    /// Whose cancellations; everybody's if it is not said
+    #[arg(long)]
+    tenant: Option<TenantId>,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+/// The cancellations of a month for one reason.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Count {
+    /// `YYYY-MM`.
+    month: String,
+    /// Absent of imported cancellations.
+    reason: Option<Reason>,
+    /// Those that took effect.
+    executed: u64,
+    /// Those that will.
+    pending: u64,
+}
+
+impl Count {
+    fn all(&self) -> u64 {
+        self.executed + self.pending
+    }
+
+    fn reason(&self) -> String {
+        self.reason.map_or_else(|| "(imported)".to_owned(), |reason| reason.to_string())
+    }
+}
+
+pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(), CommandError> {
+    let (store, now) = (session.store(), session.now());
+    let today = now.date_naive();
+    let to = report.to.unwrap_or(today);
+    let from =
+        report.from.unwrap_or_else(|| first_of_month(to).checked_sub_months(Months::new(11)).unwrap_or(to));
+    if from > to {
+        return Err(CommandError::Usage("--from is later than --to"));
+    }
+    if let Some(tenant) = &report.tenant {
+        find_tenant(&store, tenant.clone()).await?;
+    }
+    let zones: HashMap<TenantId, Tz> =
+        store.tenants().await?.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
+
+    let mut counts: BTreeMap<(String, String), Count> = BTreeMap::new();
+    let mut unreadable = Vec::new();
+    let mut next = None;
+    loop {
+        let page = store.cancellations(report.tenant.as_ref(), next).await?;
+        for cancellation in page.found {
+            let zone = zones.get(&cancellation.tenant).copied().unwrap_or(Tz::UTC);
+            let date = local_date(cancellation.effective_at, zone);
+            if !(from..=to).contains(&date) {
+                continue;
+            }
+            let new = Count {
+                month: date.format("%Y-%m").to_string(),
+                reason: cancellation.reason,
+                executed: 0,
+                pending: 0,
+            };
+            let count = counts.entry((new.month.clone(), new.reason())).or_insert(new);
+            if cancellation.took_effect {
+                count.executed += 1;
+            } else {
+                count.pending += 1;
+            }
+        }
+        unreadable.extend(page.unreadable);
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    let counts: Vec<Count> = counts.into_values().collect();
+    if report.csv {
+        write!(session.out, "{}", csv(&counts)?)?;
+    } else {
+        session.print(&counts, || text(&counts, from, to))?;
+    }
+    for key in &unreadable {
+        session.note(&format!("not counted, as it is not what this service writes: {key}"));
+    }
+    match unreadable.len() {
+        0 => Ok(()),
+        count => Err(CommandError::Incomplete(format!("{count} cancellations can't be read"))),
+    }
+}
+
+fn first_of_month(date: NaiveDate) -> NaiveDate {
+    date.with_day(1).unwrap_or(date)
+}
+
+fn local_date(instant: DateTime<Utc>, zone: Tz) -> NaiveDate {
+    instant.with_timezone(&zone).date_naive()
+}
+
+fn csv(counts: &[Count]) -> Result<String, CommandError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let failed = |error: csv::Error| CommandError::Print(error.into());
+    writer.write_record(["month", "reason", "executed", "pending"]).map_err(failed)?;
+    for count in counts {
+        let reason = count.reason.map(|reason| reason.to_string()).unwrap_or_default();
+        let (executed, pending) = (count.executed.to_string(), count.pending.to_string());
+        writer.write_record([&count.month, &reason, &executed, &pending]).map_err(failed)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| CommandError::Print(error.into_error()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A table of reasons by month, and a bar for each reason, the most frequent first.
+fn text(counts: &[Count], from: NaiveDate, to: NaiveDate) -> String {
+    let total: u64 = counts.iter().map(Count::all).sum();
+    if total == 0 {
+        return format!("no cancellations from {from} to {to}");
+    }
+    let months: BTreeSet<&str> = counts.iter().map(|count| count.month.as_str()).collect();
+    let rows = counts.iter().map(|count| {
+        [count.month.clone(), count.reason(), count.executed.to_string(), count.pending.to_string()]
+    });
+    let by_month = table(["MONTH", "REASON", "#EXECUTED", "#PENDING"], rows);
+
+    let bars = |of: &dyn Fn(&Count) -> String, name: &'static str, by_size: bool| {
+        let mut totals: BTreeMap<String, u64> = BTreeMap::new();
+        for count in counts {
+            *totals.entry(of(count)).or_default() += count.all();
+        }
+        let mut totals: Vec<_> = totals.into_iter().collect();
+        if by_size {
+            totals.sort_by_key(|(_, total)| std::cmp::Reverse(*total));
+        }
+        let most = totals.iter().map(|(_, total)| *total).max().unwrap_or(1);
+        let row = |(name, total): (String, u64)| [name, total.to_string(), bar(total, most)];
+        table([name, "#ALL", ""], totals.into_iter().map(row))
+    };
+    let by_reason = bars(&Count::reason, "REASON", true);
+    let mut text = format!("{by_month}\n\n{by_reason}");
+    if months.len() > 1 {
+        text += &format!("\n\n{}", bars(&|count| count.month.clone(), "MONTH", false));
+    }
+    text + &format!("\n\n{total} cancellations from {from} to {to}")
+}
+
+/// A bar, to the eighth of a character.
+fn bar(count: u64, most: u64) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let widest = u64::try_from(WIDEST * EIGHTHS.len()).unwrap_or(u64::MAX);
+    let eighths = usize::try_from((count * widest).div_ceil(most.max(1))).unwrap_or_default();
+    let rest = EIGHTHS.get(eighths % EIGHTHS.len()).copied().unwrap_or_default();
+    "█".repeat(eighths / EIGHTHS.len()) + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_as_long_as_its_share() {
+        assert_eq!(bar(8, 8), "█".repeat(40));
+        assert_eq!(bar(4, 8), "█".repeat(20));
+        assert_eq!(bar(1, 320), "▏");
+        assert_eq!(bar(1, 1_000_000), "▏", "what is there is seen");
+        assert_eq!(bar(0, 8), "");
+    }
+}

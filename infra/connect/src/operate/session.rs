@@ -1,0 +1,110 @@
+//! Where a command runs, and how it speaks.
+
+use std::io::{self, IsTerminal, Write};
+
+use ::subscriptions::clock::Clock;
+use ::subscriptions::store::tables::TableNames;
+use ::subscriptions::store::{Endpoint, Store};
+use chrono::{DateTime, SecondsFormat, Utc};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use dialoguer::Confirm;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::CommandError;
+
+/// What a command works on, and where it says what.
+pub struct Session<'s> {
+    /// The database.
+    pub endpoint: Endpoint,
+    /// What its tables are called.
+    pub tables: TableNames,
+    /// What time it is.
+    pub clock: Clock,
+    /// Whether what was asked for is wanted as JSON.
+    pub json: bool,
+    /// Where it goes.
+    pub out: &'s mut (dyn Write + Send),
+    /// Where all else goes.
+    pub notes: &'s mut (dyn Write + Send),
+    /// Cancelled when the command shall stop.
+    pub stop: CancellationToken,
+}
+
+impl Session<'_> {
+    pub(super) fn store(&self) -> Store {
+        Store::new(self.endpoint.clone(), self.tables.clone())
+    }
+
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Says what was asked for: a value for programs, or a text for people.
+    pub(super) fn print(
+        &mut self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), CommandError> {
+        if self.json {
+            serde_json::to_writer(&mut self.out, value).map_err(io::Error::from)?;
+            writeln!(self.out)?;
+        } else {
+            writeln!(self.out, "{}", text())?;
+        }
+        Ok(())
+    }
+
+    /// Says something beside it.
+    pub(super) fn note(&mut self, text: &str) {
+        // If nobody listens, the command is to be carried out all the same.
+        let _ = writeln!(self.notes, "{text}");
+    }
+
+    /// Asks whether something that can't be taken back shall be done, unless it was answered before.
+    pub(super) fn confirm(&self, yes: bool, what: &'static str) -> Result<(), CommandError> {
+        if yes {
+            return Ok(());
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Err(CommandError::NobodyToAsk(what));
+        }
+        let question = Confirm::new().with_prompt(format!("{what}. Go on?")).default(false);
+        match question.interact() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(CommandError::Declined),
+            Err(dialoguer::Error::IO(cause)) => Err(CommandError::Print(cause)),
+        }
+    }
+}
+
+/// Rows under a heading. Columns whose heading begins with `#` are numbers.
+pub(super) fn table<const N: usize>(
+    heading: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(heading.map(|name| name.trim_start_matches('#')));
+    table.add_rows(rows);
+    for (column, name) in table.column_iter_mut().zip(heading) {
+        column.set_padding((0, 2));
+        if name.starts_with('#') {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    // Nothing is to be seen of the space to the right.
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// An instant, to the second.
+pub(super) fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// What stands where there is nothing.
+pub(super) const NOTHING: &str = "-";
+
+pub(super) fn or_nothing(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| NOTHING.to_owned(), |text| text.to_string())
+}

@@ -1,0 +1,208 @@
+//! Subscriptions: imported, exported, looked at.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use ::subscriptions::cancellation::StoredSubscription;
+use ::subscriptions::identifiers::{SubscriptionName, TenantId};
+use ::subscriptions::store::Store;
+use ::subscriptions::subscription::{Status, Subscription};
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+
+use super::import::{self, Import};
+use super::session::{Session, instant, or_nothing};
+use super::{CommandError, find_tenant};
+
+/// Commands on subscriptions.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Subscriptions {
+    /// Import subscriptions from a file, one a line
+    ///
+    /// Each line is checked; one that is no subscription is rejected, and the others are imported. Lines take effect in
+    /// their order. What is there already and is the same is passed over, so an import that was interrupted is begun
+    /// again with the same command. Unless you say so, what is there already and differs is kept.
+    ///
+    /// A cancellation that is pending in a document (pendingStatus) takes effect like any other.
+    Import(Import),
+    /// Export a tenant's subscriptions in the wire shape, one a line, in no particular order
+    ///
+    /// This reads the whole table: its cost grows with the subscriptions of all tenants.
+    Export {
+        /// Where to; standard output if it is not said
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Whose subscriptions
+        #[arg(long)]
+        tenant: TenantId,
+    },
+    /// Show what is stored of one subscription, with its cancellation
+    Show {
+        /// Its id, or its reference id behind rid_
+        #[arg(value_name = "ID|rid_REFERENCE", value_parser = parse_name)]
+        name: SubscriptionName,
+        /// Whose it is
+        #[arg(long)]
+        tenant: TenantId,
+    },
+}
+
+fn parse_name(text: &str) -> Result<SubscriptionName, &'static str> {
+    text.parse().map_err(|_| "write the UUID of a subscription, or its reference id behind rid_")
+}
+
+pub(super) async fn run(command: Subscriptions, session: &mut Session<'_>) -> Result<(), CommandError> {
+    match command {
+        Subscriptions::Import(import) => import::run(import, session).await,
+        Subscriptions::Export { file, tenant } => export(session, tenant, file).await,
+        Subscriptions::Show { name, tenant } => show(session, tenant, name).await,
+    }
+}
+
+async fn export(
+    session: &mut Session<'_>,
+    tenant: TenantId,
+    path: Option<PathBuf>,
+) -> Result<(), CommandError> {
+    let store = session.store();
+    let tenant = find_tenant(&store, tenant).await?.id;
+    let (exported, unreadable) = match path {
+        None => write_all(&store, &tenant, &mut *session.out).await?.map_err(CommandError::Print)?,
+        Some(path) => {
+            let failed = |source| CommandError::Write { path: path.clone(), source };
+            let mut file = BufWriter::new(create(&path).map_err(failed)?);
+            let counts = write_all(&store, &tenant, &mut file).await?.map_err(failed)?;
+            file.flush().map_err(failed)?;
+            counts
+        }
+    };
+    session.note(&format!("exported {exported} subscriptions"));
+    for key in &unreadable {
+        session.note(&format!("not exported, as it is not what this service writes: {key}"));
+    }
+    if unreadable.is_empty() {
+        Ok(())
+    } else {
+        Err(CommandError::Incomplete(format!("{} subscriptions can't be read", unreadable.len())))
+    }
+}
+
+/// Customers' data is for the owner of the file.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// How many were written, and the keys of those that can't be read.
+async fn write_all(
+    store: &Store,
+    tenant: &TenantId,
+    out: &mut (dyn Write + Send),
+) -> Result<io::Result<(u64, Vec<String>)>, CommandError> {
+    let (mut exported, mut unreadable) = (0, Vec::new());
+    let mut next = None;
+    loop {
+        let page = store.subscriptions(tenant, next).await?;
+        for stored in page.found {
+            // Only what callers may see.
+            if let Err(cause) = writeln!(out, "{}", json!(stored.document)) {
+                return Ok(Err(cause));
+            }
+            exported += 1;
+        }
+        unreadable.extend(page.unreadable);
+        next = page.next;
+        if next.is_none() {
+            return Ok(Ok((exported, unreadable)));
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    tenant: TenantId,
+    version: u64,
+    subscription: Subscription,
+    cancellation: Option<ShownCancellation>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownCancellation {
+    state: &'static str,
+    #[serde(flatten)]
+    cancellation: ::subscriptions::cancellation::Cancellation,
+    requested_by_name: Option<String>,
+}
+
+async fn show(
+    session: &mut Session<'_>,
+    tenant: TenantId,
+    name: SubscriptionName,
+) -> Result<(), CommandError> {
+    let store = session.store();
+    let tenant = find_tenant(&store, tenant).await?.id;
+    let id = match name {
+        SubscriptionName::Id(id) => Some(id),
+        SubscriptionName::Reference(reference) => store.referenced(&tenant, &reference).await?,
+    };
+    let stored = match id {
+        Some(id) => store.subscription(&tenant, id).await?,
+        None => None,
+    };
+    let Some(stored) = stored else { return Err(CommandError::NoSubscription(tenant)) };
+
+    let state = state(&stored);
+    let requested_by =
+        stored.cancellation.as_ref().and_then(|cancellation| cancellation.requested_by.clone());
+    let requested_by_name = match requested_by {
+        Some(key) => store.api_key(&tenant, &key).await?.and_then(|key| key.name),
+        None => None,
+    };
+    let cancellation =
+        stored.cancellation.map(|cancellation| ShownCancellation { state, cancellation, requested_by_name });
+    let shown = Shown { tenant, version: stored.version, subscription: stored.document, cancellation };
+    session.print(&shown, || text(&shown))
+}
+
+fn state(stored: &StoredSubscription) -> &'static str {
+    if stored.document.status == Status::Cancelled {
+        "took effect"
+    } else if stored.pending_cancellation().is_some() {
+        "pending"
+    } else {
+        "withdrawn"
+    }
+}
+
+fn text(shown: &Shown) -> String {
+    let document = serde_json::to_string_pretty(&shown.subscription).unwrap_or_default();
+    let mut text = format!("Tenant         {}\nVersion        {}\n", shown.tenant, shown.version);
+    match &shown.cancellation {
+        None => text += "Cancellation   none that was asked for here\n",
+        Some(ShownCancellation { state, cancellation, requested_by_name }) => {
+            let key = match (&cancellation.requested_by, requested_by_name) {
+                (Some(key), Some(name)) => format!("key {key} ({name})"),
+                (Some(key), None) => format!("key {key}"),
+                (None, _) => "an import".to_owned(),
+            };
+            text += &format!(
+                "Cancellation   {}: {state}\n  effective    {}\n  reason       {}\n  comment      {}\n  \
+                 metadata     {}\n  requested    {} by {key}\n",
+                cancellation.cancellation_id,
+                instant(cancellation.effective_at),
+                or_nothing(cancellation.reason),
+                or_nothing(cancellation.comment.as_ref()),
+                or_nothing(cancellation.metadata.as_ref()),
+                instant(cancellation.requested_at),
+            );
+        }
+    }
+    text + &document
+}

@@ -1,0 +1,29 @@
+//! The tables, where no template creates them.
+
+use ::subscriptions::store::tables::TableNames;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::CommandError;
+use super::session::Session;
+
+/// Commands on tables.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Tables {
+    /// Create those of the tables that don't exist; what exists stays as it is
+    Create,
+}
+
+pub(super) async fn run(Tables::Create: Tables, session: &mut Session<'_>) -> Result<(), CommandError> {
+    let created = session.store().create_tables().await?;
+    let TableNames { subscriptions, idempotency, tenants } = &session.tables;
+    let existed: Vec<_> = [subscriptions, idempotency, tenants]
+        .into_iter()
+        .filter(|name| !created.contains(name))
+        .cloned()
+        .collect();
+    session.print(&json!({"created": created, "existed": existed}), || {
+        let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        format!("created: {}; there already: {}", names(&created), names(&existed))
+    })
+}

@@ -1,0 +1,119 @@
+//! Tenants: who uses the API, and where their days begin.
+
+use ::subscriptions::api_key::{KeyState, Tenant};
+use ::subscriptions::identifiers::TenantId;
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::session::{Session, table};
+use super::{CommandError, find_tenant};
+
+/// Commands on tenants.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Tenants {
+    /// Create a tenant
+    Create {
+        /// What identifies it, in its API keys too: 1 to 32 lower-case letters, digits and hyphens
+        id: TenantId,
+        /// What it is called; its id if it is not said
+        #[arg(long)]
+        name: Option<String>,
+        /// Where its days begin, by IANA name
+        #[arg(long, value_name = "ZONE", default_value = "UTC")]
+        time_zone: Tz,
+    },
+    /// List all tenants
+    List,
+    /// Show one tenant
+    Show {
+        /// The tenant
+        id: TenantId,
+    },
+    /// Change where a tenant's days begin; what is pending already keeps its instant
+    SetTimeZone {
+        /// The tenant
+        id: TenantId,
+        /// Where its days begin, by IANA name
+        #[arg(value_name = "ZONE")]
+        time_zone: Tz,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    tenant: TenantId,
+    name: String,
+    time_zone: Tz,
+    local_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_keys: Option<usize>,
+}
+
+impl Shown {
+    fn new(tenant: Tenant, now: DateTime<Utc>) -> Self {
+        let local_time = now.with_timezone(&tenant.time_zone).format("%F %R").to_string();
+        Self {
+            tenant: tenant.id,
+            name: tenant.name,
+            time_zone: tenant.time_zone,
+            local_time,
+            valid_keys: None,
+        }
+    }
+}
+
+pub(super) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(), CommandError> {
+    let (store, now) = (session.store(), session.now());
+    match command {
+        Tenants::Create { id, name, time_zone } => {
+            let tenant = Tenant { name: name.unwrap_or_else(|| id.to_string()), id, time_zone };
+            if !store.add_tenant(&tenant).await? {
+                return Err(CommandError::TenantExists(tenant.id));
+            }
+            let text = format!("created the tenant {}, whose days begin in {time_zone}", tenant.id);
+            session.print(&Shown::new(tenant, now), || text)
+        }
+        Tenants::List => {
+            let tenants: Vec<_> =
+                store.tenants().await?.into_iter().map(|tenant| Shown::new(tenant, now)).collect();
+            session.print(&tenants, || {
+                let row = |shown: &Shown| {
+                    let Shown { tenant, name, time_zone, local_time, .. } = shown;
+                    [tenant.to_string(), name.clone(), time_zone.to_string(), local_time.clone()]
+                };
+                table(["TENANT", "NAME", "TIME ZONE", "TIME THERE"], tenants.iter().map(row))
+            })
+        }
+        Tenants::Show { id } => {
+            let tenant = find_tenant(&store, id).await?;
+            let keys = store.api_keys(&tenant.id).await?;
+            let valid = keys.iter().filter(|(_, key)| key.state(now) == KeyState::Valid).count();
+            let shown = Shown { valid_keys: Some(valid), ..Shown::new(tenant, now) };
+            session.print(&shown, || {
+                table(
+                    ["TENANT", "NAME", "TIME ZONE", "TIME THERE", "#VALID KEYS"],
+                    [[
+                        shown.tenant.to_string(),
+                        shown.name.clone(),
+                        shown.time_zone.to_string(),
+                        shown.local_time.clone(),
+                        valid.to_string(),
+                    ]],
+                )
+            })
+        }
+        Tenants::SetTimeZone { id, time_zone } => {
+            if !store.set_time_zone(&id, time_zone).await? {
+                return Err(CommandError::NoTenant(id));
+            }
+            let tenant = find_tenant(&store, id).await?;
+            let text = format!("the days of {} begin in {time_zone}", tenant.id);
+            session.print(&Shown::new(tenant, now), || text)?;
+            session.note("Cancellations that are pending keep the instant that was promised.");
+            Ok(())
+        }
+    }
+}

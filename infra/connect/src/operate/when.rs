@@ -1,0 +1,67 @@
+//! Times on the command line: an instant, or how long from now.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use jiff::{Span, SpanRelativeTo};
+
+/// An instant, or how long it is until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// This instant.
+    At(DateTime<Utc>),
+    /// As long as this from now.
+    In(TimeDelta),
+}
+
+impl When {
+    /// The instant that it is, seen from `now`; `None` if it is beyond all dates.
+    #[must_use]
+    pub fn from(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::At(instant) => Some(instant),
+            Self::In(duration) => now.checked_add_signed(duration),
+        }
+    }
+}
+
+impl FromStr for When {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let instant = text.parse().map(Self::At);
+        instant
+            .or_else(|_| duration(text).map(Self::In))
+            .map_err(|_| "write an instant (2026-12-31T23:00:00Z) or how long from now (90d, 36h)")
+    }
+}
+
+/// A duration of weeks, days (of 24 hours) and less: `7d`, `1w 12h`, `PT36H`.
+///
+/// # Errors
+/// It is none, or is negative, or has months or years, which have no length of their own.
+pub(super) fn duration(text: &str) -> Result<TimeDelta, &'static str> {
+    let wrong = "write a duration in weeks, days, hours, minutes or seconds (7d, 1w 12h)";
+    let span: Span = text.parse().map_err(|_| wrong)?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong)?;
+    let milliseconds = i64::try_from(duration.as_millis()).map_err(|_| wrong)?;
+    TimeDelta::try_milliseconds(milliseconds).filter(|duration| *duration >= TimeDelta::zero()).ok_or(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_an_instant_or_a_duration_from_now() {
+        let now: DateTime<Utc> = "2026-01-31T22:30:00Z".parse().unwrap();
+        let from_now = |text: &str| text.parse().ok().and_then(|when: When| when.from(now));
+        assert_eq!(from_now("2026-12-31T00:00:00+01:00"), "2026-12-30T23:00:00Z".parse().ok());
+        assert_eq!(from_now("7d"), "2026-02-07T22:30:00Z".parse().ok());
+        assert_eq!(from_now("PT36H"), "2026-02-02T10:30:00Z".parse().ok());
+        assert_eq!(from_now("1w 12h"), "2026-02-08T10:30:00Z".parse().ok());
+        for other in ["", "tomorrow", "7", "1mo", "1y", "-7d", "2026-12-31"] {
+            assert_eq!(from_now(other), None, "{other}");
+        }
+    }
+}

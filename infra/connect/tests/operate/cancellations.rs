@@ -1,0 +1,120 @@
+//! What is to come, what is due, what has been.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use harness::{ACTIVATED, ACTIVATED_TOO, BLOCKED, PAUSED, Service, cancel_at};
+use serde_json::{Value, json};
+
+use super::connect_at;
+
+/// Half past eleven in the evening of 31 January in Stockholm, and three cancellations to come.
+async fn with_cancellations() -> Service {
+    let service = Service::start().await;
+    let other = json!({
+        "schedule": {"type": "CancelAtDate", "date": "2026-02-01"}, "reason": "OTHER", "comment": "moving",
+    });
+    assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-10")).await.status, 200);
+    assert_eq!(service.cancel(PAUSED, &cancel_at("2026-02-01")).await.status, 200);
+    assert_eq!(service.cancel(BLOCKED, &other).await.status, 200);
+    service
+}
+
+async fn due(service: &Service, now: &str, options: &[&str]) -> Vec<(String, bool)> {
+    let due = ["cancellations", "due", "--json"];
+    let due = connect_at(service, now, &[&due[..], options].concat()).await.json();
+    let entry =
+        |due: &Value| (due["subscriptionId"].as_str().unwrap().to_owned(), due["overdue"].as_bool().unwrap());
+    due.as_array().unwrap().iter().map(entry).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_come_is_listed_in_its_order() {
+    let service = with_cancellations().await;
+    let entries =
+        |ids: &[&str], overdue| ids.iter().map(|id| ((*id).to_owned(), overdue)).collect::<Vec<_>>();
+
+    assert_eq!(due(&service, harness::START, &[]).await, entries(&[BLOCKED, PAUSED], false));
+    assert_eq!(due(&service, harness::START, &["--within", "29m"]).await, []);
+    let all = due(&service, harness::START, &["--within", "30d"]).await;
+    assert_eq!(all, entries(&[BLOCKED, PAUSED, ACTIVATED], false));
+    assert_eq!(
+        due(&service, "2026-01-31T23:00:00Z", &["--within", "1s"]).await,
+        entries(&[BLOCKED, PAUSED], true)
+    );
+
+    let other = service.add_tenant("other", &[]).await;
+    assert!(!other.is_empty());
+    assert_eq!(due(&service, harness::START, &["--tenant", "other"]).await, []);
+    let said =
+        connect_at(&service, harness::START, &["cancellations", "due", "--tenant", "demo"]).await.done();
+    let row: Vec<_> = said.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["2026-01-31T23:00:00Z", "2026-02-01", "demo", BLOCKED, "OTHER", "to", "come"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_is_executed_and_its_lag_is_known() {
+    let service = with_cancellations().await;
+    let lag = ["cancellations", "lag", "--json"];
+    assert_eq!(connect_at(&service, harness::START, &lag).await.json()["due"], 0);
+    let late = "2026-01-31T23:02:05Z";
+    let said = connect_at(&service, late, &lag).await.json();
+    assert_eq!((&said["due"], &said["lagSeconds"]), (&2.into(), &125.into()));
+    assert_eq!(said["oldest"]["effectiveAt"], "2026-01-31T23:00:00Z");
+
+    let said = connect_at(&service, late, &["cancellations", "run"]).await.done();
+    assert_eq!(said, "2 due: 2 executed, 0 skipped, 0 failed, 0 remaining");
+    assert_eq!(service.get(PAUSED).await.json()["cancelledAt"], "2026-01-31T23:00:00Z");
+    assert_eq!(service.get(ACTIVATED).await.json()["status"], "ACTIVATED");
+    assert_eq!(connect_at(&service, late, &["cancellations", "lag"]).await.done(), "nothing is due");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_executed_is_reported() {
+    let service = with_cancellations().await;
+    // A document that is no map can't be written into.
+    let key = format!("demo#{PAUSED}");
+    service.update("subscriptions", &key, "SET document = :value", AttributeValue::S("x".into())).await;
+    let run = connect_at(&service, "2026-01-31T23:00:00Z", &["cancellations", "run"]).await;
+    assert_eq!(run.out, "2 due: 1 executed, 0 skipped, 1 failed, 0 remaining\n");
+    assert_eq!(run.failed(1), "1 failed, 0 remain, 0 parts of the index were not read; run it again");
+
+    // An entry of the index that this service did not write.
+    service.update("subscriptions", &key, "SET cancellationId = :value", AttributeValue::S("x".into())).await;
+    let lag = connect_at(&service, "2026-01-31T23:00:00Z", &["cancellations", "lag"]).await;
+    assert!(lag.notes.contains(&key), "{lag:?}");
+    assert_eq!(lag.failed(1), "1 entries of the index can't be read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancellations_are_counted_by_month_and_reason() {
+    let service = with_cancellations().await;
+    let now = "2026-01-31T23:00:00Z";
+    connect_at(&service, now, &["cancellations", "run"]).await.done();
+    assert_eq!(service.cancel(ACTIVATED_TOO, &cancel_at("2026-03-01")).await.status, 200);
+
+    // Executed in the last hour of January by UTC, and on 1 February by the tenant's calendar.
+    let range = ["--from", "2026-02-01", "--to", "2026-02-28"];
+    let report = |options: &[&'static str]| [&["cancellations", "report"][..], options].concat();
+    let counts = connect_at(&service, now, &report(&[&range[..], &["--json"]].concat())).await.json();
+    let expected = json!([
+        {"month": "2026-02", "reason": "NO_NEED", "executed": 1, "pending": 1},
+        {"month": "2026-02", "reason": "OTHER", "executed": 1, "pending": 0},
+    ]);
+    assert_eq!(counts, expected);
+
+    let csv = connect_at(&service, now, &report(&["--to", "2026-12-31", "--csv"])).await.done();
+    let expected =
+        "month,reason,executed,pending\n2026-02,NO_NEED,1,1\n2026-02,OTHER,1,0\n2026-03,NO_NEED,0,1";
+    assert_eq!(csv, expected);
+
+    let text = connect_at(&service, now, &report(&["--to", "2026-12-31"])).await.done();
+    let row = |nth: usize| text.lines().nth(nth).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(row(1), ["2026-02", "NO_NEED", "1", "1"]);
+    let bars = text.lines().filter(|line| line.contains('█')).map(|line| line.matches('█').count());
+    assert_eq!(bars.collect::<Vec<_>>(), [40, 13, 40, 13], "{text}");
+    assert!(text.ends_with("4 cancellations from 2026-01-01 to 2026-12-31"), "{text}");
+
+    let of = |tenant: &'static str| report(&["--to", "2026-12-31", "--json", "--tenant", tenant]);
+    service.add_tenant("other", &[]).await;
+    assert_eq!(connect_at(&service, now, &of("other")).await.json(), json!([]));
+    assert_eq!(connect_at(&service, now, &of("demo")).await.json().as_array().unwrap().len(), 3);
+}

@@ -1,0 +1,142 @@
+//! What the doctor finds, and what it says to do about it.
+
+use std::net::TcpListener;
+
+use ::subscriptions::store::tables::TableNames;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
+    TimeToLiveSpecification,
+};
+use harness::{ACTIVATED, Service, cancel_next_day};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Said, connect, connect_at, connect_in, process};
+
+/// Tables of their own, as `connect tables create` makes them.
+async fn with_tables() -> (Service, TableNames) {
+    let service = Service::start().await;
+    let run = Uuid::new_v4();
+    let named = |table| format!("{run}-{table}");
+    let tables = TableNames {
+        subscriptions: named("subscriptions"),
+        idempotency: named("idempotency"),
+        tenants: named("tenants"),
+    };
+    let created = connect_in(&service, &tables, harness::START, &["tables", "create", "--json"]).await.json();
+    assert_eq!(created["created"].as_array().unwrap().len(), 3);
+    let again = connect_in(&service, &tables, harness::START, &["tables", "create", "--json"]).await.json();
+    assert_eq!(again["existed"].as_array().unwrap().len(), 3);
+    (service, tables)
+}
+
+/// What is wrong, but for the clock, which stands still here.
+async fn wrong(service: &Service, tables: &TableNames) -> Vec<String> {
+    let said = connect_in(service, tables, harness::START, &["doctor", "--json"]).await;
+    let findings: Value = serde_json::from_str(&said.out).unwrap();
+    let wrong = findings.as_array().unwrap().iter().filter(|finding| {
+        assert_eq!(finding["state"] == "wrong", finding.get("mend").is_some(), "{finding}");
+        finding["state"] == "wrong" && finding["check"] != "clock"
+    });
+    wrong.map(|finding| finding["what"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_well_with_the_tables_that_it_creates() {
+    let (service, tables) = with_tables().await;
+    assert_eq!(wrong(&service, &tables).await, [""; 0]);
+
+    let TableNames { subscriptions, idempotency, tenants } = &tables;
+    let mut command = process(&service, &service.dynamodb_url, &["doctor"]);
+    let command = command
+        .env("SUBSCRIPTIONS_TABLE", subscriptions)
+        .env("IDEMPOTENCY_TABLE", idempotency)
+        .env("TENANTS_TABLE", tenants);
+    let said = Said::of(command.output().unwrap()).done();
+    for check in ["database", "rights", "clock", "tables", "lag"] {
+        assert!(said.contains(&format!("ok      {check}")), "{check}: {said}");
+    }
+    assert!(said.contains("?       schedule"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_not_as_it_should_be_is_named() {
+    let (service, tables) = with_tables().await;
+    let dynamodb = service.dynamodb();
+    let missing = TableNames { tenants: "nowhere".to_owned(), ..tables.clone() };
+    assert_eq!(wrong(&service, &missing).await, ["nowhere: there is no such table"]);
+
+    // A table of this name with other keys, no index, no stream, and no expiry.
+    let other = format!("{}-other", Uuid::new_v4());
+    let key = |kind| KeySchemaElement::builder().attribute_name("id").key_type(kind).build().unwrap();
+    let id = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
+    let request = dynamodb.create_table().table_name(&other).billing_mode(BillingMode::PayPerRequest);
+    request.key_schema(key(KeyType::Hash)).attribute_definitions(id.build().unwrap()).send().await.unwrap();
+    let as_subscriptions = TableNames { subscriptions: other.clone(), ..tables.clone() };
+    let faults = wrong(&service, &as_subscriptions).await;
+    let expected = [
+        "its key is not the string pk",
+        "it has no index due, so nothing is executed",
+        "its changes are not streamed with new and old images",
+    ];
+    assert_eq!(faults[..3], expected.map(|fault| format!("{other}: {fault}")));
+    let as_idempotency = TableNames { idempotency: other.clone(), ..tables.clone() };
+    let faults = wrong(&service, &as_idempotency).await;
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[1].contains("old records are not removed"), "{faults:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_turned_off_is_noticed() {
+    let (service, tables) = with_tables().await;
+    let dynamodb = service.dynamodb();
+    let off = TimeToLiveSpecification::builder().enabled(false).attribute_name("removeAt").build().unwrap();
+    let request = dynamodb.update_time_to_live().table_name(&tables.idempotency);
+    request.time_to_live_specification(off).send().await.unwrap();
+    let off = StreamSpecification::builder().stream_enabled(false).build().unwrap();
+    let request = dynamodb.update_table().table_name(&tables.subscriptions);
+    request.stream_specification(off).send().await.unwrap();
+    let faults = wrong(&service, &tables).await;
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[0].ends_with("its changes are not streamed with new and old images"), "{faults:?}");
+    assert!(faults[1].contains("old records are not removed"), "{faults:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_and_cancellations_that_are_late_are_noticed() {
+    let service = Service::start().await;
+    assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
+    let late = connect_at(&service, "2026-01-31T23:05:01Z", &["doctor"]).await;
+    assert!(late.out.contains("WRONG   clock     this machine's (2026-01-31T23:05:01Z) is"), "{late:?}");
+    assert!(late.out.contains("s behind the database's"), "{late:?}");
+    assert!(late.out.contains("WRONG   lag       1 cancellations are due, the oldest for 301 s"), "{late:?}");
+    assert_eq!(late.code, 1);
+    let ahead = connect_at(&service, "2999-01-31T23:05:01Z", &["doctor"]).await;
+    assert!(ahead.out.contains("s ahead of the database's"), "{ahead:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_can_not_be_reached_or_refuses_is_told_apart() {
+    let (_database, service, wire) = Service::start_wired().await;
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let said = Said::of(process(&service, &format!("http://{free}"), &["doctor"]).output().unwrap());
+    assert!(said.out.starts_with(&format!("WRONG   database  http://{free} can't be reached")), "{said:?}");
+    assert_eq!(said.failed(1), "1 thing is wrong");
+
+    wire.always("ListTables", harness::Fault::refusal("UnrecognizedClientException"));
+    let mut command = process(&service, &wire.url, &["doctor"]);
+    let said = tokio::task::spawn_blocking(move || Said::of(command.output().unwrap())).await.unwrap();
+    assert!(
+        said.out.contains("WRONG   rights    the database refused a request: UnrecognizedClient"),
+        "{said:?}"
+    );
+    assert_eq!(said.failed(1), "1 thing is wrong");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_no_database_the_tables_can_be_created() {
+    let service = Service::start().await;
+    let said = connect(&service, &["tables", "create"]).done();
+    let TableNames { subscriptions, idempotency, tenants } = &service.tables;
+    assert_eq!(said, format!("created: none; there already: {subscriptions}, {idempotency}, {tenants}"));
+}

@@ -1,0 +1,311 @@
+//! Importing: what is taken in, what is kept, and that nothing is lost on the way.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Fault, Service, cancel_at, cancel_next_day};
+use serde_json::{Value, json};
+use tempfile::{NamedTempFile, tempdir};
+
+use super::{ID, ID_TOO, Said, connect, file, path, process};
+
+fn document(id: &str, more: Value) -> Value {
+    let mut document = json!({"subscriptionId": id, "status": "ACTIVATED"});
+    document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    document
+}
+
+fn lines(documents: &[Value]) -> NamedTempFile {
+    file(&documents.iter().map(|document| format!("{document}\n")).collect::<String>())
+}
+
+fn import(service: &Service, documents: &[Value], options: &[&str]) -> Said {
+    let file = lines(documents);
+    let import = ["subscriptions", "import", "--json", "--tenant", "demo", path(&file)];
+    connect(service, &[&import[..], options].concat())
+}
+
+/// Added, updated, unchanged, kept, rejected.
+fn counts(said: &Said) -> [u64; 5] {
+    let tally: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
+    ["added", "updated", "unchanged", "kept", "rejected"].map(|name| tally[name].as_u64().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_rejected_with_its_line_and_the_rest_imported() {
+    let service = Service::start().await;
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("all.ndjson");
+    let rejects = folder.path().join("all.ndjson.rejects");
+    let taken = document(ID_TOO, json!({"referenceId": "crm-1001"}));
+    let large = document(&ID.replace("b1", "b3"), json!({"display": "x".repeat(500_000)}));
+    let good = document(ID, json!({}));
+    fs::write(&file, format!("{{\"status\": \"secret\"}}\n\n{taken}\n{good}\n{large}\nsecret\n")).unwrap();
+    let import = ["subscriptions", "import", "--tenant", "demo", "--json", file.to_str().unwrap()];
+
+    let said = connect(&service, &import);
+    assert_eq!(counts(&said), [1, 0, 0, 0, 4]);
+    let faults = [
+        "line 1: status: expected one of",
+        "line 3: referenceId: belongs to another subscription",
+        "line 5: more than the database can hold",
+        "line 6: not JSON",
+    ];
+    for (line, fault) in said.notes.lines().zip(faults) {
+        assert!(line.starts_with(fault), "{line}");
+    }
+    assert!(!said.notes.contains("secret"), "{said:?}");
+    assert_eq!(said.failed(1), format!("4 lines were rejected; see {}", rejects.display()));
+    assert_eq!(service.get(ID).await.status, 200);
+    assert_eq!(service.get(ID_TOO).await.status, 404);
+
+    // The rejects hold the lines as they were, for their owner alone.
+    let rejected: Vec<Value> = fs::read_to_string(&rejects)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let numbers: Vec<_> = rejected.iter().map(|reject| reject["line"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 3, 5, 6]);
+    assert_eq!(rejected[1]["text"], taken.to_string());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&rejects).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    // Mended, and imported again: no rejects are left.
+    fs::write(&file, format!("{good}\n{}\n", document(ID_TOO, json!({"referenceId": "r"})))).unwrap();
+    assert_eq!(counts(&connect(&service, &import)), [1, 0, 1, 0, 0]);
+    assert!(!rejects.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_is_kept_unless_told() {
+    let service = Service::start().await;
+    let renamed = [document(ACTIVATED, json!({"display": "new", "referenceId": "crm-1001"}))];
+    assert_eq!(counts(&import(&service, &renamed, &[])), [0, 0, 0, 1, 0]);
+    assert_ne!(service.get(ACTIVATED).await.json()["display"], "new");
+
+    // What another system keeps beside the document stays.
+    let key = format!("demo#{ACTIVATED}");
+    service.update("subscriptions", &key, "SET billing = :value", AttributeValue::S("b-1".into())).await;
+    let update = ["--existing", "update"];
+    assert_eq!(counts(&import(&service, &renamed, &update)), [0, 1, 0, 0, 0]);
+    assert_eq!(service.get("rid_crm-1001").await.json()["display"], "new");
+    assert_eq!(service.version(ACTIVATED).await, 2);
+    assert!(service.stored(ACTIVATED).await.contains_key("billing"));
+
+    assert_eq!(counts(&import(&service, &renamed, &update)), [0, 0, 1, 0, 0]);
+    assert_eq!(service.version(ACTIVATED).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_is_not_undone_unless_told() {
+    let service = Service::start().await;
+    assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-10")).await.status, 200);
+    let documents = [ACTIVATED, CANCELLED].map(|id| document(id, json!({"display": "new"})));
+    for existing in ["keep", "update"] {
+        assert_eq!(counts(&import(&service, &documents, &["--existing", existing])), [0, 0, 0, 2, 0]);
+    }
+    assert_eq!(service.get(ACTIVATED).await.json()["pendingStatus"]["scheduledAt"], "2026-02-10");
+    assert_eq!(service.due("2026-03-01T00:00:00Z").await, [ACTIVATED]);
+    assert_eq!(service.get(CANCELLED).await.json()["status"], "CANCELLED");
+
+    let overwrite = ["--existing", "overwrite"];
+    let said = import(&service, &documents, &overwrite).failed(2);
+    assert!(said.ends_with("so say --yes"), "{said}");
+    assert_eq!(service.due("2026-03-01T00:00:00Z").await, [ACTIVATED]);
+
+    let overwrite = [&overwrite[..], &["--yes"]].concat();
+    assert_eq!(counts(&import(&service, &documents, &overwrite)), [0, 2, 0, 0, 0]);
+    assert_eq!(service.due("2026-03-01T00:00:00Z").await, [""; 0]);
+    for id in [ACTIVATED, CANCELLED] {
+        let answer = service.cancel(id, &cancel_next_day()).await;
+        assert_eq!(answer.json()["pendingStatus"]["scheduledAt"], "2026-02-01", "{}", answer.text());
+    }
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    assert_eq!(service.execute().await["executed"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_in_a_document_takes_the_place_of_one_only_if_told() {
+    let service = Service::start().await;
+    assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-10")).await.status, 200);
+    let pending = json!({"pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-02-05"}});
+    let documents = [document(ACTIVATED, pending)];
+    assert_eq!(counts(&import(&service, &documents, &["--existing", "update"])), [0, 0, 0, 1, 0]);
+    assert_eq!(counts(&import(&service, &documents, &["--existing", "overwrite", "--yes"])), [0, 1, 0, 0, 0]);
+    assert_eq!(service.due("2026-02-04T23:00:00Z").await, [ACTIVATED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_cancels_meanwhile_is_not_overwritten() {
+    let (database, service, wire) = Service::start_wired().await;
+    let file = lines(&[
+        document(ACTIVATED, json!({"display": "new"})),
+        document(ACTIVATED_TOO, json!({"display": "new"})),
+    ]);
+    let held = wire.hold_request("TransactWriteItems");
+    let arguments =
+        ["subscriptions", "import", "--json", "--tenant", "demo", "--existing", "update", path(&file)];
+    let mut command = process(&service, &wire.url, &arguments);
+    let importing = tokio::task::spawn_blocking(move || Said::of(command.output().unwrap()));
+    held.reached().await;
+    assert_eq!(database.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
+    held.release();
+
+    assert_eq!(counts(&importing.await.unwrap()), [0, 1, 0, 1, 0]);
+    assert_eq!(service.get(ACTIVATED).await.json()["pendingStatus"]["scheduledAt"], "2026-02-01");
+    assert_eq!(database.due("2026-01-31T23:00:00Z").await, [ACTIVATED]);
+    assert_eq!(service.get(ACTIVATED_TOO).await.json()["display"], "new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_take_effect_in_their_order() {
+    let service = Service::start().await;
+    // A reference id wanders from one subscription to another, which can have it once the first gives it up.
+    let documents = [
+        document(ID, json!({"referenceId": "r"})),
+        document(ID_TOO, json!({"referenceId": "r"})),
+        document(ID, json!({"referenceId": "s"})),
+        document(ID_TOO, json!({"referenceId": "r"})),
+        document(ID, json!({"referenceId": "s", "display": "last"})),
+    ];
+    let said = import(&service, &documents, &["--existing", "update"]);
+    assert_eq!(counts(&said), [2, 2, 1, 0, 0]);
+    assert_eq!(service.get("rid_r").await.json()["subscriptionId"], ID_TOO);
+    assert_eq!(service.get("rid_s").await.json()["display"], "last");
+
+    // One that is given up is free.
+    let freed = [document(ID, json!({})), document(ID_TOO, json!({"referenceId": "s"}))];
+    assert_eq!(counts(&import(&service, &freed, &["--existing", "update"])), [0, 2, 0, 0, 0]);
+    assert_eq!(service.get("rid_r").await.status, 404);
+    assert_eq!(service.get("rid_s").await.json()["subscriptionId"], ID_TOO);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_database_is_asked_again() {
+    let (_database, service, wire) = Service::start_wired().await;
+    let throttled = || Fault::refusal("ProvisionedThroughputExceededException");
+    for (operation, faults) in [
+        ("BatchGetItem", vec![Fault::LeaveUnprocessed, Fault::LeaveUnprocessed]),
+        ("BatchGetItem", vec![throttled(), throttled(), throttled(), throttled()]),
+        ("TransactWriteItems", vec![throttled(), Fault::DropRequest, throttled(), throttled()]),
+        ("TransactWriteItems", vec![Fault::cancelled(["None", "ThrottlingError"])]),
+        ("TransactWriteItems", vec![Fault::conflict(), Fault::conflict()]),
+        ("TransactWriteItems", vec![Fault::DropAnswer]),
+    ] {
+        let id = uuid::Uuid::new_v4().to_string();
+        let file = lines(&[document(&id, json!({"referenceId": id}))]);
+        wire.next(operation, faults);
+        let arguments = ["subscriptions", "import", "--json", "--tenant", "demo", path(&file)];
+        let mut command = process(&service, &wire.url, &arguments);
+        let said = tokio::task::spawn_blocking(move || Said::of(command.output().unwrap())).await.unwrap();
+        assert_eq!(counts(&said), [1, 0, 0, 0, 0], "{operation}: {said:?}");
+        assert_eq!(service.get(&format!("rid_{id}")).await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_refuses_stops_the_import() {
+    let (_database, service, wire) = Service::start_wired().await;
+    wire.always("TransactWriteItems", Fault::refusal("AccessDeniedException"));
+    let file = lines(&[document(ID, json!({})), document(ID_TOO, json!({}))]);
+    let arguments = ["subscriptions", "import", "--json", "--tenant", "demo", path(&file)];
+    let mut command = process(&service, &wire.url, &arguments);
+    let said = tokio::task::spawn_blocking(move || Said::of(command.output().unwrap())).await.unwrap();
+    assert_eq!(counts(&said), [0; 5]);
+    let stopped = "stopped after 0 lines: the database refused a request: AccessDeniedException; the same command goes on";
+    assert_eq!(said.failed(1), stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_can_not_be_read_is_rejected_and_holds_up_nothing() {
+    let service = Service::start().await;
+    let key = format!("demo#{ACTIVATED}");
+    service.update("subscriptions", &key, "SET version = :value", AttributeValue::S("x".into())).await;
+    let documents = [document(ACTIVATED, json!({})), document(ID, json!({}))];
+    let said = import(&service, &documents, &["--existing", "update"]);
+    assert_eq!(counts(&said), [1, 0, 0, 0, 1]);
+    assert!(
+        said.notes.contains("line 1: what is stored under its id is not what this service writes"),
+        "{said:?}"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_is_interrupted_goes_on_to_the_same_end() {
+    let service = Service::start().await;
+    let id = |n: usize| format!("00000000-0000-4000-8000-{n:012x}");
+    let documents: Vec<_> =
+        (0..3_000).map(|n| document(&id(n), json!({"referenceId": format!("r-{n}")})).to_string()).collect();
+    for tenant in ["whole", "broken"] {
+        connect(&service, &["tenants", "create", tenant]).done();
+    }
+    let start = |tenant| {
+        let mut command = process(
+            &service,
+            &service.dynamodb_url,
+            &["subscriptions", "import", "-", "--json", "--tenant", tenant],
+        );
+        let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        streams.spawn().unwrap()
+    };
+    let all = |tenant| {
+        let mut child = start(tenant);
+        child.stdin.take().unwrap().write_all(documents.join("\n").as_bytes()).unwrap();
+        Said::of(child.wait_with_output().unwrap())
+    };
+    assert_eq!(counts(&all("whole")), [3_000, 0, 0, 0, 0]);
+
+    // Its standard input stays open: without the signal it would wait for the second half for ever.
+    let mut child = start("broken");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all((documents[..1_500].join("\n") + "\n").as_bytes()).unwrap();
+    // By the time that there are some of the first part, the signal is listened for.
+    let first = format!("broken#{}", id(0));
+    let arrived = async { while service.item("subscriptions", &first).await.is_none() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(60), arrived).await.unwrap();
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+    let interrupted = Said::of(child.wait_with_output().unwrap());
+    drop(stdin);
+    let tally: Value = serde_json::from_str(&interrupted.out).unwrap();
+    let [added, ..] = counts(&interrupted);
+    assert_eq!((&tally["interrupted"], &tally["lines"]), (&true.into(), &added.into()));
+    assert!((1..=1_500).contains(&added), "{added}");
+    let said = interrupted.failed(1);
+    assert_eq!(said, format!("interrupted after {added} lines; the same command goes on"));
+
+    // Parts that were being written when it was interrupted are complete.
+    assert_eq!(counts(&all("broken")), [3_000 - added, 0, added, 0, 0]);
+    let items = |tenant: &'static str| {
+        let service = &service;
+        async move {
+            let mut items: Vec<String> = Vec::new();
+            for item in service.scan("subscriptions").await {
+                let key = item["pk"].as_s().unwrap().clone();
+                if let Some(key) = key.strip_prefix(&format!("{tenant}#")) {
+                    let mut attributes: Vec<_> = item
+                        .iter()
+                        .filter(|(name, _)| *name != "pk")
+                        .map(|(name, value)| match value {
+                            AttributeValue::M(map) => format!("{name} {} members", map.len()),
+                            value => format!("{name} {value:?}"),
+                        })
+                        .collect();
+                    attributes.sort();
+                    items.push(format!("{key}: {}", attributes.join(", ")));
+                }
+            }
+            items.sort();
+            items
+        }
+    };
+    assert_eq!(items("broken").await, items("whole").await);
+    assert_eq!(items("whole").await.len(), 6_000);
+}

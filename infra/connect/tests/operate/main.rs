@@ -1,0 +1,245 @@
+//! The operator's commands, on the database of a service that runs: as a process, and, where it matters what time it is,
+//! with a clock that stands still.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets what it does not expect should panic"
+)]
+
+mod cancellations;
+mod doctor;
+mod import;
+mod keys;
+mod subscriptions;
+mod tenants;
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use ::subscriptions::clock::Clock;
+use ::subscriptions::store::Endpoint;
+use ::subscriptions::store::tables::TableNames;
+use clap::{CommandFactory, Parser};
+use connect::operate::{self, Session};
+use harness::{Service, cancel_next_day, instant};
+use serde_json::Value;
+use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
+
+const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
+const ID_TOO: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b2";
+
+/// What a command has said, and how it ended.
+#[derive(Debug)]
+struct Said {
+    code: i32,
+    out: String,
+    notes: String,
+}
+
+impl Said {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            notes: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// What it said, if it went well.
+    #[track_caller]
+    fn done(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out.trim_end().to_owned()
+    }
+
+    #[track_caller]
+    fn json(self) -> Value {
+        serde_json::from_str(&self.done()).unwrap()
+    }
+
+    /// Its last line, if it failed.
+    #[track_caller]
+    fn failed(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{self:?}");
+        let last = self.notes.lines().last().unwrap_or_default();
+        last.strip_prefix("error: ").unwrap_or_else(|| panic!("{last}")).to_owned()
+    }
+}
+
+/// A command as a process, on the database at this URL.
+fn process(service: &Service, url: &str, arguments: &[&str]) -> Command {
+    let TableNames { subscriptions, idempotency, tenants } = &service.tables;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
+    command
+        .args(arguments)
+        .args(["--dynamodb-endpoint", url])
+        .env("SUBSCRIPTIONS_TABLE", subscriptions)
+        .env("IDEMPOTENCY_TABLE", idempotency)
+        .env("TENANTS_TABLE", tenants)
+        .stdin(Stdio::null());
+    command
+}
+
+fn connect(service: &Service, arguments: &[&str]) -> Said {
+    Said::of(process(service, &service.dynamodb_url, arguments).output().unwrap())
+}
+
+/// A command when it is `now`.
+async fn connect_at(service: &Service, now: &str, arguments: &[&str]) -> Said {
+    connect_in(service, &service.tables, now, arguments).await
+}
+
+/// A command when it is `now`, on these tables.
+async fn connect_in(service: &Service, tables: &TableNames, now: &str, arguments: &[&str]) -> Said {
+    let (mut out, mut notes) = (Vec::new(), Vec::new());
+    let line = CommandLine::try_parse_from([&["connect"][..], arguments].concat()).unwrap();
+    let mut session = Session {
+        endpoint: Endpoint::at(service.dynamodb_url.clone()),
+        tables: tables.clone(),
+        clock: Clock::stopped(instant(now)),
+        json: line.json,
+        out: &mut out,
+        notes: &mut notes,
+        stop: CancellationToken::new(),
+    };
+    let outcome = operate::run(line.command, &mut session).await;
+    let code = outcome.as_ref().err().map_or(0, operate::CommandError::exit_code);
+    if let Err(error) = outcome {
+        writeln!(notes, "error: {error}").unwrap();
+    }
+    Said { code: code.into(), out: String::from_utf8(out).unwrap(), notes: String::from_utf8(notes).unwrap() }
+}
+
+/// As the binary has it.
+#[derive(Parser)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: operate::Command,
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+fn file(ndjson: &str) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(ndjson.as_bytes()).unwrap();
+    file
+}
+
+fn path(file: &NamedTempFile) -> &str {
+    file.path().to_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_from_nothing_to_its_first_cancellation() {
+    let service = Service::start().await;
+    let subscription =
+        file(&format!(r#"{{"subscriptionId": "{ID}", "status": "ACTIVATED", "referenceId": "r"}}"#));
+
+    let zone = ["--name", "Acme Telecom", "--time-zone", "Asia/Tokyo"];
+    let said = connect(&service, &[&["tenants", "create", "acme"][..], &zone].concat()).done();
+    assert_eq!(said, "created the tenant acme, whose days begin in Asia/Tokyo");
+    let key = connect(&service, &["keys", "create", "--tenant", "acme"]).done();
+    let import = ["subscriptions", "import", "--tenant", "acme", path(&subscription), "--json"];
+    assert_eq!(connect(&service, &import).json()["added"], 1);
+
+    let answer =
+        service.cancel_as(ID, &[("X-Api-Key", &key)], cancel_next_day().to_string().as_bytes()).await;
+    // The service's clock shows half past seven on 1 February in Tokyo.
+    assert_eq!(answer.json()["pendingStatus"]["scheduledAt"], "2026-02-02", "{}", answer.text());
+    assert_eq!(service.get(ID).await.status, 404, "it is not the demo tenant's");
+
+    let midnight = "2026-02-01T15:00:00Z";
+    let run = ["cancellations", "run", "--json"];
+    assert_eq!(connect_at(&service, "2026-02-01T14:59:59Z", &run).await.json()["executed"], 0);
+    assert_eq!(connect_at(&service, midnight, &run).await.json()["executed"], 1);
+    assert_eq!(service.get_as(&key, ID).await.json()["cancelledAt"], midnight);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_done_is_one_clear_line() {
+    let service = Service::start().await;
+    for (arguments, code, line) in [
+        (&["tenants", "create", "demo"][..], 1, "there is a tenant demo already"),
+        (&["tenants", "create", "Demo"], 2, "invalid value 'Demo' for '<ID>': not a valid identifier"),
+        (&["tenants", "show", "nobody"], 1, "there is no tenant nobody"),
+        (&["tenants", "set-time-zone", "nobody", "UTC"], 1, "there is no tenant nobody"),
+        (&["keys", "create"], 2, "the following required arguments were not provided: --tenant <TENANT>"),
+        (&["keys", "create", "--tenant", "nobody"], 1, "there is no tenant nobody"),
+        (
+            &["keys", "create", "--tenant", "demo", "--scope", "all"],
+            2,
+            "invalid value 'all' for '--scope <SCOPE>': a scope is subscriptions:read or subscriptions:cancel",
+        ),
+        (
+            &["keys", "create", "--tenant", "demo", "--expires", "soon"],
+            2,
+            "invalid value 'soon' for '--expires <WHEN>': write an instant (2026-12-31T23:00:00Z) or how long from now (90d, 36h)",
+        ),
+        (&["keys", "revoke", "k9", "--tenant", "demo", "--yes"], 1, "demo has no key k9"),
+        (&["keys", "rotate", "k9", "--tenant", "demo"], 1, "demo has no key k9"),
+        (
+            &["subscriptions", "import", "--tenant", "demo", "nowhere"],
+            1,
+            "cannot read nowhere: No such file or directory (os error 2)",
+        ),
+        (&["subscriptions", "show", "--tenant", "demo", ID], 1, "demo has no such subscription"),
+        (&["subscriptions", "show", "--tenant", "demo", "rid_r"], 1, "demo has no such subscription"),
+        (
+            &["subscriptions", "show", "--tenant", "demo", "crm-1001"],
+            2,
+            "invalid value 'crm-1001' for '<ID|rid_REFERENCE>': write the UUID of a subscription, or its reference id behind rid_",
+        ),
+        (
+            &["cancellations", "report", "--from", "2026-02-01", "--to", "2026-01-31"],
+            2,
+            "--from is later than --to",
+        ),
+    ] {
+        let said = connect(&service, arguments);
+        assert_eq!(said.out, "", "{arguments:?}");
+        assert_eq!(said.notes.lines().count(), 1, "{said:?}");
+        assert_eq!(said.failed(code), line, "{arguments:?}");
+    }
+}
+
+#[test]
+fn without_a_database_it_says_what_is_missing() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
+    let said = Said::of(command.args(["tenants", "create", "acme"]).env_clear().output().unwrap());
+    let missing =
+        "the environment variable AWS_REGION is not set; or name the database with --dynamodb-endpoint";
+    assert_eq!(said.failed(1), missing);
+}
+
+/// Every command, option and argument says what it is for.
+#[test]
+fn everything_has_a_help_text() {
+    fn look_at(command: &clap::Command, name: &str) {
+        assert!(command.get_about().is_some(), "{name}");
+        for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!help.is_empty() && !help.ends_with('.'), "{name} {}: {help}", argument.get_id());
+        }
+        for below in command.get_subcommands() {
+            look_at(below, &format!("{name} {}", below.get_name()));
+        }
+    }
+    for command in CommandLine::command().get_subcommands() {
+        look_at(command, command.get_name());
+    }
+}
+
+/// What is printed goes into a program that may stop reading.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_may_stop() {
+    let service = Service::start().await;
+    let mut command =
+        process(&service, &service.dynamodb_url, &["subscriptions", "export", "--tenant", "demo"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let said = Said::of(child.wait_with_output().unwrap());
+    assert!(said.code == 0 && !said.notes.contains("error"), "{said:?}");
+}

@@ -1,0 +1,95 @@
+//! Subscriptions, exported and looked at.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use harness::{ACTIVATED, Service, cancel_next_day};
+use serde_json::{Value, json};
+use tempfile::tempdir;
+
+use super::{connect, connect_at};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_can_be_imported() {
+    let service = Service::start().await;
+    assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
+    connect(&service, &["tenants", "create", "acme", "--time-zone", harness::ZONE]).done();
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("export.ndjson");
+    let file = file.to_str().unwrap();
+    let exported = connect(&service, &["subscriptions", "export", "--tenant", "demo", file]);
+    assert_eq!((exported.code, exported.notes.as_str()), (0, "exported 8 subscriptions\n"));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let import = ["subscriptions", "import", "--tenant", "acme", file, "--json"];
+    assert_eq!(connect(&service, &import).json()["added"], 8);
+
+    let export = |tenant| {
+        let said = connect(&service, &["subscriptions", "export", "--tenant", tenant]).done();
+        let mut lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.sort_by_key(|document| document["subscriptionId"].to_string());
+        lines
+    };
+    assert_eq!(export("acme"), export("demo"));
+    assert_eq!(export("acme")[0]["pendingStatus"]["scheduledAt"], "2026-02-01");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_holds_what_callers_see_and_names_what_it_can_not_read() {
+    let service = Service::start().await;
+    let key = format!("demo#{ACTIVATED}");
+    service
+        .update("subscriptions", &key, "SET document.puk = :value", AttributeValue::S("12345678".into()))
+        .await;
+    let export = ["subscriptions", "export", "--tenant", "demo"];
+    let exported = connect(&service, &export).done();
+    assert!(!exported.contains("12345678"));
+    assert_eq!(exported.lines().count(), 8);
+
+    service.update("subscriptions", &key, "SET document = :value", AttributeValue::M([].into())).await;
+    let exported = connect(&service, &export);
+    assert_eq!(exported.out.lines().count(), 7);
+    assert!(exported.notes.contains(&key), "{exported:?}");
+    assert_eq!(exported.failed(1), "1 subscriptions can't be read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_is_shown_with_who_cancelled_it_and_why() {
+    let service = Service::start().await;
+    let show = ["subscriptions", "show", "--tenant", "demo", "rid_crm-1001"];
+    let before = connect_at(&service, harness::START, &[&show[..], &["--json"]].concat()).await.json();
+    assert_eq!((&before["version"], &before["cancellation"]), (&1.into(), &Value::Null));
+
+    let key = connect(&service, &["keys", "create", "--tenant", "demo", "--name", "CRM", "--json"]).json();
+    let body = json!({
+        "schedule": {"type": "CancelNextDay"}, "reason": "OTHER", "comment": "moving",
+        "metadata": {"ticket": "T-1"},
+    });
+    let headers = [("X-Api-Key", key["token"].as_str().unwrap())];
+    assert_eq!(service.cancel_as(ACTIVATED, &headers, body.to_string().as_bytes()).await.status, 200);
+
+    let shown = connect_at(&service, harness::START, &[&show[..], &["--json"]].concat()).await.json();
+    assert_eq!(shown["version"], 2);
+    assert_eq!(shown["subscription"]["subscriptionId"], ACTIVATED);
+    let cancellation = &shown["cancellation"];
+    for (name, value) in [
+        ("state", "pending"),
+        ("reason", "OTHER"),
+        ("comment", "moving"),
+        ("metadata", r#"{"ticket": "T-1"}"#),
+        ("effectiveAt", "2026-01-31T23:00:00Z"),
+        ("requestedBy", key["keyId"].as_str().unwrap()),
+        ("requestedByName", "CRM"),
+    ] {
+        let shown = cancellation[name].as_str().unwrap();
+        assert_eq!(shown.replace(' ', ""), value.replace(' ', ""), "{name}");
+    }
+    let text = connect_at(&service, harness::START, &show).await.done();
+    assert!(text.contains("pending") && text.contains("moving") && text.contains("(CRM)"), "{text}");
+
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    service.execute().await;
+    let text = connect_at(&service, harness::START, &show).await.done();
+    assert!(text.contains("took effect") && text.contains("Version        3"), "{text}");
+}

@@ -1,0 +1,35 @@
+//! Tenants.
+
+use harness::{ACTIVATED, START, Service, cancel_next_day};
+
+use super::connect_at;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenants_are_listed_with_the_time_that_it_is_there() {
+    let service = Service::start().await;
+    connect_at(&service, START, &["tenants", "create", "acme", "--time-zone", "Asia/Tokyo"]).await.done();
+    let said = connect_at(&service, START, &["tenants", "list"]).await.done();
+    let rows: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[1], ["acme", "acme", "Asia/Tokyo", "2026-02-01", "07:30"]);
+    assert_eq!(rows[2], ["demo", "Demo", "Telecom", "Europe/Stockholm", "2026-01-31", "23:30"]);
+
+    let listed = connect_at(&service, START, &["tenants", "list", "--json"]).await.json();
+    assert_eq!(listed[0]["tenant"], "acme");
+    assert_eq!(listed[0]["timeZone"], "Asia/Tokyo");
+    let shown = connect_at(&service, START, &["tenants", "show", "acme", "--json"]).await.json();
+    assert_eq!((&shown["localTime"], &shown["validKeys"]), (&"2026-02-01 07:30".into(), &0.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_moves_keeps_what_it_was_promised() {
+    let service = Service::start().await;
+    let scheduled = service.cancel(ACTIVATED, &cancel_next_day()).await.json();
+    assert_eq!(scheduled["pendingStatus"]["scheduledAt"], "2026-02-01");
+    connect_at(&service, START, &["tenants", "set-time-zone", "demo", "Asia/Tokyo"]).await.done();
+
+    assert_eq!(service.due("2026-01-31T22:59:59Z").await, [""; 0]);
+    assert_eq!(service.due("2026-01-31T23:00:00Z").await, [ACTIVATED]);
+    // What is asked for from now on is by the new zone.
+    let other = service.cancel(harness::ACTIVATED_TOO, &cancel_next_day()).await.json();
+    assert_eq!(other["pendingStatus"]["scheduledAt"], "2026-02-02");
+}

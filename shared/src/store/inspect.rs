@@ -1,0 +1,189 @@
+//! Whether the tables are as this service needs them, and what the database takes for the time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_dynamodb::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::create_table::builders::CreateTableInputBuilder;
+use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
+use aws_sdk_dynamodb::types::{
+    GlobalSecondaryIndexDescription, IndexStatus, KeySchemaElement, Projection, ProjectionType,
+    TableDescription, TableStatus, TimeToLiveStatus,
+};
+use chrono::{DateTime, Utc};
+
+use super::tables::{DUE_INDEX, TTL_ATTRIBUTE, definitions};
+use super::{Store, StoreError, refusal};
+
+/// What is wrong with a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableFault {
+    /// There is none.
+    Missing,
+    /// It can't be used yet, or no longer: its status.
+    NotActive(String),
+    /// It has other keys than `pk`.
+    OtherKeys,
+    /// It lacks the index of pending cancellations.
+    NoIndex,
+    /// The index of pending cancellations has other keys, or leaves out `cancellationId`.
+    OtherIndex,
+    /// The index of pending cancellations can't be used yet, or no longer: its status.
+    IndexNotActive(String),
+    /// Its changes are not streamed with both images.
+    NoStream,
+    /// Old idempotency records are not removed.
+    NoExpiry,
+}
+
+/// A table, inspected.
+#[derive(Clone, Debug)]
+pub struct InspectedTable {
+    /// What it is called.
+    pub name: String,
+    /// What is wrong with it.
+    pub faults: Vec<TableFault>,
+}
+
+impl Store {
+    /// Compares the three tables with what this service creates.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn inspect_tables(&self) -> Result<Vec<InspectedTable>, StoreError> {
+        let mut inspected = Vec::new();
+        for (name, wanted) in definitions(&self.tables)? {
+            let mut faults = match self.describe(name).await? {
+                None => vec![TableFault::Missing],
+                Some(found) => compare(&wanted, &found),
+            };
+            let is_there = !faults.contains(&TableFault::Missing);
+            if is_there && *name == self.tables.idempotency && !self.removes_old_records(name).await? {
+                faults.push(TableFault::NoExpiry);
+            }
+            inspected.push(InspectedTable { name: name.to_owned(), faults });
+        }
+        Ok(inspected)
+    }
+
+    async fn describe(&self, name: &str) -> Result<Option<TableDescription>, StoreError> {
+        match self.client.describe_table().table_name(name).send().await {
+            Ok(description) => Ok(description.table),
+            Err(error) => match refusal(error)? {
+                DescribeTableError::ResourceNotFoundException(_) => Ok(None),
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    async fn removes_old_records(&self, name: &str) -> Result<bool, StoreError> {
+        let current = self.client.describe_time_to_live().table_name(name).send().await;
+        let current = current.map_err(StoreError::from_sdk)?.time_to_live_description;
+        Ok(current.is_some_and(|current| {
+            let is_on = [TimeToLiveStatus::Enabled, TimeToLiveStatus::Enabling]
+                .map(Some)
+                .contains(&current.time_to_live_status);
+            is_on && current.attribute_name.as_deref() == Some(TTL_ATTRIBUTE)
+        }))
+    }
+
+    /// Asks the database for anything at all: the names of a few tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if it can't be reached; or it refuses: the credentials, most likely.
+    pub async fn table_names(&self) -> Result<Vec<String>, StoreError> {
+        let names = self.client.list_tables().limit(10).send().await.map_err(StoreError::from_sdk)?;
+        Ok(names.table_names.unwrap_or_default())
+    }
+
+    /// What time it is by the database, to the second; `None` if it does not say.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let date = DateHeader::default();
+        let request = self.client.list_tables().limit(1).customize().interceptor(date.clone());
+        let result = request.send().await;
+        let text = date.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match text.and_then(|text| DateTime::parse_from_rfc2822(&text).ok()) {
+            // A refusal is dated too.
+            Some(date) => Ok(Some(date.to_utc())),
+            None => result.map(|_| None).map_err(StoreError::from_sdk),
+        }
+    }
+}
+
+/// What is wrong with a table that is there.
+fn compare(wanted: &CreateTableInputBuilder, found: &TableDescription) -> Vec<TableFault> {
+    let mut faults = Vec::new();
+    match &found.table_status {
+        Some(TableStatus::Active | TableStatus::Updating) => {}
+        other => faults.push(TableFault::NotActive(status(other.as_ref().map(TableStatus::as_str)))),
+    }
+    if found.key_schema() != wanted.get_key_schema().as_deref().unwrap_or_default() {
+        faults.push(TableFault::OtherKeys);
+    }
+    for wanted in wanted.get_global_secondary_indexes().iter().flatten() {
+        let index =
+            found.global_secondary_indexes().iter().find(|index| index.index_name() == Some(DUE_INDEX));
+        faults.extend(match index {
+            None => Some(TableFault::NoIndex),
+            Some(index) => compare_index(wanted.key_schema(), wanted.projection(), index),
+        });
+    }
+    if let Some(wanted) = wanted.get_stream_specification() {
+        let is_streamed = found.stream_specification().is_some_and(|stream| {
+            stream.stream_enabled() && stream.stream_view_type() == wanted.stream_view_type()
+        });
+        if !is_streamed {
+            faults.push(TableFault::NoStream);
+        }
+    }
+    faults
+}
+
+fn compare_index(
+    keys: &[KeySchemaElement],
+    projection: Option<&Projection>,
+    found: &GlobalSecondaryIndexDescription,
+) -> Option<TableFault> {
+    // An index that has more than it needs serves as well.
+    let has_all = found.projection().is_some_and(|found| {
+        let needed = projection.map(Projection::non_key_attributes).unwrap_or_default();
+        found.projection_type() == Some(&ProjectionType::All)
+            || needed.iter().all(|attribute| found.non_key_attributes().contains(attribute))
+    });
+    if found.key_schema() != keys || !has_all {
+        return Some(TableFault::OtherIndex);
+    }
+    match &found.index_status {
+        Some(IndexStatus::Active | IndexStatus::Updating) => None,
+        other => Some(TableFault::IndexNotActive(status(other.as_ref().map(IndexStatus::as_str)))),
+    }
+}
+
+fn status(text: Option<&str>) -> String {
+    text.unwrap_or("unknown").to_owned()
+}
+
+/// Keeps the header `Date` of an answer.
+#[derive(Clone, Debug, Default)]
+struct DateHeader(Arc<Mutex<Option<String>>>);
+
+impl Intercept for DateHeader {
+    fn name(&self) -> &'static str {
+        "DateHeader"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date").map(str::to_owned);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date;
+        Ok(())
+    }
+}

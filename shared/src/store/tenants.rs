@@ -1,0 +1,255 @@
+//! Tenants and their API keys: what an operator sets up before a caller can do anything.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
+};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::commit::cancellation_codes;
+use super::items::{
+    Item, api_key_item, api_key_key, instant, key_of, read_api_key, read_tenant, tenant_item, tenant_key,
+    text,
+};
+use super::{Store, StoreError, refusal};
+use crate::api_key::{ApiKey, Tenant};
+use crate::identifiers::{KeyId, TenantId};
+
+/// What came of revoking a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// It is no longer valid.
+    Now,
+    /// It had been revoked, at this instant.
+    Before(DateTime<Utc>),
+    /// The tenant has no such key.
+    NoKey,
+}
+
+impl Store {
+    /// A tenant, as it is now.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+        let request = self.client.get_item().table_name(&self.tables.tenants).key("pk", text(tenant_key(id)));
+        let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
+        output.item.map(|item| read_tenant(id.clone(), item)).transpose()
+    }
+
+    /// All tenants, in the order of their ids.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+        let values = HashMap::from([(":separator".to_owned(), text("#"))]);
+        let items = self.scan_tenants("NOT contains(pk, :separator)", values).await?;
+        let tenant = |item: Item| {
+            let unreadable = |_| StoreError::Defect("a tenant has an id that is none".to_owned());
+            read_tenant(key_of(&item).parse().map_err(unreadable)?, item)
+        };
+        let mut tenants = items.into_iter().map(tenant).collect::<Result<Vec<_>, _>>()?;
+        tenants.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(tenants)
+    }
+
+    /// Writes a tenant, in place of the one with its id.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn put_tenant(&self, tenant: &Tenant) -> Result<(), StoreError> {
+        let item = tenant_item(tenant);
+        let request = self.client.put_item().table_name(&self.tables.tenants).set_item(Some(item));
+        request.send().await.map_err(StoreError::from_sdk)?;
+        Ok(())
+    }
+
+    /// Writes a tenant that isn't there yet; whether it was not.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn add_tenant(&self, tenant: &Tenant) -> Result<bool, StoreError> {
+        self.add_to_tenants(tenant_item(tenant)).await
+    }
+
+    /// Changes where a tenant's days begin; whether there is such a tenant. What is pending already keeps its instant.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn set_time_zone(&self, tenant: &TenantId, time_zone: Tz) -> Result<bool, StoreError> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.tables.tenants)
+            .key("pk", text(tenant_key(tenant)))
+            .update_expression("SET #timeZone = :zone")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_names("#timeZone", "timeZone")
+            .expression_attribute_values(":zone", text(time_zone.name()))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(_) => Ok(false),
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    /// A tenant's API keys, the oldest first.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn api_keys(&self, tenant: &TenantId) -> Result<Vec<(KeyId, ApiKey)>, StoreError> {
+        let prefix = format!("{tenant}#");
+        let values = HashMap::from([(":prefix".to_owned(), text(&prefix))]);
+        let key = |item: Item| {
+            let unreadable = |_| StoreError::Defect(format!("a key of {tenant} has an id that is none"));
+            let key_id =
+                key_of(&item).strip_prefix(&prefix).unwrap_or_default().parse().map_err(unreadable)?;
+            Ok((key_id, read_api_key(item)?))
+        };
+        let items = self.scan_tenants("begins_with(pk, :prefix)", values).await?;
+        let mut keys = items.into_iter().map(key).collect::<Result<Vec<(KeyId, ApiKey)>, StoreError>>()?;
+        keys.sort_by(|(id, key), (other_id, other)| (key.created_at, id).cmp(&(other.created_at, other_id)));
+        Ok(keys)
+    }
+
+    /// One of a tenant's API keys.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn api_key(&self, tenant: &TenantId, key_id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        let key = text(api_key_key(tenant, key_id));
+        let request = self.client.get_item().table_name(&self.tables.tenants).key("pk", key);
+        let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
+        output.item.map(read_api_key).transpose()
+    }
+
+    /// Writes an API key that isn't there yet; one that is stays as it is, revoked or not.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn add_api_key(
+        &self,
+        tenant: &TenantId,
+        key_id: &KeyId,
+        key: &ApiKey,
+    ) -> Result<(), StoreError> {
+        self.add_to_tenants(api_key_item(tenant, key_id, key)?).await?;
+        Ok(())
+    }
+
+    /// Adds an API key that takes over from `former`, which stays valid until `until`; both or neither. Whether
+    /// `former` is a key that was not revoked.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses, or is being written by others.
+    pub async fn rotate_api_key(
+        &self,
+        tenant: &TenantId,
+        former: &KeyId,
+        until: DateTime<Utc>,
+        successor: (&KeyId, &ApiKey),
+    ) -> Result<bool, StoreError> {
+        let defect = |error: BuildError| StoreError::Defect(error.to_string());
+        let put = Put::builder()
+            .table_name(&self.tables.tenants)
+            .set_item(Some(api_key_item(tenant, successor.0, successor.1)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(defect)?;
+        let update = Update::builder()
+            .table_name(&self.tables.tenants)
+            .key("pk", text(api_key_key(tenant, former)))
+            .update_expression("SET expiresAt = :until")
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(revokedAt)")
+            .expression_attribute_values(":until", instant(until))
+            .build()
+            .map_err(defect)?;
+        let result = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(TransactWriteItem::builder().update(update).build())
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) => match refusal(error)? {
+                TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                    match cancellation_codes(&cancelled).last().map(String::as_str) {
+                        Some("ConditionalCheckFailed") => Ok(false),
+                        _ => Err(StoreError::Conflict),
+                    }
+                }
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    /// Revokes an API key: it is not valid from the next request.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn revoke_api_key(
+        &self,
+        tenant: &TenantId,
+        key_id: &KeyId,
+        now: DateTime<Utc>,
+    ) -> Result<Revoked, StoreError> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.tables.tenants)
+            .key("pk", text(api_key_key(tenant, key_id)))
+            .update_expression("SET revokedAt = :now")
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(revokedAt)")
+            .expression_attribute_values(":now", instant(now))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(Revoked::Now),
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(failed) => {
+                    let revoked_at =
+                        failed.item.map(read_api_key).transpose()?.and_then(|key| key.revoked_at);
+                    Ok(revoked_at.map_or(Revoked::NoKey, Revoked::Before))
+                }
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    /// Writes an item that isn't there yet; whether it was not.
+    async fn add_to_tenants(&self, item: Item) -> Result<bool, StoreError> {
+        let request = self.client.put_item().table_name(&self.tables.tenants).set_item(Some(item));
+        match request.condition_expression("attribute_not_exists(pk)").send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match refusal(error)? {
+                PutItemError::ConditionalCheckFailedException(_) => Ok(false),
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    /// What the table of tenants has of this kind. It is small: a few items for each tenant.
+    async fn scan_tenants(
+        &self,
+        filter: &str,
+        values: HashMap<String, AttributeValue>,
+    ) -> Result<Vec<Item>, StoreError> {
+        let request = self.client.scan().table_name(&self.tables.tenants).consistent_read(true);
+        let request = request.filter_expression(filter).set_expression_attribute_values(Some(values));
+        let pages = request.into_paginator().items().send();
+        pages.collect::<Result<_, _>>().await.map_err(StoreError::from_sdk)
+    }
+}
