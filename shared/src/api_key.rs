@@ -199,7 +199,7 @@ pub struct ApiKey {
     pub created_at: DateTime<Utc>,
     /// The instant from which it is no longer valid, if one was set.
     pub expires_at: Option<DateTime<Utc>>,
-    /// The instant from which it was withdrawn, if it was.
+    /// When it was withdrawn, if it was.
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
@@ -245,10 +245,10 @@ impl ApiKey {
     /// Whether it is valid at `now`.
     #[must_use]
     pub fn state(&self, now: DateTime<Utc>) -> KeyState {
-        let over = |end: Option<DateTime<Utc>>| end.is_some_and(|end| end <= now);
-        if over(self.revoked_at) {
+        if self.revoked_at.is_some() {
+            // Whatever the instant: it was taken from the clock of whoever revoked it.
             KeyState::Revoked
-        } else if over(self.expires_at) {
+        } else if self.expires_at.is_some_and(|end| end <= now) {
             KeyState::Expired
         } else {
             KeyState::Valid
@@ -317,15 +317,22 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_or_revoked_key_admits_nobody_from_that_instant() {
+    fn a_key_that_expires_admits_nobody_from_that_instant() {
         let token = token();
         let end = DateTime::UNIX_EPOCH + TimeDelta::days(1);
         let before = end - TimeDelta::milliseconds(1);
-        for ended in
-            [ApiKey { expires_at: Some(end), ..key(&token) }, ApiKey { revoked_at: Some(end), ..key(&token) }]
-        {
-            assert_eq!(ended.admits(&token, Scope::Read, before), Ok(()));
-            assert_eq!(ended.admits(&token, Scope::Read, end), Err(NotAdmitted::KeyInvalid));
+        let expiring = ApiKey { expires_at: Some(end), ..key(&token) };
+        assert_eq!(expiring.admits(&token, Scope::Read, before), Ok(()));
+        assert_eq!(expiring.admits(&token, Scope::Read, end), Err(NotAdmitted::KeyInvalid));
+    }
+
+    #[test]
+    fn a_revoked_key_admits_nobody_whatever_the_time() {
+        let token = token();
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
+        for clock_of_the_operator in [now - TimeDelta::hours(1), now, now + TimeDelta::hours(1)] {
+            let revoked = ApiKey { revoked_at: Some(clock_of_the_operator), ..key(&token) };
+            assert_eq!(revoked.admits(&token, Scope::Read, now), Err(NotAdmitted::KeyInvalid));
         }
     }
 

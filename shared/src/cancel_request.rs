@@ -198,7 +198,7 @@ fn one_of<T: DeserializeOwned>(pointer: &str, value: &Value, faults: &mut Faults
             // serde: "unknown variant `X`, expected one of `A`, `B`": what was sent need not be echoed.
             let message = error.to_string();
             let expected =
-                message.split_once(", expected ").map_or("one of those allowed", |(_, known)| known);
+                message.rsplit_once(", expected ").map_or("one of those allowed", |(_, known)| known);
             faults.add(pointer, FaultCode::UnknownValue, format!("must be {}", expected.replace('`', "")));
         })
         .ok()

@@ -38,11 +38,11 @@ impl NewSubscription {
         now: DateTime<Utc>,
     ) -> Result<Self, InvalidSubscription> {
         let invalid = |message: &str| InvalidSubscription(message.to_owned());
+        let Value::Object(mut document) = document else {
+            return Err(invalid("expected an object"));
+        };
         let subscription: Subscription = serde_path_to_error::deserialize(&document)
             .map_err(|error| InvalidSubscription(fault(&error)))?;
-        let Value::Object(mut document) = document else {
-            return Err(invalid("must be an object"));
-        };
         // One spelling in keys and documents: an id in upper case is the same id.
         document.insert("subscriptionId".to_owned(), Value::from(subscription.subscription_id.to_string()));
 
@@ -93,6 +93,11 @@ impl NewSubscription {
         self.subscription.reference_id.as_ref()
     }
 
+    /// Whether the date of the cancellation that is pending in it had begun when it was read.
+    fn is_overdue(&self) -> bool {
+        self.cancellation.as_ref().is_some_and(|pending| pending.effective_at <= pending.requested_at)
+    }
+
     /// The document as it came: also what this service doesn't know is kept.
     #[must_use]
     pub fn document(&self) -> &Map<String, Value> {
@@ -109,12 +114,16 @@ impl NewSubscription {
 /// Where serde found something wrong, and what it expected there; not what it found, which may be personal.
 fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let text = error.inner().to_string();
-    let expected = text.split_once(", expected ").map(|(_, expected)| format!("expected {expected}"));
     let place = error.path().to_string();
-    match (place.as_str(), expected.unwrap_or(text)) {
-        (".", what) => what,
-        (place, what) => format!("{place}: {what}"),
-    }
+    // The last one: the value that was found is quoted before it.
+    let expected = match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        // What chrono says of a text that is no time does not say what would be one.
+        None if place.ends_with("scheduledAt") => "expected a date (2026-12-31)".to_owned(),
+        None if place.ends_with("At") => "expected an instant (2026-12-31T23:00:00Z)".to_owned(),
+        None => text,
+    };
+    if place == "." { expected } else { format!("{place}: {expected}") }
 }
 
 /// What an import does with a subscription that is there already, and differs.
@@ -122,11 +131,20 @@ fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
 pub enum Existing {
     /// It stays as it is.
     Keep,
-    /// It gets the document that is imported, unless a cancellation of it is pending or has taken effect.
+    /// It gets the document that is imported, unless that would undo or change a cancellation that is pending, or has
+    /// taken effect.
     Update,
-    /// It gets the document that is imported. If a cancellation was pending it no longer is, but for one that is
-    /// pending in the document.
+    /// It gets the document that is imported, and with it that document's cancellation, or none.
     Overwrite,
+}
+
+/// What an import may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// With what is there already.
+    pub existing: Existing,
+    /// Whether a cancellation is taken in whose date has begun. It is executed at once.
+    pub takes_overdue: bool,
 }
 
 /// What is stored under the id of a subscription that is imported.
@@ -139,13 +157,34 @@ pub struct Present {
     pub is_due: bool,
 }
 
-impl Present {
-    fn is_cancelled_or_will_be(&self) -> bool {
-        let cancelled = |status: Option<&Value>| status.and_then(Value::as_str) == Some("CANCELLED");
-        let pending = self.document.get("pendingStatus").and_then(|pending| pending.get("status"));
-        self.is_due || cancelled(self.document.get("status")) || cancelled(pending)
-    }
+/// Where the cancellation of a subscription stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standing {
+    /// There is none.
+    None,
+    /// It takes effect on this date.
+    Pending(Option<String>),
+    /// It has taken effect.
+    Done,
+    /// The document says that it is pending, and nothing will execute it: this service did not write that.
+    Forgotten,
+}
 
+impl Standing {
+    fn of(document: &Map<String, Value>, is_due: bool) -> Self {
+        let cancelled = |status: Option<&Value>| status.and_then(Value::as_str) == Some("CANCELLED");
+        let pending = document.get("pendingStatus").filter(|pending| cancelled(pending.get("status")));
+        let date = || Some(pending?.get("scheduledAt")?.as_str()?.to_owned());
+        match (cancelled(document.get("status")), is_due) {
+            (true, _) => Self::Done,
+            (false, true) => Self::Pending(date()),
+            (false, false) if pending.is_some() => Self::Forgotten,
+            (false, false) => Self::None,
+        }
+    }
+}
+
+impl Present {
     fn reference_id(&self) -> Option<ReferenceId> {
         self.document.get("referenceId")?.as_str()?.parse().ok()
     }
@@ -156,19 +195,31 @@ impl Present {
 pub enum ImportDecision {
     /// Write it: there is no subscription of its id.
     Add,
-    /// Write it over this version.
-    Replace {
-        /// The version that it takes the place of.
-        version: u64,
-        /// The reference id that the subscription had, and no longer has.
-        freed: Option<ReferenceId>,
-    },
+    /// Write it over what is stored.
+    Replace(Replacement),
     /// Write nothing: it is what is stored.
     Unchanged,
     /// Write nothing: what is stored is to be kept.
     Keep,
     /// Write nothing: its reference id belongs to another subscription.
     ReferenceTaken,
+    /// Write nothing: it would be cancelled at once, as the date of its cancellation has begun.
+    Overdue,
+}
+
+/// What takes the place of what is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The version that it is decided from.
+    pub version: u64,
+    /// The document that is imported, and what callers don't see of the stored one.
+    pub document: Map<String, Value>,
+    /// The reference id that the subscription had, and no longer has.
+    pub freed: Option<ReferenceId>,
+    /// Whether the cancellation stays as it is, with its reason and its instant: the document says the same of it.
+    pub keeps_cancellation: bool,
+    /// Whether a cancellation is undone or changed that was pending, or had taken effect.
+    pub undoes_cancellation: bool,
 }
 
 /// Decides what to do with a document, from what is stored under its id, and from whose its reference id is.
@@ -177,30 +228,77 @@ pub fn decide_import(
     new: &NewSubscription,
     present: Option<&Present>,
     reference_is_of: Option<SubscriptionId>,
-    existing: Existing,
+    rules: Rules,
 ) -> ImportDecision {
     let decision = match present {
         None => ImportDecision::Add,
-        Some(present) if is_same_object(&present.document, &new.document) => {
-            return ImportDecision::Unchanged;
-        }
-        Some(present) => {
-            let keep = match existing {
-                Existing::Keep => true,
-                Existing::Update => present.is_cancelled_or_will_be(),
-                Existing::Overwrite => false,
-            };
-            if keep {
-                return ImportDecision::Keep;
-            }
-            let freed = present.reference_id().filter(|former| Some(former) != new.reference_id());
-            ImportDecision::Replace { version: present.version, freed }
-        }
+        Some(present) => decide_replacement(new, present, rules.existing),
+    };
+    let keeps_cancellation = match &decision {
+        ImportDecision::Add => false,
+        ImportDecision::Replace(replacement) => replacement.keeps_cancellation,
+        _ => return decision,
     };
     if reference_is_of.is_some_and(|owner| owner != new.id()) {
-        return ImportDecision::ReferenceTaken;
+        ImportDecision::ReferenceTaken
+    } else if new.is_overdue() && !keeps_cancellation && !rules.takes_overdue {
+        ImportDecision::Overdue
+    } else {
+        decision
     }
-    decision
+}
+
+fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existing) -> ImportDecision {
+    let standing = Standing::of(&present.document, present.is_due);
+    let keeps_cancellation = standing == Standing::of(&new.document, new.cancellation.is_some());
+    let mut document = new.document.clone();
+    keep_unseen(&mut document, &present.document);
+    if keeps_cancellation && is_same_object(&present.document, &document) {
+        return ImportDecision::Unchanged;
+    }
+    let undoes_cancellation =
+        !keeps_cancellation && matches!(standing, Standing::Pending(_) | Standing::Done);
+    let keep = match existing {
+        Existing::Keep => true,
+        Existing::Update => undoes_cancellation,
+        Existing::Overwrite => false,
+    };
+    if keep {
+        return ImportDecision::Keep;
+    }
+    let freed = present.reference_id().filter(|former| Some(former) != new.reference_id());
+    ImportDecision::Replace(Replacement {
+        version: present.version,
+        document,
+        freed,
+        keeps_cancellation,
+        undoes_cancellation,
+    })
+}
+
+/// Takes over what callers don't see of a stored document (a PUK of the SIM card, say): an export has none of it, and
+/// importing that again shall not delete it. What belongs to a part that is gone goes with it.
+fn keep_unseen(document: &mut Map<String, Value>, stored: &Map<String, Value>) {
+    fn take_over(into: &mut Map<String, Value>, stored: &Map<String, Value>, seen: &Map<String, Value>) {
+        for (name, value) in stored {
+            match (value, seen.get(name), into.get_mut(name)) {
+                (Value::Null, ..) | (_, Some(_), None) => {}
+                (_, None, None) => {
+                    into.insert(name.clone(), value.clone());
+                }
+                (Value::Object(value), Some(Value::Object(seen)), Some(Value::Object(into))) => {
+                    take_over(into, value, seen);
+                }
+                (..) => {}
+            }
+        }
+    }
+    let seen = serde_json::from_value::<Subscription>(Value::Object(stored.clone()))
+        .and_then(|subscription| serde_json::to_value(&subscription));
+    // Of a document that is none, all is seen: there is nothing that it would be right to keep.
+    if let Ok(Value::Object(seen)) = seen {
+        take_over(document, stored, &seen);
+    }
 }
 
 /// Whether two values are the same to DynamoDB, which knows numbers by their value: 20 is 20.0.
@@ -248,33 +346,106 @@ mod tests {
     }
 
     fn decide(document: Value, present: Option<&Present>, existing: Existing) -> ImportDecision {
-        decide_import(&new(document), present, None, existing)
+        decide_import(&new(document), present, None, rules(existing))
+    }
+
+    fn rules(existing: Existing) -> Rules {
+        Rules { existing, takes_overdue: false }
+    }
+
+    /// What is written over what is there.
+    fn replace(document: Value, present: &Present, existing: Existing) -> Replacement {
+        match decide(document, Some(present), existing) {
+            ImportDecision::Replace(replacement) => replacement,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn pending(date: &str) -> Value {
+        json!({"status": "ACTIVATED", "pendingStatus": {"status": "CANCELLED", "scheduledAt": date}})
     }
 
     #[test]
     fn what_is_there_stays_unless_the_operator_says_otherwise() {
         let renamed = || json!({"status": "ACTIVATED", "display": "new"});
         let there = present(json!({"status": "ACTIVATED", "display": "old"}));
-        let replace = ImportDecision::Replace { version: 7, freed: None };
         assert_eq!(decide(renamed(), None, Existing::Keep), ImportDecision::Add);
         assert_eq!(decide(renamed(), Some(&there), Existing::Keep), ImportDecision::Keep);
-        assert_eq!(decide(renamed(), Some(&there), Existing::Update), replace);
-        assert_eq!(decide(renamed(), Some(&there), Existing::Overwrite), replace);
+        for existing in [Existing::Update, Existing::Overwrite] {
+            let replacement = replace(renamed(), &there, existing);
+            assert_eq!((replacement.version, &replacement.document["display"]), (7, &json!("new")));
+        }
     }
 
     #[test]
-    fn a_cancellation_pending_or_done_is_only_overwritten_on_request() {
-        let active = || json!({"status": "ACTIVATED"});
-        let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-03-01"});
-        let pending = present(json!({"status": "ACTIVATED", "pendingStatus": pending}));
+    fn a_cancellation_pending_or_done_is_only_undone_or_changed_on_request() {
         let unnamed = Present { is_due: true, ..present(json!({"status": "PAUSED"})) };
         let done = present(json!({"status": "CANCELLED", "cancelledAt": "2026-01-01T00:00:00Z"}));
-        for there in [pending, unnamed, done] {
-            assert_eq!(decide(active(), Some(&there), Existing::Keep), ImportDecision::Keep);
-            assert_eq!(decide(active(), Some(&there), Existing::Update), ImportDecision::Keep);
-            let replace = ImportDecision::Replace { version: 7, freed: None };
-            assert_eq!(decide(active(), Some(&there), Existing::Overwrite), replace);
+        for there in [present(pending("2026-03-01")), unnamed, done] {
+            for document in [json!({"status": "ACTIVATED"}), pending("2026-03-02")] {
+                for existing in [Existing::Keep, Existing::Update] {
+                    assert_eq!(decide(document.clone(), Some(&there), existing), ImportDecision::Keep);
+                }
+                let replacement = replace(document, &there, Existing::Overwrite);
+                assert!(replacement.undoes_cancellation && !replacement.keeps_cancellation);
+            }
         }
+    }
+
+    #[test]
+    fn a_cancellation_of_which_the_document_says_the_same_stays_as_it_is() {
+        let named = |mut document: Value| {
+            document["display"] = json!("new");
+            document
+        };
+        let done = json!({"status": "CANCELLED", "cancelledAt": "2026-01-01T00:00:00Z"});
+        for document in [pending("2026-03-01"), done, json!({"status": "PAUSED"})] {
+            let there = present(document.clone());
+            for existing in [Existing::Update, Existing::Overwrite] {
+                let replacement = replace(named(document.clone()), &there, existing);
+                assert!(replacement.keeps_cancellation && !replacement.undoes_cancellation);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cancellation_that_nothing_would_execute_is_mended() {
+        let forgotten = Present { is_due: false, ..present(pending("2026-03-01")) };
+        assert_eq!(decide(pending("2026-03-01"), Some(&forgotten), Existing::Keep), ImportDecision::Keep);
+        assert!(!replace(pending("2026-03-01"), &forgotten, Existing::Update).keeps_cancellation);
+    }
+
+    #[test]
+    fn a_cancellation_whose_date_has_begun_is_only_taken_in_on_request() {
+        let (begun, to_come) = (pending("2026-01-31"), pending("2026-02-01"));
+        assert_eq!(decide(begun.clone(), None, Existing::Keep), ImportDecision::Overdue);
+        assert_eq!(decide(to_come, None, Existing::Keep), ImportDecision::Add);
+        let takes_overdue = Rules { takes_overdue: true, ..rules(Existing::Keep) };
+        assert_eq!(decide_import(&new(begun.clone()), None, None, takes_overdue), ImportDecision::Add);
+        let active = present(json!({"status": "ACTIVATED"}));
+        assert_eq!(decide(begun.clone(), Some(&active), Existing::Update), ImportDecision::Overdue);
+        // The one that is there already is no other.
+        let there = present(begun.clone());
+        assert_eq!(decide(begun, Some(&there), Existing::Update), ImportDecision::Unchanged);
+    }
+
+    #[test]
+    fn what_callers_do_not_see_survives_unless_its_part_is_gone() {
+        let mut there = present(json!({"status": "ACTIVATED", "sim": {"iccid": "1"}, "msisdn": "+46"}));
+        there.document.insert("vault".to_owned(), json!("v-1"));
+        there.document["sim"]["puk"] = json!("12345678");
+        let moved = |sim: Value| json!({"status": "ACTIVATED", "sim": sim});
+        let document = replace(moved(json!({"iccid": "2"})), &there, Existing::Update).document;
+        assert_eq!((&document["vault"], &document["sim"]["puk"]), (&json!("v-1"), &json!("12345678")));
+        assert_eq!((&document["sim"]["iccid"], document.get("msisdn")), (&json!("2"), None));
+
+        let document = replace(json!({"status": "ACTIVATED"}), &there, Existing::Update).document;
+        assert_eq!(document.get("sim"), None);
+        let named = replace(moved(json!({"puk": "new"})), &there, Existing::Update).document;
+        assert_eq!(named["sim"]["puk"], "new");
+        // What callers see is the same, so nothing is written.
+        let seen = json!({"status": "ACTIVATED", "sim": {"iccid": "1"}, "msisdn": "+46"});
+        assert_eq!(decide(seen, Some(&there), Existing::Overwrite), ImportDecision::Unchanged);
     }
 
     #[test]
@@ -291,25 +462,54 @@ mod tests {
         }
         let exact = |number: u64| document(json!(number));
         let there = present(exact(9_007_199_254_740_993));
-        assert_ne!(
-            decide(exact(9_007_199_254_740_992), Some(&there), Existing::Update),
-            ImportDecision::Unchanged
-        );
+        let decision = decide(exact(9_007_199_254_740_992), Some(&there), Existing::Update);
+        assert_ne!(decision, ImportDecision::Unchanged);
     }
 
     #[test]
     fn a_reference_id_names_one_subscription_and_is_free_when_it_names_none() {
         let named = |reference: &str| json!({"status": "ACTIVATED", "referenceId": reference});
         let other = "a81bc81b-dead-4e5d-abff-90865d1e13b2".parse().ok();
-        let taken = decide_import(&new(named("r")), None, other, Existing::Keep);
+        let taken = decide_import(&new(named("r")), None, other, rules(Existing::Keep));
         assert_eq!(taken, ImportDecision::ReferenceTaken);
-        let ours = decide_import(&new(named("r")), None, ID.parse().ok(), Existing::Keep);
+        let ours = decide_import(&new(named("r")), None, ID.parse().ok(), rules(Existing::Keep));
         assert_eq!(ours, ImportDecision::Add);
 
         let there = present(named("old"));
         let freed = "old".parse().ok();
-        let replace = ImportDecision::Replace { version: 7, freed };
-        assert_eq!(decide(named("new"), Some(&there), Existing::Update), replace);
-        assert_eq!(decide(json!({"status": "ACTIVATED"}), Some(&there), Existing::Update), replace);
+        assert_eq!(replace(named("new"), &there, Existing::Update).freed, freed);
+        assert_eq!(replace(json!({"status": "ACTIVATED"}), &there, Existing::Update).freed, freed);
+        assert_eq!(
+            replace(json!({"status": "PAUSED", "referenceId": "old"}), &there, Existing::Update).freed,
+            None
+        );
+    }
+
+    #[test]
+    fn a_fault_names_the_place_and_never_the_value() {
+        let document = json!({"subscriptionId": ID, "status": "x, expected +46701740605"});
+        let now = "2026-01-31T22:30:00Z".parse().unwrap();
+        let fault = NewSubscription::from_json(document, &Calendar::new(Tz::UTC, now), now).err().unwrap();
+        assert!(fault.to_string().starts_with("status: expected one of"), "{fault}");
+    }
+
+    #[test]
+    fn a_fault_says_what_would_be_right() {
+        let now: DateTime<Utc> = "2026-01-31T22:30:00Z".parse().unwrap();
+        let fault = |document: Value| {
+            NewSubscription::from_json(document, &Calendar::new(Tz::UTC, now), now).err().unwrap().to_string()
+        };
+        let with = |name: &str, value: Value| {
+            let mut document = json!({"subscriptionId": ID, "status": "PAUSED"});
+            document[name] = value;
+            fault(document)
+        };
+        assert_eq!(fault(json!([])), "expected an object");
+        assert_eq!(
+            with("createdAt", json!("2026-01-31")),
+            "createdAt: expected an instant (2026-12-31T23:00:00Z)"
+        );
+        let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-01-31T00:00:00Z"});
+        assert_eq!(with("pendingStatus", pending), "pendingStatus.scheduledAt: expected a date (2026-12-31)");
     }
 }

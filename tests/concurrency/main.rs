@@ -15,7 +15,8 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use subscriptions::calendar::Calendar;
 use subscriptions::clock::{self, Clock};
-use subscriptions::import::{Existing, NewSubscription};
+use subscriptions::import::NewSubscription;
+use subscriptions::store::import::TOGETHER;
 use tokio::sync::Mutex;
 
 /// Each of these tests takes the whole machine, so they run one after the other.
@@ -149,7 +150,9 @@ async fn of_8_sweeps_over_10_000_due_each_cancellation_is_executed_by_one() {
         NewSubscription::from_json(document, &calendar, now).unwrap()
     };
     let due: Vec<_> = (0..DUE).map(new).collect();
-    store.import(&tenant, &due, Existing::Keep).await.unwrap();
+    for batch in due.chunks(TOGETHER) {
+        store.import_together(&tenant, batch, harness::ANY_IMPORT).await.unwrap().unwrap();
+    }
 
     // Each sweep is a function of its own, with connections of its own.
     let sweeps = (0..8).map(|_| {

@@ -29,6 +29,7 @@ use connect::up::{self, Options, Running};
 use reqwest::Method;
 use serde_json::{Value, json};
 use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
+use subscriptions::import::{Existing, Rules};
 use subscriptions::store::due::DueEntry;
 use subscriptions::store::tables::{DUE_SHARDS, TableNames};
 use subscriptions::store::{Endpoint, Store};
@@ -41,6 +42,9 @@ pub use self::wire::{Fault, Held, Wire};
 /// Half an hour before February in Stockholm, where the demo tenant is.
 pub const START: &str = "2026-01-31T22:30:00Z";
 pub const ZONE: &str = "Europe/Stockholm";
+
+/// Takes in whatever is not there yet.
+pub const ANY_IMPORT: Rules = Rules { existing: Existing::Keep, takes_overdue: true };
 
 /// Subscriptions of the demo tenant.
 pub const ACTIVATED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001";

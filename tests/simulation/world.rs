@@ -17,7 +17,7 @@ use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
 use subscriptions::calendar::Calendar;
 use subscriptions::clock::{self, Clock};
 use subscriptions::http::event;
-use subscriptions::import::{Existing, NewSubscription};
+use subscriptions::import::NewSubscription;
 use subscriptions::service::Service;
 use subscriptions::store::tables::TableNames;
 use subscriptions::store::{Endpoint, Store};
@@ -154,7 +154,7 @@ impl<'t> World<'t> {
                             json!({"status": "CANCELLED", "scheduledAt": "2026-02-03"});
                     }
                     let new = NewSubscription::from_json(document, &calendar, now).unwrap();
-                    store.import(&tenant.id, &[new], Existing::Keep).await.unwrap();
+                    store.import(&tenant.id, &new, harness::ANY_IMPORT).await.unwrap();
                 }
             }
             tokens

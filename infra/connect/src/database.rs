@@ -4,7 +4,7 @@
 //! DynamoDB client.
 
 use std::error::Error;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,8 @@ use rusqlite::Connection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::private;
 
 /// The folder in which the service keeps what shall survive it. While it runs, no other may use it.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Folder {
     /// It can't be written to, or another process uses it.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let unwritable = |source| FolderError::Unwritable { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(unwritable)?;
+        private::create_folders(path).map_err(unwritable)?;
         let lock = File::options().create(true).append(true).open(path.join("lock")).map_err(unwritable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),

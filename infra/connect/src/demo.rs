@@ -1,11 +1,13 @@
 //! A tenant, API keys and a few subscriptions, so that there is something to try.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 use subscriptions::api_key::{MalformedToken, NoEntropy, Scope, Token};
 use subscriptions::identifiers::{KeyId, TenantId};
+
+use crate::private;
 
 /// The demo tenant's id.
 pub const TENANT: &str = "demo";
@@ -65,21 +67,12 @@ pub fn secret_key(tenant: &TenantId, file: Option<&Path>) -> Result<Token, KeyEr
         Ok(text) => text.trim().parse().map_err(|_| KeyError::NotAKey(path.display().to_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let token = Token::generate(tenant.clone(), KeyId::random())?;
-            let mut file = create_private(path).map_err(failed)?;
+            let mut file = private::create_file(path).map_err(failed)?;
             writeln!(file, "{}", token.reveal()).map_err(failed)?;
             Ok(token)
         }
         Err(error) => Err(failed(error)),
     }
-}
-
-/// A new file that only its owner can read.
-fn create_private(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 #[cfg(test)]

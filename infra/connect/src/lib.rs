@@ -14,6 +14,7 @@
 //! The operator's commands work on any DynamoDB.
 //! - [`operate`]: tenants, keys, subscriptions, cancellations; and whether all is as it should be.
 //! - [`ndjson`]: files of subscriptions.
+//! - [`private`]: files that only their owner can read.
 
 #![warn(missing_docs)]
 
@@ -29,3 +30,4 @@ pub mod scheduler;
 
 pub mod ndjson;
 pub mod operate;
+pub mod private;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use connect::operate::{self, CommandError, Session};
 use connect::up::{self, Addresses, Options, Running};
@@ -15,6 +16,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, registry};
+use url::Url;
 use uuid::Uuid;
 
 /// The cancellation service of a telecom operator's API
@@ -35,8 +37,8 @@ struct CommandLine {
 
 #[derive(Args)]
 struct Global {
-    /// The DynamoDB that runs there; `up` uses it instead of the embedded one
-    #[arg(long, value_name = "URL", global = true)]
+    /// The DynamoDB to work on, instead of what the environment says, or of the embedded one of `up`
+    #[arg(long, value_name = "URL", global = true, value_parser = parse_endpoint)]
     dynamodb_endpoint: Option<String>,
     /// Print JSON on one line, for programs
     #[arg(long, global = true)]
@@ -65,11 +67,22 @@ fn main() -> ExitCode {
     }
 }
 
-/// What clap says is wrong, on one line; the rest of what it prints is about --help.
+fn parse_endpoint(text: &str) -> Result<String, &'static str> {
+    let is_url = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    is_url.then(|| text.to_owned()).ok_or("write a URL, such as http://127.0.0.1:8000")
+}
+
+/// What clap says is wrong, and what it guesses was meant, on one line; or the help on a command that lacks another.
 fn usage(error: &clap::Error) -> String {
     let text = error.to_string();
-    let wrong: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
-    wrong.join(" ")
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return text.trim_end().to_owned();
+    }
+    let mut paragraphs =
+        text.split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" "));
+    let wrong = paragraphs.next().unwrap_or_default();
+    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
+    tip.map_or(wrong.clone(), |tip| format!("{wrong}; {tip}"))
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
@@ -94,14 +107,17 @@ async fn operate(command: operate::Command, global: Global) -> ExitCode {
             return fail(&format!("error: {missing}; or name the database with --dynamodb-endpoint"), 1);
         }
     };
+    let only_reads = command.only_reads();
     match until_stopped(command, endpoint, global.json).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
+        // Whoever read it has read enough.
+        Err(error) if only_reads && error.is_closed_output() => ExitCode::SUCCESS,
         Err(error) => fail(&format!("error: {error}"), error.exit_code()),
     }
 }
 
-/// Carries out a command, unless a signal comes. One that stops by itself is told to; a second signal ends that too.
+/// Carries out a command, unless a signal comes. One that changes something is told to come to an end; a second signal
+/// ends it at once.
 async fn until_stopped(
     command: operate::Command,
     endpoint: Endpoint,
@@ -109,7 +125,7 @@ async fn until_stopped(
 ) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let stops_by_itself = command.stops_by_itself();
+    let only_reads = command.only_reads();
     let (mut out, mut notes) = (io::stdout(), io::stderr());
     let mut session = Session {
         endpoint,
@@ -126,9 +142,10 @@ async fn until_stopped(
         () = signals.wait() => stop.cancel(),
     }
     let interrupted = || CommandError::Incomplete("interrupted".to_owned());
-    if !stops_by_itself {
+    if only_reads {
         return Err(interrupted());
     }
+    let _ = writeln!(io::stderr(), "finishing what is under way; once more to stop at once");
     tokio::select! {
         outcome = running => outcome,
         () = signals.wait() => Err(interrupted()),

@@ -45,6 +45,10 @@ impl<R: BufRead> Lines<R> {
             return Ok(None);
         }
         self.number += 1;
+        // What some programs put at the beginning of a file in UTF-8.
+        if self.number == 1 && line.starts_with(b"\xef\xbb\xbf") {
+            line.drain(..3);
+        }
         self.position += u64_of(read);
         if line.last() == Some(&b'\n') {
             line.pop();
@@ -92,12 +96,19 @@ impl<R: BufRead> Iterator for Lines<R> {
 #[must_use]
 pub fn fault(imported: Imported) -> Option<&'static str> {
     match imported {
-        Imported::Added | Imported::Replaced | Imported::Unchanged | Imported::Kept => None,
+        Imported::Added | Imported::Replaced | Imported::Undone | Imported::Unchanged | Imported::Kept => {
+            None
+        }
+        Imported::Overdue => Some(
+            "pendingStatus: its date has begun, so the subscription would be cancelled at once; --overdue allows that",
+        ),
         Imported::ReferenceTaken => Some("referenceId: belongs to another subscription"),
         Imported::Refused => {
             Some("more than the database can hold: 400 KB, 32 levels, numbers of 38 digits below 1e126")
         }
-        Imported::Unreadable => Some("what is stored under its id is not what this service writes"),
+        Imported::Unreadable => {
+            Some("what is stored under its id or reference id is not what this service writes")
+        }
     }
 }
 
@@ -154,6 +165,7 @@ mod tests {
             assert!(!message.contains("46701740605") && !message.contains("secret"), "{message}");
         }
         assert!(read(b"\xff\n")[0].1.is_some());
+        assert_eq!(fault(&format!("\u{feff}{GOOD}\n")), "");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod cancellations;
 mod doctor;
 mod import;
 mod keys;
+mod patience;
 mod report;
 mod session;
 mod subscriptions;
@@ -20,12 +21,13 @@ use std::path::PathBuf;
 use ::subscriptions::api_key::{NoEntropy, Tenant};
 use ::subscriptions::identifiers::{KeyId, TenantId};
 use ::subscriptions::store::{Store, StoreError};
+use chrono_tz::Tz;
 use clap::Subcommand;
 
 pub use self::cancellations::Cancellations;
 pub use self::doctor::Doctor;
 pub use self::import::Import;
-pub use self::keys::Keys;
+pub use self::keys::{Expiry, Keys};
 pub use self::report::Report;
 pub use self::session::Session;
 pub use self::subscriptions::Subscriptions;
@@ -52,14 +54,25 @@ pub enum Command {
     #[command(subcommand)]
     Tables(Tables),
     /// Check that all is as it should be; say what is wrong and how to mend it
+    ///
+    /// It looks at the database and the rights to it, at this machine's clock, at the tables with their index, stream and
+    /// expiry, at the schedule that sweeps, and at whether what is due is executed. It changes nothing.
     Doctor(Doctor),
 }
 
 impl Command {
-    /// Whether it ends well by itself when the session is asked to stop. Any other can be dropped at any moment.
+    /// Whether it changes nothing, so that it can be dropped at any moment, and may end where its reader stops. Any other
+    /// ends well by itself when the session is asked to stop.
     #[must_use]
-    pub fn stops_by_itself(&self) -> bool {
-        matches!(self, Self::Subscriptions(Subscriptions::Import(_)))
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::Tenants(command) => matches!(command, Tenants::List | Tenants::Show { .. }),
+            Self::Keys(command) => matches!(command, Keys::List { .. }),
+            Self::Subscriptions(command) => !matches!(command, Subscriptions::Import(_)),
+            Self::Cancellations(command) => !matches!(command, Cancellations::Run),
+            Self::Tables(_) => false,
+            Self::Doctor(_) => true,
+        }
     }
 }
 
@@ -67,7 +80,7 @@ impl Command {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it all")]
 pub enum CommandError {
-    #[error("{0}")]
+    #[error("{0}{hint}", hint = hint(.0))]
     Store(#[from] StoreError),
     #[error("there is a tenant {0} already")]
     TenantExists(TenantId),
@@ -77,10 +90,16 @@ pub enum CommandError {
     NoKey { tenant: TenantId, key: KeyId },
     #[error("the key {key} {why}; create another one")]
     KeyIsOver { key: KeyId, why: &'static str },
+    #[error("the key {0} was changed meanwhile; look at it, and try again")]
+    KeyChanged(KeyId),
     #[error("{0} has no such subscription")]
     NoSubscription(TenantId),
     #[error("{0} does not lie in the future")]
     Past(&'static str),
+    #[error(
+        "this machine's clock is {0} s ahead of the database's, so cancellations would take effect early; set it"
+    )]
+    ClockAhead(i64),
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
     #[error("cannot read {}: {source}", path.display())]
@@ -90,7 +109,7 @@ pub enum CommandError {
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
     #[error("{0}; there is nobody to ask, so say --yes")]
-    NobodyToAsk(&'static str),
+    NobodyToAsk(String),
     #[error("nothing was done")]
     Declined,
     /// It was carried out, and not all went well.
@@ -99,6 +118,14 @@ pub enum CommandError {
     /// What was asked for can't be, as a wrong option can't.
     #[error("{0}")]
     Usage(&'static str),
+}
+
+/// What to do about what no retry mends.
+fn hint(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Defect(_) => "; connect doctor may know why",
+        StoreError::Unavailable(_) | StoreError::Conflict => "",
+    }
 }
 
 impl CommandError {
@@ -131,6 +158,24 @@ pub async fn run(command: Command, session: &mut Session<'_>) -> Result<(), Comm
         Command::Tables(command) => tables::run(command, session).await,
         Command::Doctor(command) => doctor::run(command, session).await,
     }
+}
+
+fn parse_tenant(text: &str) -> Result<TenantId, &'static str> {
+    text.parse().map_err(|_| "a tenant is named by 1 to 32 lower-case letters, digits and hyphens")
+}
+
+/// A time zone.
+///
+/// # Errors
+/// There is none of that name.
+pub fn parse_zone(text: &str) -> Result<Tz, &'static str> {
+    text.parse().map_err(|_| "no name of the IANA time zone database, such as Europe/Stockholm")
+}
+
+/// A name for people.
+fn parse_name(text: &str) -> Result<String, &'static str> {
+    let is_name = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    is_name.then(|| text.to_owned()).ok_or("a name has 1 to 64 characters")
 }
 
 async fn find_tenant(store: &Store, id: TenantId) -> Result<Tenant, CommandError> {

@@ -16,7 +16,7 @@ use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
 use subscriptions::calendar::Calendar;
 use subscriptions::clock::Clock;
 use subscriptions::identifiers::{InvalidIdentifier, SubscriptionId, TenantId};
-use subscriptions::import::{Existing, NewSubscription};
+use subscriptions::import::{Existing, NewSubscription, Rules};
 use subscriptions::service::Service;
 use subscriptions::store::tables::TableNames;
 use subscriptions::store::{Endpoint, Store, StoreError};
@@ -30,6 +30,7 @@ use crate::demo::{self, KeyError};
 use crate::gateway;
 use crate::local::{self, Local};
 use crate::ndjson::{Line, Lines, fault};
+use crate::operate::parse_zone;
 use crate::scheduler::Scheduler;
 
 /// How long what is under way gets to finish when the service is stopped: longer than a request or a
@@ -61,7 +62,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE.ndjson")]
     pub seed: Option<PathBuf>,
     /// Time zone of the demo tenant, by its IANA name
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = parse_zone)]
     pub time_zone: Tz,
     /// Start the clock at this instant (RFC 3339); it runs on
     #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
@@ -235,8 +236,9 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         add_key(&token, &Scope::ALL).await?;
         token.reveal()
     };
-    let imported = store.import(&tenant.id, &seed.subscriptions, Existing::Keep).await.map_err(unusable)?;
-    for (line, imported) in seed.lines.iter().zip(imported) {
+    let rules = Rules { existing: Existing::Keep, takes_overdue: true };
+    for (line, subscription) in seed.lines.iter().zip(&seed.subscriptions) {
+        let imported = store.import(&tenant.id, subscription, rules).await.map_err(unusable)?;
         if let Some(fault) = fault(imported) {
             return Err(StartError::SeedLine { path: seed.path, line: *line, fault: fault.to_owned() });
         }

@@ -193,13 +193,13 @@ fn explain(cancelled: TransactionCanceledException, has_record: bool) -> Result<
 }
 
 /// A write whose condition failed, and the item that made it fail if DynamoDB was asked for it.
-struct FailedCondition(Option<Item>);
+pub(super) struct FailedCondition(Option<Item>);
 
 /// Which writes of a cancelled transaction failed their condition, in their order.
 ///
 /// # Errors
 /// None did: the transaction was cancelled for another reason.
-fn failed_conditions(
+pub(super) fn failed_conditions(
     cancelled: TransactionCanceledException,
 ) -> Result<Vec<Option<FailedCondition>>, StoreError> {
     let codes = cancellation_codes(&cancelled);

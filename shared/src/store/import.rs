@@ -1,8 +1,8 @@
 //! Writing subscriptions from outside, many with one transaction.
 //!
-//! What is there is read first, and every write is conditional on it: a caller who cancels in between is not
-//! overwritten; the import meets what they left, and decides again. A batch that can't be written together is written
-//! one by one, so that one subscription does not hold up the others.
+//! What is there is read first, and every write is conditional on it: if a caller cancels in between, the import meets what
+//! they left, and decides again. A batch that can't be written together is written one by one, so that one subscription
+//! does not hold up the others.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 
-use super::commit::cancellation_codes;
+use super::commit::{cancellation_codes, failed_conditions};
 use super::items::{
     Item, attribute, number, pending_attributes, pointer_item, read_pointer, read_present, reference_key,
     subscription_key, text,
 };
 use super::{Store, StoreError, refusal};
 use crate::identifiers::{ReferenceId, SubscriptionId, TenantId};
-use crate::import::{Existing, ImportDecision, NewSubscription, decide_import};
+use crate::import::{ImportDecision, NewSubscription, Replacement, Rules, decide_import};
 
 /// How many are written together. Each is up to three writes (itself, its reference id, and the reference id that it
 /// no longer has), and a transaction has at most 100.
-const TOGETHER: usize = 33;
+pub const TOGETHER: usize = 33;
 /// How often one that meets other writes is tried.
 const MOST_ATTEMPTS: u32 = 5;
 
@@ -33,15 +33,19 @@ pub enum Imported {
     Added,
     /// It was there, and was written over.
     Replaced,
+    /// The same, and with it a cancellation was undone or changed that was pending, or had taken effect.
+    Undone,
     /// It was there, and is the same.
     Unchanged,
     /// It was there, and was left as it is.
     Kept,
     /// Its reference id belongs to another subscription; nothing was written.
     ReferenceTaken,
+    /// It would be cancelled at once, as the date of its cancellation has begun; nothing was written.
+    Overdue,
     /// The database can't hold it (a number of over 38 digits, more than 400 KB); nothing was written.
     Refused,
-    /// What is stored under its id is not what this service writes, and was left as it is.
+    /// What is stored under its id or its former reference id is not what this service writes; it was left as it is.
     Unreadable,
 }
 
@@ -56,57 +60,53 @@ enum NotWritten {
 }
 
 impl Store {
-    /// Imports subscriptions of `tenant`, as if one after the other; what came of each, in their order. The same again
-    /// changes nothing.
+    /// Imports up to [`TOGETHER`] subscriptions of `tenant`, all or none; what came of each, in their order. `None` if they
+    /// can't be written together: one of them can't be written, or their order matters. Then each is imported for itself.
+    ///
+    /// The same again changes nothing.
     ///
     /// # Errors
-    /// The database can't be reached, or refuses, or one of them is being written by others all the time. Some may
-    /// have been written then.
-    pub async fn import(
-        &self,
-        tenant: &TenantId,
-        subscriptions: &[NewSubscription],
-        existing: Existing,
-    ) -> Result<Vec<Imported>, StoreError> {
-        let mut outcomes = Vec::new();
-        for batch in subscriptions.chunks(TOGETHER) {
-            match self.import_together(tenant, batch, existing).await? {
-                Ok(together) => outcomes.extend(together),
-                Err(_) => {
-                    for one in batch {
-                        outcomes.push(self.import_one(tenant, one, existing).await?);
-                    }
-                }
-            }
-        }
-        Ok(outcomes)
-    }
-
-    async fn import_one(
-        &self,
-        tenant: &TenantId,
-        new: &NewSubscription,
-        existing: Existing,
-    ) -> Result<Imported, StoreError> {
-        for _ in 0..MOST_ATTEMPTS {
-            match self.import_together(tenant, std::slice::from_ref(new), existing).await? {
-                Ok(outcomes) => return Ok(outcomes.into_iter().next().unwrap_or(Imported::Refused)),
-                Err(NotWritten::Invalid) => return Ok(Imported::Refused),
-                Err(NotWritten::Changed) => {}
-                Err(NotWritten::Conflict) => {
-                    tokio::time::sleep(Duration::from_millis(50).mul_f64(0.5 + fastrand::f64())).await;
-                }
-            }
-        }
-        Err(StoreError::Conflict)
-    }
-
-    /// Reads what is there, decides, and writes all that is to be written, or nothing.
-    async fn import_together(
+    /// The database can't be reached, or refuses. They may have been written then, or not.
+    pub async fn import_together(
         &self,
         tenant: &TenantId,
         batch: &[NewSubscription],
-        existing: Existing,
+        rules: Rules,
+    ) -> Result<Option<Vec<Imported>>, StoreError> {
+        Ok(self.try_import(tenant, batch, rules).await?.ok())
+    }
+
+    /// Imports a subscription of `tenant`. The same again changes nothing.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses. It may have been written then, or not. [`StoreError::Conflict`] if others
+    /// are writing it all the time.
+    pub async fn import(
+        &self,
+        tenant: &TenantId,
+        new: &NewSubscription,
+        rules: Rules,
+    ) -> Result<Imported, StoreError> {
+        let mut outcome = Err(StoreError::Conflict);
+        for _ in 0..MOST_ATTEMPTS {
+            outcome = match self.try_import(tenant, std::slice::from_ref(new), rules).await? {
+                Ok(outcomes) => return Ok(outcomes.into_iter().next().unwrap_or(Imported::Unreadable)),
+                Err(NotWritten::Invalid) => return Ok(Imported::Refused),
+                // It does not stay as it was read: its former reference id names another one.
+                Err(NotWritten::Changed) => Ok(Imported::Unreadable),
+                Err(NotWritten::Conflict) => Err(StoreError::Conflict),
+            };
+            tokio::time::sleep(Duration::from_millis(50).mul_f64(0.5 + fastrand::f64())).await;
+        }
+        outcome
+    }
+
+    /// Reads what is there, decides, and writes all that is to be written, or nothing.
+    async fn try_import(
+        &self,
+        tenant: &TenantId,
+        batch: &[NewSubscription],
+        rules: Rules,
     ) -> Result<Result<Vec<Imported>, NotWritten>, StoreError> {
         let subscriptions = batch.iter().map(|new| subscription_key(tenant, new.id()));
         let references = batch.iter().filter_map(NewSubscription::reference_id);
@@ -123,18 +123,19 @@ impl Store {
                 outcomes.push(Imported::Unreadable);
                 continue;
             };
-            outcomes.push(match decide_import(new, present.as_ref(), reference_is_of, existing) {
+            outcomes.push(match decide_import(new, present.as_ref(), reference_is_of, rules) {
                 ImportDecision::Add => {
                     writes.extend(self.addition(tenant, new)?);
                     Imported::Added
                 }
-                ImportDecision::Replace { version, freed } => {
-                    writes.extend(self.replacement(tenant, new, version, freed.as_ref())?);
-                    Imported::Replaced
+                ImportDecision::Replace(replacement) => {
+                    writes.extend(self.replacement(tenant, new, &replacement)?);
+                    if replacement.undoes_cancellation { Imported::Undone } else { Imported::Replaced }
                 }
                 ImportDecision::Unchanged => Imported::Unchanged,
                 ImportDecision::Keep => Imported::Kept,
                 ImportDecision::ReferenceTaken => Imported::ReferenceTaken,
+                ImportDecision::Overdue => Imported::Overdue,
             });
         }
         // One before it may give up the reference id that it wants.
@@ -158,15 +159,13 @@ impl Store {
         match refusal(error)? {
             TransactWriteItemsError::TransactionCanceledException(cancelled) => {
                 let codes = cancellation_codes(&cancelled);
-                let any = |wanted: &[&str]| codes.iter().any(|code| wanted.contains(&code.as_str()));
-                if any(&["ThrottlingError", "ProvisionedThroughputExceeded"]) {
-                    Err(StoreError::Unavailable(codes.join(", ")))
-                } else if any(&["ConditionalCheckFailed"]) {
-                    Ok(Err(NotWritten::Changed))
-                } else if any(&["TransactionConflict"]) {
-                    Ok(Err(NotWritten::Conflict))
-                } else {
-                    Ok(Err(NotWritten::Invalid))
+                if codes.iter().any(|code| code == "ValidationError") {
+                    return Ok(Err(NotWritten::Invalid));
+                }
+                match failed_conditions(cancelled) {
+                    Ok(_) => Ok(Err(NotWritten::Changed)),
+                    Err(StoreError::Conflict) => Ok(Err(NotWritten::Conflict)),
+                    Err(other) => Err(other),
                 }
             }
             other if other.code() == Some("ValidationException") => Ok(Err(NotWritten::Invalid)),
@@ -207,16 +206,17 @@ impl Store {
         &self,
         tenant: &TenantId,
         new: &NewSubscription,
-        version: u64,
-        freed: Option<&ReferenceId>,
+        replacement: &Replacement,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let Replacement { version, document, freed, keeps_cancellation, .. } = replacement;
         let mut expression = "SET document = :document, version = :version".to_owned();
         let mut values = HashMap::from([
-            (":document".to_owned(), attribute(new.document())?),
+            (":document".to_owned(), attribute(document)?),
             (":decidedFrom".to_owned(), number(version)),
             (":version".to_owned(), number(version + 1)),
         ]);
         match new.cancellation() {
+            _ if *keeps_cancellation => {}
             Some(cancellation) => {
                 for (name, value) in pending_attributes(new.id(), cancellation)? {
                     expression += &format!(", {name} = :{name}");

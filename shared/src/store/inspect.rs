@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableInputBuilder;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
-    GlobalSecondaryIndexDescription, IndexStatus, KeySchemaElement, Projection, ProjectionType,
-    TableDescription, TableStatus, TimeToLiveStatus,
+    AttributeDefinition, GlobalSecondaryIndexDescription, IndexStatus, KeySchemaElement, Projection,
+    ProjectionType, TableDescription, TableStatus, TimeToLiveStatus,
 };
 use chrono::{DateTime, Utc};
 
@@ -88,28 +88,23 @@ impl Store {
         }))
     }
 
-    /// Asks the database for anything at all: the names of a few tables.
+    /// What time it is by the database, to the second; `None` if it does not say. It says so also if it refuses the
+    /// request.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if it can't be reached; or it refuses: the credentials, most likely.
-    pub async fn table_names(&self) -> Result<Vec<String>, StoreError> {
-        let names = self.client.list_tables().limit(10).send().await.map_err(StoreError::from_sdk)?;
-        Ok(names.table_names.unwrap_or_default())
-    }
-
-    /// What time it is by the database, to the second; `None` if it does not say.
-    ///
-    /// # Errors
-    /// The database can't be reached, or refuses.
+    /// [`StoreError::Unavailable`] if it can't be reached.
     pub async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let date = DateHeader::default();
-        let request = self.client.list_tables().limit(1).customize().interceptor(date.clone());
-        let result = request.send().await;
+        let request = self.client.describe_table().table_name(&self.tables.tenants);
+        let result = request.customize().interceptor(date.clone()).send().await;
         let text = date.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         match text.and_then(|text| DateTime::parse_from_rfc2822(&text).ok()) {
             // A refusal is dated too.
             Some(date) => Ok(Some(date.to_utc())),
-            None => result.map(|_| None).map_err(StoreError::from_sdk),
+            None => match result.map_err(StoreError::from_sdk) {
+                Err(StoreError::Unavailable(cause)) => Err(StoreError::Unavailable(cause)),
+                _ => Ok(None),
+            },
         }
     }
 }
@@ -121,7 +116,15 @@ fn compare(wanted: &CreateTableInputBuilder, found: &TableDescription) -> Vec<Ta
         Some(TableStatus::Active | TableStatus::Updating) => {}
         other => faults.push(TableFault::NotActive(status(other.as_ref().map(TableStatus::as_str)))),
     }
-    if found.key_schema() != wanted.get_key_schema().as_deref().unwrap_or_default() {
+    let types = |keys: &[KeySchemaElement]| {
+        let of = |key: &KeySchemaElement, all: &[AttributeDefinition]| {
+            all.iter().find(|attribute| attribute.attribute_name() == key.attribute_name()).cloned()
+        };
+        let wanted = wanted.get_attribute_definitions().as_deref().unwrap_or_default();
+        keys.iter().all(|key| of(key, wanted) == of(key, found.attribute_definitions()))
+    };
+    let keys = wanted.get_key_schema().as_deref().unwrap_or_default();
+    if found.key_schema() != keys || !types(keys) {
         faults.push(TableFault::OtherKeys);
     }
     for wanted in wanted.get_global_secondary_indexes().iter().flatten() {
@@ -129,6 +132,7 @@ fn compare(wanted: &CreateTableInputBuilder, found: &TableDescription) -> Vec<Ta
             found.global_secondary_indexes().iter().find(|index| index.index_name() == Some(DUE_INDEX));
         faults.extend(match index {
             None => Some(TableFault::NoIndex),
+            Some(_) if !types(wanted.key_schema()) => Some(TableFault::OtherIndex),
             Some(index) => compare_index(wanted.key_schema(), wanted.projection(), index),
         });
     }

@@ -18,11 +18,11 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
-use serde_dynamo::{from_item, to_attribute_value};
+use serde_dynamo::{from_attribute_value, from_item, to_attribute_value};
 use serde_json::{Map, Value};
 
 use super::StoreError;
-use super::scan::Reported;
+use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
 use crate::api_key::{ApiKey, Tenant};
 use crate::cancellation::{Cancellation, DueCancellation, Reason, StoredSubscription};
@@ -37,8 +37,8 @@ pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String 
     format!("{tenant}#{id}")
 }
 
-/// What the keys of all of a tenant's subscriptions begin with.
-pub(super) fn subscription_prefix(tenant: &TenantId) -> String {
+/// What the keys of all that is a tenant's begin with.
+pub(super) fn tenant_prefix(tenant: &TenantId) -> String {
     format!("{tenant}#")
 }
 
@@ -184,6 +184,18 @@ pub(super) fn read_reported(item: Item) -> Option<Option<Reported>> {
     let took_effect = document.status == Status::Cancelled;
     let ReasonOnly { effective_at, reason } = cancellation;
     Some((took_effect || due_at.is_some()).then_some(Reported { tenant, reason, effective_at, took_effect }))
+}
+
+/// What is to be said of an entry of the index, from the item that it names; `None` if that item's pending cancellation
+/// is another one, or none. An item that can't be executed may still be an entry, so nothing else is asked of it.
+pub(super) fn read_entry_details(item: &Item, due: &DueCancellation) -> Option<EntryDetails> {
+    let is_this = cancellation_id(item) == Some(due.cancellation_id) && item.contains_key("dueAt");
+    let reason = || item.get("cancellation")?.as_m().ok()?.get("reason");
+    let date = || item.get("document")?.as_m().ok()?.get("pendingStatus")?.as_m().ok()?.get("scheduledAt");
+    is_this.then(|| EntryDetails {
+        reason: reason().and_then(|reason| from_attribute_value(reason.clone()).ok()),
+        date: date().and_then(|date| from_attribute_value(date.clone()).ok()),
+    })
 }
 
 /// The cancellation that an item carries, without reading the rest of it.

@@ -1,16 +1,14 @@
 //! Reading subscriptions in bulk, page by page: for exports and reports. No function does so: it costs as much as there
 //! are subscriptions.
 
-use std::collections::HashMap;
-
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::items::{
-    Item, key_of, read_reported, read_subscription, subscription_key, subscription_prefix, text,
+    Item, key_of, read_entry_details, read_reported, read_subscription, subscription_key, tenant_prefix, text,
 };
 use super::{NextPage, Store, StoreError};
-use crate::cancellation::{Reason, StoredSubscription};
-use crate::identifiers::{SubscriptionId, TenantId};
+use crate::cancellation::{DueCancellation, Reason, StoredSubscription};
+use crate::identifiers::TenantId;
 
 /// A page of what was found.
 pub struct Page<T> {
@@ -20,6 +18,15 @@ pub struct Page<T> {
     pub unreadable: Vec<String>,
     /// Where the next page begins, if there is one.
     pub next: Option<NextPage>,
+}
+
+/// What the index does not say of its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryDetails {
+    /// Why; `None` if it was imported.
+    pub reason: Option<Reason>,
+    /// The date that callers see; `None` if the document has none.
+    pub date: Option<NaiveDate>,
 }
 
 /// A cancellation that is pending or has taken effect, for counting.
@@ -36,7 +43,7 @@ pub struct Reported {
 }
 
 impl Page<Item> {
-    fn read<T>(self, read: fn(Item) -> Option<T>) -> Page<T> {
+    pub(super) fn read<T>(self, read: fn(Item) -> Option<T>) -> Page<T> {
         let mut page = Page { found: Vec::new(), unreadable: self.unreadable, next: self.next };
         for item in self.found {
             let key = key_of(&item).to_owned();
@@ -81,23 +88,18 @@ impl Store {
         Ok(Page { found: found.into_iter().flatten().collect(), unreadable, next })
     }
 
-    /// Subscriptions by tenant and id, as they are now: at most 100. Those that there are not are left out.
+    /// What is to be said of entries of the index, at most 100; `None` for one that is no longer true.
     ///
     /// # Errors
-    /// The database can't be reached, or refuses; or one can't be read.
-    pub async fn subscriptions_by_id(
+    /// The database can't be reached, or refuses.
+    pub async fn entry_details(
         &self,
-        ids: &[(TenantId, SubscriptionId)],
-    ) -> Result<HashMap<(TenantId, SubscriptionId), StoredSubscription>, StoreError> {
-        let keys = ids.iter().map(|(tenant, id)| subscription_key(tenant, *id));
-        let mut items = self.subscription_items(keys.collect()).await?;
-        let mut found = HashMap::new();
-        for (tenant, id) in ids {
-            if let Some(item) = items.remove(&subscription_key(tenant, *id)) {
-                found.insert((tenant.clone(), *id), read_subscription(item)?);
-            }
-        }
-        Ok(found)
+        entries: &[DueCancellation],
+    ) -> Result<Vec<Option<EntryDetails>>, StoreError> {
+        let key = |due: &DueCancellation| subscription_key(&due.tenant, due.subscription_id);
+        let items = self.subscription_items(entries.iter().map(key).collect()).await?;
+        let details = |due| items.get(&key(due)).and_then(|item| read_entry_details(item, due));
+        Ok(entries.iter().map(details).collect())
     }
 
     async fn scan_subscriptions(
@@ -111,6 +113,8 @@ impl Store {
             .client
             .scan()
             .table_name(&self.tables.subscriptions)
+            // An export is a copy; a count may be a second old.
+            .consistent_read(projection.is_none())
             .set_projection_expression(projection.map(str::to_owned))
             .set_exclusive_start_key(page.map(|NextPage(key)| key));
         if projection.is_some() {
@@ -120,7 +124,7 @@ impl Store {
             None => request.filter_expression(kind),
             Some(tenant) => request
                 .filter_expression(format!("begins_with(pk, :tenant) AND {kind}"))
-                .expression_attribute_values(":tenant", text(subscription_prefix(tenant))),
+                .expression_attribute_values(":tenant", text(tenant_prefix(tenant))),
         };
         let output = request.send().await.map_err(StoreError::from_sdk)?;
         Ok(Page {

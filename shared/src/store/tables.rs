@@ -54,7 +54,8 @@ impl TableNames {
     /// only those it uses; the others keep their default names.
     #[must_use]
     pub fn from_env() -> Self {
-        let named = |variable, default| env::var(variable).unwrap_or(default);
+        let named =
+            |variable, default| env::var(variable).ok().filter(|name| !name.is_empty()).unwrap_or(default);
         let default = Self::default();
         Self {
             subscriptions: named("SUBSCRIPTIONS_TABLE", default.subscriptions),
@@ -66,7 +67,7 @@ impl TableNames {
 
 impl Store {
     /// Creates those of the tables that don't exist, and waits until all can be used; the names of those that it
-    /// created.
+    /// created. The expiry of idempotency records is turned on if it is not.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.

@@ -12,11 +12,12 @@ use aws_sdk_dynamodb::types::{
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::commit::cancellation_codes;
+use super::commit::failed_conditions;
 use super::items::{
     Item, api_key_item, api_key_key, instant, key_of, read_api_key, read_tenant, tenant_item, tenant_key,
-    text,
+    tenant_prefix, text,
 };
+use super::scan::Page;
 use super::{Store, StoreError, refusal};
 use crate::api_key::{ApiKey, Tenant};
 use crate::identifiers::{KeyId, TenantId};
@@ -43,20 +44,16 @@ impl Store {
         output.item.map(|item| read_tenant(id.clone(), item)).transpose()
     }
 
-    /// All tenants, in the order of their ids.
+    /// All tenants, in the order of their ids, on one page.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
-    pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreError> {
+    pub async fn tenants(&self) -> Result<Page<Tenant>, StoreError> {
         let values = HashMap::from([(":separator".to_owned(), text("#"))]);
         let items = self.scan_tenants("NOT contains(pk, :separator)", values).await?;
-        let tenant = |item: Item| {
-            let unreadable = |_| StoreError::Defect("a tenant has an id that is none".to_owned());
-            read_tenant(key_of(&item).parse().map_err(unreadable)?, item)
-        };
-        let mut tenants = items.into_iter().map(tenant).collect::<Result<Vec<_>, _>>()?;
-        tenants.sort_by(|one, other| one.id.cmp(&other.id));
-        Ok(tenants)
+        let mut page = items.read(|item| read_tenant(key_of(&item).parse().ok()?, item).ok());
+        page.found.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(page)
     }
 
     /// Writes a tenant, in place of the one with its id.
@@ -103,23 +100,20 @@ impl Store {
         }
     }
 
-    /// A tenant's API keys, the oldest first.
+    /// A tenant's API keys, the oldest first, on one page.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
-    pub async fn api_keys(&self, tenant: &TenantId) -> Result<Vec<(KeyId, ApiKey)>, StoreError> {
-        let prefix = format!("{tenant}#");
-        let values = HashMap::from([(":prefix".to_owned(), text(&prefix))]);
-        let key = |item: Item| {
-            let unreadable = |_| StoreError::Defect(format!("a key of {tenant} has an id that is none"));
-            let key_id =
-                key_of(&item).strip_prefix(&prefix).unwrap_or_default().parse().map_err(unreadable)?;
-            Ok((key_id, read_api_key(item)?))
-        };
-        let items = self.scan_tenants("begins_with(pk, :prefix)", values).await?;
-        let mut keys = items.into_iter().map(key).collect::<Result<Vec<(KeyId, ApiKey)>, StoreError>>()?;
-        keys.sort_by(|(id, key), (other_id, other)| (key.created_at, id).cmp(&(other.created_at, other_id)));
-        Ok(keys)
+    pub async fn api_keys(&self, tenant: &TenantId) -> Result<Page<(KeyId, ApiKey)>, StoreError> {
+        let values = HashMap::from([(":tenant".to_owned(), text(tenant_prefix(tenant)))]);
+        let items = self.scan_tenants("begins_with(pk, :tenant)", values).await?;
+        let mut page = items.read(|item| {
+            let (_, key_id) = key_of(&item).split_once('#')?;
+            Some((key_id.parse().ok()?, read_api_key(item).ok()?))
+        });
+        page.found
+            .sort_by(|(id, key), (other_id, other)| (key.created_at, id).cmp(&(other.created_at, other_id)));
+        Ok(page)
     }
 
     /// One of a tenant's API keys.
@@ -148,7 +142,7 @@ impl Store {
     }
 
     /// Adds an API key that takes over from `former`, which stays valid until `until`; both or neither. Whether
-    /// `former` is a key that was not revoked.
+    /// `former` is a key that was valid for that long.
     ///
     /// # Errors
     /// The database can't be reached, or refuses, or is being written by others.
@@ -170,7 +164,10 @@ impl Store {
             .table_name(&self.tables.tenants)
             .key("pk", text(api_key_key(tenant, former)))
             .update_expression("SET expiresAt = :until")
-            .condition_expression("attribute_exists(pk) AND attribute_not_exists(revokedAt)")
+            .condition_expression(
+                "attribute_exists(pk) AND attribute_not_exists(revokedAt) \
+                 AND (attribute_not_exists(expiresAt) OR expiresAt >= :until)",
+            )
             .expression_attribute_values(":until", instant(until))
             .build()
             .map_err(defect)?;
@@ -185,10 +182,7 @@ impl Store {
             Ok(_) => Ok(true),
             Err(error) => match refusal(error)? {
                 TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                    match cancellation_codes(&cancelled).last().map(String::as_str) {
-                        Some("ConditionalCheckFailed") => Ok(false),
-                        _ => Err(StoreError::Conflict),
-                    }
+                    failed_conditions(cancelled).map(|_| false)
                 }
                 other => Err(StoreError::from_refusal(&other)),
             },
@@ -246,10 +240,10 @@ impl Store {
         &self,
         filter: &str,
         values: HashMap<String, AttributeValue>,
-    ) -> Result<Vec<Item>, StoreError> {
+    ) -> Result<Page<Item>, StoreError> {
         let request = self.client.scan().table_name(&self.tables.tenants).consistent_read(true);
         let request = request.filter_expression(filter).set_expression_attribute_values(Some(values));
-        let pages = request.into_paginator().items().send();
-        pages.collect::<Result<_, _>>().await.map_err(StoreError::from_sdk)
+        let items = request.into_paginator().items().send().collect::<Result<_, _>>().await;
+        Ok(Page { found: items.map_err(StoreError::from_sdk)?, unreadable: Vec::new(), next: None })
     }
 }

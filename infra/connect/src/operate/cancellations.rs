@@ -7,16 +7,18 @@ use ::subscriptions::identifiers::{SubscriptionId, TenantId};
 use ::subscriptions::service::Service;
 use ::subscriptions::store::Store;
 use ::subscriptions::store::due::DueEntry;
+use ::subscriptions::store::scan::EntryDetails;
 use ::subscriptions::store::tables::DUE_SHARDS;
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use clap::Subcommand;
 use execute_cancellations::Summary;
 use serde::Serialize;
 
+use super::doctor::{MOST_SKEW, clock_skew};
 use super::report::{self, Report};
-use super::session::{Session, instant, or_nothing, table};
+use super::session::{Session, counted, instant, or_nothing, table};
 use super::when::duration;
-use super::{CommandError, find_tenant};
+use super::{CommandError, find_tenant, parse_tenant};
 use crate::scheduler::invoke;
 
 /// How long a sweep may take: as long as a function in Lambda may.
@@ -33,7 +35,7 @@ pub enum Cancellations {
         #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
         within: TimeDelta,
         /// Whose cancellations; everybody's if it is not said
-        #[arg(long)]
+        #[arg(long, value_parser = parse_tenant)]
         tenant: Option<TenantId>,
     },
     /// Execute what is due, now
@@ -44,8 +46,9 @@ pub enum Cancellations {
     Lag,
     /// Count cancellations by month and reason
     ///
-    /// Those that took effect, and those to come, in the months of their tenants' calendars. This reads the whole
-    /// table: its cost grows with the subscriptions of all tenants.
+    /// Those that took effect, and those to come, by the date on which they do, in the time zone that their tenant has now.
+    /// What had taken effect when it was imported is not counted. This reads the whole table: its cost grows with the
+    /// subscriptions of all tenants.
     Report(Report),
 }
 
@@ -62,8 +65,8 @@ pub(super) async fn run(command: Cancellations, session: &mut Session<'_>) -> Re
 #[serde(rename_all = "camelCase")]
 struct Due {
     effective_at: DateTime<Utc>,
-    /// In the tenant's calendar.
-    date: NaiveDate,
+    /// In the tenant's calendar, as callers see it.
+    date: Option<NaiveDate>,
     tenant: TenantId,
     subscription_id: SubscriptionId,
     reason: Option<Reason>,
@@ -79,7 +82,11 @@ async fn due(
     if let Some(tenant) = &tenant {
         find_tenant(&store, tenant.clone()).await?;
     }
-    let until = now.checked_add_signed(within).unwrap_or(DateTime::<Utc>::MAX_UTC);
+    // Instants are compared as text, which has four digits for a year.
+    let until = now
+        .checked_add_signed(within)
+        .filter(|until| until.year() <= 9999)
+        .ok_or(CommandError::Usage("--within reaches beyond the year 9999"))?;
     let Index { mut entries, unreadable } = read_index(&store, until).await?;
     entries.retain(|entry| tenant.as_ref().is_none_or(|tenant| *tenant == entry.tenant));
     entries.sort_by(|one, other| {
@@ -92,34 +99,26 @@ async fn due(
 
     let mut listed = Vec::new();
     for entries in entries.chunks(TOGETHER) {
-        let ids: Vec<_> = entries.iter().map(|entry| (entry.tenant.clone(), entry.subscription_id)).collect();
-        let mut subscriptions = store.subscriptions_by_id(&ids).await?;
-        for (entry, id) in entries.iter().zip(&ids) {
+        for (entry, details) in entries.iter().zip(store.entry_details(entries).await?) {
             // The index may still name what was replaced or executed a moment ago.
-            let stored = subscriptions.remove(id);
-            let pending = stored.as_ref().and_then(|stored| {
-                let date = stored.document.pending_status.as_ref()?.scheduled_at;
-                Some((stored.pending_cancellation()?, date))
+            let Some(EntryDetails { reason, date }) = details else { continue };
+            listed.push(Due {
+                effective_at: entry.effective_at,
+                date,
+                tenant: entry.tenant.clone(),
+                subscription_id: entry.subscription_id,
+                reason,
+                overdue: entry.effective_at <= now,
             });
-            if let Some((pending, date)) = pending
-                && pending.cancellation_id == entry.cancellation_id
-            {
-                listed.push(Due {
-                    effective_at: entry.effective_at,
-                    date,
-                    tenant: entry.tenant.clone(),
-                    subscription_id: entry.subscription_id,
-                    reason: pending.reason,
-                    overdue: entry.effective_at <= now,
-                });
-            }
         }
     }
-    session.print(&listed, || {
+    let outcome = session.complain(&unreadable);
+    session.note(&format!("{} until {}", counted(listed.len(), "cancellation"), instant(until)));
+    let text = || {
         let rows = listed.iter().map(|due| {
             [
                 instant(due.effective_at),
-                due.date.to_string(),
+                or_nothing(due.date),
                 due.tenant.to_string(),
                 due.subscription_id.to_string(),
                 or_nothing(due.reason),
@@ -127,37 +126,36 @@ async fn due(
             ]
         });
         table(["EFFECTIVE", "DATE THERE", "TENANT", "SUBSCRIPTION", "REASON", "STATE"], rows)
-    })?;
-    session.note(&format!("{} cancellations until {}", listed.len(), instant(until)));
-    complain(session, &unreadable)
-}
-
-/// Entries of the index that this service did not write are named, and make the command fail.
-fn complain(session: &mut Session<'_>, unreadable: &[String]) -> Result<(), CommandError> {
-    for key in unreadable {
-        session.note(&format!("an entry of the index that can't be read: {key}"));
-    }
-    match unreadable.len() {
-        0 => Ok(()),
-        count => Err(CommandError::Incomplete(format!("{count} entries of the index can't be read"))),
-    }
+    };
+    session.conclude(&listed, text, outcome)
 }
 
 async fn sweep(session: &mut Session<'_>) -> Result<(), CommandError> {
     let service = Service { store: session.store(), clock: session.clock.clone() };
+    // A clock that is ahead would make cancellations take effect early.
+    if let Some(skew) = clock_skew(session, &service.store).await?
+        && skew > MOST_SKEW
+    {
+        return Err(CommandError::ClockAhead(skew.num_seconds()));
+    }
     let swept = invoke(&service, session.now(), SWEEP).await;
     let summary = swept.map_err(|cause| CommandError::Incomplete(cause.to_string()))?;
-    let Summary { due, executed, skipped, failed, remaining, unread_shards, .. } = summary;
-    session.print(&summary, || {
-        format!("{due} due: {executed} executed, {skipped} skipped, {failed} failed, {remaining} remaining")
-    })?;
-    if failed + remaining + unread_shards > 0 {
-        let message = format!(
+    let Summary { due, executed, skipped, failed, remaining, unread_shards, malformed, .. } = summary;
+    let outcome = if failed + remaining + unread_shards == 0 {
+        Ok(())
+    } else if failed == malformed && remaining + unread_shards == 0 {
+        Err(CommandError::Incomplete(format!(
+            "{failed} can't be executed; look at them: this service did not write them"
+        )))
+    } else {
+        Err(CommandError::Incomplete(format!(
             "{failed} failed, {remaining} remain, {unread_shards} parts of the index were not read; run it again"
-        );
-        return Err(CommandError::Incomplete(message));
-    }
-    Ok(())
+        )))
+    };
+    let text = || {
+        format!("{due} due: {executed} executed, {skipped} skipped, {failed} failed, {remaining} remaining")
+    };
+    session.conclude(&summary, text, outcome)
 }
 
 /// How late the oldest cancellation is that is due.
@@ -194,7 +192,8 @@ pub(super) async fn measure_lag(
 
 async fn lag(session: &mut Session<'_>) -> Result<(), CommandError> {
     let (lag, unreadable) = measure_lag(&session.store(), session.now()).await?;
-    session.print(&lag, || match &lag.oldest {
+    let outcome = session.complain(&unreadable);
+    let text = || match &lag.oldest {
         None => "nothing is due".to_owned(),
         Some(Oldest { tenant, subscription_id, effective_at }) => format!(
             "{} due; the oldest by {} seconds: {subscription_id} of {tenant}, since {}",
@@ -202,8 +201,8 @@ async fn lag(session: &mut Session<'_>) -> Result<(), CommandError> {
             lag.lag_seconds,
             instant(*effective_at)
         ),
-    })?;
-    complain(session, &unreadable)
+    };
+    session.conclude(&lag, text, outcome)
 }
 
 struct Index {

@@ -1,11 +1,13 @@
 //! Whether all is as it should be: the database, the clock, the tables, the schedule, and what comes of them.
 
 use std::env;
+use std::time::Duration;
 
 use ::subscriptions::store::inspect::{InspectedTable, TableFault};
 use ::subscriptions::store::tables::TableNames;
 use ::subscriptions::store::{Endpoint, Store, StoreError};
 use aws_sdk_scheduler::Client;
+use aws_sdk_scheduler::config::timeout::TimeoutConfig;
 use aws_sdk_scheduler::config::{BehaviorVersion, Config, Region};
 use aws_sdk_scheduler::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_scheduler::types::ScheduleState;
@@ -15,14 +17,17 @@ use serde::Serialize;
 
 use super::CommandError;
 use super::cancellations::measure_lag;
-use super::session::{Session, instant};
+use super::session::{Session, counted, instant};
 
 /// Names the schedule that sweeps, as the stack's output `Environment` does.
 const SCHEDULE_VARIABLE: &str = "SWEEP_SCHEDULE";
-/// Signatures are refused from five minutes on.
-const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
+/// What is not to be blamed on the network.
+pub(super) const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
 /// The schedule looks every minute; a sweep may take a few.
 const MOST_LAG_SECONDS: i64 = 300;
+
+/// How long the schedule is asked for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Checks.
 #[derive(Clone, Debug, Args)]
@@ -63,20 +68,21 @@ impl Finding {
 
 pub(super) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), CommandError> {
     let store = session.store();
-    let mut findings = Vec::new();
-    findings.extend(database(session, &store).await);
+    let mut findings = vec![database(session, &store).await];
     if findings.iter().all(|finding| finding.state == State::Ok) {
-        findings.extend(clock(session, &store).await);
+        findings.push(clock(session, &store).await);
         findings.extend(tables(&store, &session.tables).await);
         findings.push(schedule(&session.endpoint).await);
-        findings.push(lag(session, &store).await);
+        if findings.iter().all(|finding| finding.check != "tables" || finding.state == State::Ok) {
+            findings.push(lag(session, &store).await);
+        }
     }
-    session.print(&findings, || findings.iter().map(line).collect::<Vec<_>>().join("\n"))?;
-    match findings.iter().filter(|finding| finding.state == State::Wrong).count() {
+    let outcome = match findings.iter().filter(|finding| finding.state == State::Wrong).count() {
         0 => Ok(()),
         1 => Err(CommandError::Incomplete("1 thing is wrong".to_owned())),
         count => Err(CommandError::Incomplete(format!("{count} things are wrong"))),
-    }
+    };
+    session.conclude(&findings, || findings.iter().map(line).collect::<Vec<_>>().join("\n"), outcome)
 }
 
 fn line(finding: &Finding) -> String {
@@ -90,69 +96,68 @@ fn line(finding: &Finding) -> String {
     format!("{mark:<7} {check:<9} {what}{mend}")
 }
 
-/// Whether it answers, and takes the credentials.
-async fn database(session: &Session<'_>, store: &Store) -> Vec<Finding> {
+/// Whether it answers, whatever it says.
+async fn database(session: &Session<'_>, store: &Store) -> Finding {
     let Endpoint { url, region, .. } = &session.endpoint;
     let place = url.clone().unwrap_or_else(|| format!("Amazon DynamoDB in {region}"));
-    match store.table_names().await {
-        Ok(_) => vec![
-            Finding::ok("database", format!("{place} answers")),
-            Finding::ok("rights", "the credentials are accepted"),
-        ],
-        Err(StoreError::Unavailable(cause)) => vec![Finding::wrong(
+    match store.time().await {
+        Ok(_) => Finding::ok("database", format!("{place} answers")),
+        Err(cause) => Finding::wrong(
             "database",
             format!("{place} can't be reached: {cause}"),
             "name it with --dynamodb-endpoint, or the region in AWS_REGION; or start it",
-        )],
-        Err(cause) => vec![
-            Finding::ok("database", format!("{place} answers")),
-            Finding::wrong(
-                "rights",
-                cause.to_string(),
-                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: whose they are, whether they \
-                 have expired, and whether they may dynamodb:ListTables",
-            ),
-        ],
+        ),
     }
 }
 
-async fn clock(session: &Session<'_>, store: &Store) -> Option<Finding> {
+/// By how much this machine's clock is ahead of the database's; negative if it is behind, `None` if nobody knows. The
+/// database says the time to the second, some time between the question and the answer; that much is not counted.
+pub(super) async fn clock_skew(
+    session: &Session<'_>,
+    store: &Store,
+) -> Result<Option<TimeDelta>, StoreError> {
     let before = session.now();
-    let there = store.time().await;
+    let there = store.time().await?;
     let after = session.now();
-    Some(match there {
-        Ok(Some(there)) => {
-            // It says the time to the second, some time between the question and the answer.
-            let ahead = (before - there - TimeDelta::seconds(1)).max(TimeDelta::zero());
-            let behind = (there - after).max(TimeDelta::zero());
-            let (skew, which) = if ahead > behind { (ahead, "ahead of") } else { (behind, "behind") };
-            if skew <= MOST_SKEW {
-                Finding::ok("clock", format!("within {} s of the database's", skew.num_seconds() + 1))
-            } else {
-                Finding::wrong(
-                    "clock",
-                    format!(
-                        "this machine's ({}) is {} s {which} the database's ({})",
-                        instant(after),
-                        skew.num_seconds(),
-                        instant(there)
-                    ),
-                    "set it, best by NTP; from five minutes on, AWS refuses requests",
-                )
-            }
-        }
-        Ok(None) => Finding::unknown("clock", "the database does not say what time it is"),
-        Err(cause) => Finding::unknown("clock", cause.to_string()),
-    })
+    Ok(there.map(|there| {
+        let ahead = (before - there - TimeDelta::seconds(1)).max(TimeDelta::zero());
+        let behind = (there - after).max(TimeDelta::zero());
+        ahead - behind
+    }))
 }
 
+async fn clock(session: &Session<'_>, store: &Store) -> Finding {
+    match clock_skew(session, store).await {
+        Ok(Some(skew)) if skew.abs() <= MOST_SKEW => {
+            Finding::ok("clock", format!("within {} s of the database's", skew.num_seconds().abs() + 1))
+        }
+        Ok(Some(skew)) => Finding::wrong(
+            "clock",
+            format!(
+                "this machine's ({}) is {} s {} the database's",
+                instant(session.now()),
+                skew.num_seconds().abs(),
+                if skew > TimeDelta::zero() { "ahead of" } else { "behind" }
+            ),
+            "set it, best by NTP: what is said to be so long from now goes by it",
+        ),
+        Ok(None) => Finding::unknown("clock", "the database does not say what time it is"),
+        Err(cause) => Finding::unknown("clock", cause.to_string()),
+    }
+}
+
+/// Whether the credentials are accepted, and the tables are as they should be.
 async fn tables(store: &Store, names: &TableNames) -> Vec<Finding> {
     match store.inspect_tables().await {
-        Ok(tables) => tables.iter().flat_map(|table| findings(table, names)).collect(),
+        Ok(tables) => {
+            let rights = Finding::ok("rights", "the credentials are accepted");
+            [rights].into_iter().chain(tables.iter().flat_map(|table| findings(table, names))).collect()
+        }
         Err(cause) => vec![Finding::wrong(
-            "tables",
+            "rights",
             cause.to_string(),
-            "the credentials need dynamodb:DescribeTable and dynamodb:DescribeTimeToLive",
+            "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: whose they are, whether they have \
+             expired, and whether they may dynamodb:DescribeTable and dynamodb:DescribeTimeToLive",
         )],
     }
 }
@@ -237,12 +242,14 @@ async fn schedule(endpoint: &Endpoint) -> Finding {
             format!("{SCHEDULE_VARIABLE} names none; the stack's output Environment does"),
         );
     };
-    let elsewhere =
-        ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"].iter().find_map(|name| env::var(name).ok());
+    let elsewhere = ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"]
+        .iter()
+        .find_map(|name| env::var(name).ok().filter(|url| !url.is_empty()));
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(endpoint.region.clone()))
-        .credentials_provider(endpoint.credentials.clone());
+        .credentials_provider(endpoint.credentials.clone())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build());
     config.set_endpoint_url(elsewhere);
     let deploy = "deploy the template, which defines it";
     match Client::from_conf(config.build()).get_schedule().name(&name).send().await {
@@ -281,11 +288,11 @@ async fn lag(session: &Session<'_>, store: &Store) -> Finding {
         ),
         Ok((lag, _)) if lag.lag_seconds > MOST_LAG_SECONDS => Finding::wrong(
             "lag",
-            format!("{} cancellations are due, the oldest for {} s", lag.due, lag.lag_seconds),
+            format!("{} due, the oldest for {} s", counted(lag.due, "cancellation"), lag.lag_seconds),
             "look at the log of execute-cancellations and its queue of failed sweeps; connect cancellations run \
              executes them now",
         ),
-        Ok((lag, _)) => Finding::ok("lag", format!("{} cancellations are due", lag.due)),
+        Ok((lag, _)) => Finding::ok("lag", format!("{} due", counted(lag.due, "cancellation"))),
         Err(cause) => {
             Finding::wrong("lag", cause.to_string(), "the credentials need dynamodb:Query on the index due")
         }

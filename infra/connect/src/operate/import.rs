@@ -1,8 +1,8 @@
 //! Importing a file of subscriptions, however large.
 //!
 //! It is read a part at a time, so memory does not grow with it; the subscriptions of a part are written in batches, some
-//! at once. No two lines of a part name the same subscription or reference id, so the last line of the file is the one
-//! that counts. What was imported once is recognised, so an import that was interrupted is begun again with the same
+//! at once. No two lines of a part name the same subscription or reference id, so a line meets what those before it have
+//! left. What was imported once is recognised, so an import that was interrupted is begun again with the same
 //! command, and ends in the same state.
 
 mod parts;
@@ -11,28 +11,28 @@ mod rejects;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ::subscriptions::api_key::Tenant;
 use ::subscriptions::calendar::Calendar;
 use ::subscriptions::identifiers::TenantId;
-use ::subscriptions::import::{Existing, NewSubscription};
-use ::subscriptions::store::import::Imported;
+use ::subscriptions::import::{Existing, NewSubscription, Rules};
+use ::subscriptions::store::import::{Imported, TOGETHER};
 use ::subscriptions::store::{Store, StoreError};
-use backon::{ExponentialBuilder, Retryable};
 use clap::{Args, ValueEnum};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use self::parts::Part;
 use self::rejects::{Reject, Rejects};
-use super::session::Session;
-use super::{CommandError, find_tenant};
+use super::patience::patiently;
+use super::session::{Session, counted};
+use super::{CommandError, find_tenant, parse_tenant};
 use crate::ndjson::{Line, Lines, fault};
 
-/// A batch ends after so many subscriptions, or so many bytes: what a slow line can carry before a request times out.
-const BATCH_LINES: usize = 33;
+/// A batch ends after [`TOGETHER`] subscriptions, or so many bytes: what a slow line can carry before a request times out.
 const BATCH_BYTES: usize = 512 << 10;
 /// How many batches are written at once.
 const BATCHES_AT_ONCE: usize = 8;
@@ -46,11 +46,14 @@ pub struct Import {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Whose subscriptions they are
-    #[arg(long)]
+    #[arg(long, value_parser = parse_tenant)]
     tenant: TenantId,
     /// What becomes of subscriptions that are there already, and differ
     #[arg(long, value_enum, default_value = "keep")]
     existing: OnExisting,
+    /// Take in cancellations whose date has begun; they are executed within a minute
+    #[arg(long)]
+    overdue: bool,
     /// Where lines that are not imported are written, with what is wrong with them [default: FILE.rejects]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
@@ -63,9 +66,9 @@ pub struct Import {
 enum OnExisting {
     /// They stay as they are
     Keep,
-    /// They get the document of the file, unless their cancellation is pending or has taken effect
+    /// They get the document of the file, unless that would undo or change a cancellation, pending or done
     Update,
-    /// They get the document of the file, also if that undoes a cancellation
+    /// They get the document of the file, and with it that document's cancellation, or none
     Overwrite,
 }
 
@@ -86,6 +89,8 @@ struct Tally {
     lines: u64,
     added: u64,
     updated: u64,
+    /// Of those, how many lost a cancellation, or have another one now.
+    undone: u64,
     unchanged: u64,
     kept: u64,
     rejected: u64,
@@ -96,18 +101,22 @@ struct Tally {
 
 pub(super) async fn run(import: Import, session: &mut Session<'_>) -> Result<(), CommandError> {
     let store = session.store();
-    if import.existing == OnExisting::Overwrite {
-        session.confirm(import.yes, "Cancellations of subscriptions in the file are undone")?;
-    }
     let tenant = find_tenant(&store, import.tenant.clone()).await?;
     let unreadable = |source| CommandError::Read { path: import.file.clone(), source };
     let (reader, length) = open(&import.file).map_err(unreadable)?;
-    let rejects = import.rejects.clone().unwrap_or_else(|| beside(&import.file));
+    if import.existing == OnExisting::Overwrite {
+        let what = format!(
+            "Cancellations of subscriptions of {} are undone where {} says otherwise, also those that are asked for meanwhile",
+            tenant.id,
+            import.file.display()
+        );
+        session.confirm(import.yes, what).await?;
+    }
 
     let mut run = Run {
         store,
-        existing: import.existing.into(),
-        rejects: Rejects::new(rejects),
+        rules: Rules { existing: import.existing.into(), takes_overdue: import.overdue },
+        rejects: Rejects::new(import.rejects, &import.file)?,
         progress: progress_bar(length),
         tally: Tally::default(),
         begun: Instant::now(),
@@ -130,15 +139,6 @@ fn open(path: &Path) -> io::Result<(Box<dyn BufRead + Send>, Option<u64>)> {
     Ok((Box::new(BufReader::new(file)), Some(metadata.len()).filter(|_| metadata.is_file())))
 }
 
-fn beside(path: &Path) -> PathBuf {
-    if path == Path::new("-") {
-        return PathBuf::from("import.rejects");
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".rejects");
-    PathBuf::from(name)
-}
-
 /// Shown on standard error if that is a terminal.
 fn progress_bar(length: Option<u64>) -> ProgressBar {
     let (bar, template) = match length {
@@ -153,7 +153,7 @@ struct Run {
     store: Store,
     tenant: Tenant,
     file: PathBuf,
-    existing: Existing,
+    rules: Rules,
     rejects: Rejects,
     progress: ProgressBar,
     tally: Tally,
@@ -176,9 +176,16 @@ struct Outcome {
     imported: Imported,
 }
 
+/// What came of a batch, as far as it came.
+#[derive(Default)]
+struct Written {
+    outcomes: Vec<Outcome>,
+    failed: Option<StoreError>,
+}
+
 impl Batch {
     fn has_room_for(&self, text: &str) -> bool {
-        self.lines.is_empty() || self.lines.len() < BATCH_LINES && self.bytes + text.len() <= BATCH_BYTES
+        self.lines.is_empty() || self.lines.len() < TOGETHER && self.bytes + text.len() <= BATCH_BYTES
     }
 }
 
@@ -211,7 +218,6 @@ impl Run {
     }
 
     async fn part(&mut self, part: Part, session: &mut Session<'_>) -> Result<(), CommandError> {
-        let lines = u64::try_from(part.lines.len()).unwrap_or(u64::MAX);
         let mut batches = Vec::new();
         let mut batch = Batch::default();
         let mut rejected = Vec::new();
@@ -226,38 +232,97 @@ impl Run {
                     batch.subscriptions.push(subscription);
                     batch.lines.push((number, text));
                 }
-                Err(fault) => rejected.push(Reject { line: number, fault, text }),
+                Err(fault) => {
+                    self.tally.lines += 1;
+                    rejected.push(Reject { line: number, fault, text });
+                }
             }
         }
         batches.push(batch);
-        let written = stream::iter(batches)
-            .map(|batch| write(&self.store, &self.tenant.id, batch, self.existing))
+        let has_failed = AtomicBool::new(false);
+        let written: Vec<Written> = stream::iter(batches)
+            .map(|batch| self.write(batch, &has_failed))
             .buffer_unordered(BATCHES_AT_ONCE)
-            .try_concat()
-            .await?;
-        for Outcome { line, text, subscription, mut imported } in written {
-            // Another line of the part may have given up the reference id that it wants.
-            if imported == Imported::ReferenceTaken {
-                let again = patiently(&self.store, &self.tenant.id, &[subscription], self.existing).await?;
-                imported = again.into_iter().next().unwrap_or(imported);
-            }
-            match imported {
-                Imported::Added => self.tally.added += 1,
-                Imported::Replaced => self.tally.updated += 1,
-                Imported::Unchanged => self.tally.unchanged += 1,
-                Imported::Kept => self.tally.kept += 1,
-                Imported::ReferenceTaken | Imported::Refused | Imported::Unreadable => {}
-            }
-            if let Some(fault) = fault(imported) {
-                rejected.push(Reject { line, fault: fault.to_owned(), text: Some(text) });
+            .collect()
+            .await;
+
+        let mut failed = None;
+        for Written { outcomes, failed: cause } in written {
+            failed = failed.or(cause);
+            for Outcome { line, text, subscription, mut imported } in outcomes {
+                // Another line of the part may have given up the reference id that it wants.
+                if imported == Imported::ReferenceTaken && failed.is_none() {
+                    match self.write_one(&subscription).await {
+                        Ok(again) => imported = again,
+                        Err(cause) => {
+                            failed = Some(cause);
+                            continue;
+                        }
+                    }
+                }
+                self.tally.lines += 1;
+                match imported {
+                    Imported::Added => self.tally.added += 1,
+                    Imported::Replaced => self.tally.updated += 1,
+                    Imported::Undone => {
+                        self.tally.updated += 1;
+                        self.tally.undone += 1;
+                        let id = subscription.id();
+                        let text = format!("line {line}: a cancellation of {id} is undone or changed");
+                        self.progress.suspend(|| session.note(&text));
+                    }
+                    Imported::Unchanged => self.tally.unchanged += 1,
+                    Imported::Kept => self.tally.kept += 1,
+                    Imported::ReferenceTaken
+                    | Imported::Overdue
+                    | Imported::Refused
+                    | Imported::Unreadable => {}
+                }
+                if let Some(fault) = fault(imported) {
+                    rejected.push(Reject { line, fault: fault.to_owned(), text: Some(text) });
+                }
             }
         }
         rejected.sort_by_key(|reject| reject.line);
         for reject in rejected {
             self.reject(&reject, session)?;
         }
-        self.tally.lines += lines;
-        Ok(())
+        failed.map_or(Ok(()), |cause| Err(cause.into()))
+    }
+
+    /// Writes a batch together, or, if that can't be, one after the other; none if another batch has failed.
+    async fn write(&self, batch: Batch, has_failed: &AtomicBool) -> Written {
+        let mut written = Written::default();
+        if has_failed.load(Ordering::Relaxed) {
+            return written;
+        }
+        let together =
+            patiently(|| self.store.import_together(&self.tenant.id, &batch.subscriptions, self.rules));
+        let mut together = match together.await {
+            Ok(together) => together.map(Vec::into_iter),
+            Err(cause) => {
+                has_failed.store(true, Ordering::Relaxed);
+                return Written { failed: Some(cause), ..written };
+            }
+        };
+        for (subscription, (line, text)) in batch.subscriptions.into_iter().zip(batch.lines) {
+            let imported = match together.as_mut().and_then(Iterator::next) {
+                Some(imported) => Ok(imported),
+                None => self.write_one(&subscription).await,
+            };
+            match imported {
+                Ok(imported) => written.outcomes.push(Outcome { line, text, subscription, imported }),
+                Err(cause) => {
+                    has_failed.store(true, Ordering::Relaxed);
+                    return Written { failed: Some(cause), ..written };
+                }
+            }
+        }
+        written
+    }
+
+    async fn write_one(&self, subscription: &NewSubscription) -> Result<Imported, StoreError> {
+        patiently(|| self.store.import(&self.tenant.id, subscription, self.rules)).await
     }
 
     fn reject(&mut self, reject: &Reject, session: &mut Session<'_>) -> Result<(), CommandError> {
@@ -279,41 +344,45 @@ impl Run {
         let elapsed = self.begun.elapsed();
         self.tally.seconds = (elapsed.as_secs_f64() * 1000.0).round() / 1000.0;
         self.tally.lines_per_second = self.tally.lines_per_second(elapsed).round();
-        let is_complete = outcome.is_ok() && !self.tally.interrupted;
-        self.rejects.finish(is_complete)?;
-        let Tally { lines, added, updated, unchanged, kept, rejected, seconds, lines_per_second, .. } =
-            self.tally;
+        let Tally { lines, added, updated, unchanged, kept, rejected, .. } = self.tally;
+        let Tally { interrupted, seconds, lines_per_second, .. } = self.tally;
         if rejected > FAULTS_SAID {
-            session.note(&format!("and {} lines more", rejected - FAULTS_SAID));
+            session.note(&format!("and {} more", counted(rejected - FAULTS_SAID, "line")));
         }
         if kept > 0 {
-            session.note(match self.existing {
-                Existing::Update => "Kept are those whose cancellation is pending or has taken effect.",
+            session.note(match self.rules.existing {
+                Existing::Update => "Kept are those whose cancellation the file would undo or change.",
                 _ => {
                     "Kept are those that differ from the file; --existing says what else can become of them."
                 }
             });
         }
-        session.print(&self.tally, || {
+        let closed = self.rejects.finish(outcome.is_ok() && !interrupted);
+        let outcome = match outcome {
+            Err(cause) => {
+                let stopped =
+                    format!("stopped after {}: {cause}; the same command goes on", counted(lines, "line"));
+                Err(CommandError::Incomplete(stopped))
+            }
+            Ok(()) if interrupted => {
+                let message =
+                    format!("interrupted after {}; the same command goes on", counted(lines, "line"));
+                Err(CommandError::Incomplete(message))
+            }
+            Ok(()) if rejected > 0 => {
+                let path = self.rejects.path.display();
+                Err(CommandError::Incomplete(format!("{} rejected; see {path}", counted(rejected, "line"))))
+            }
+            Ok(()) => Ok(()),
+        };
+        let text = || {
             format!(
-                "{lines} lines in {seconds:.1} s, {lines_per_second:.0} a second: {added} added, \
-                 {updated} updated, {unchanged} unchanged, {kept} kept, {rejected} rejected"
+                "{} in {seconds:.1} s, {lines_per_second:.0} a second: {added} added, {updated} updated, \
+                 {unchanged} unchanged, {kept} kept, {rejected} rejected",
+                counted(lines, "line")
             )
-        })?;
-        if let Err(cause) = outcome {
-            return Err(CommandError::Incomplete(format!(
-                "stopped after {lines} lines: {cause}; the same command goes on"
-            )));
-        }
-        if self.tally.interrupted {
-            let message = format!("interrupted after {lines} lines; the same command goes on");
-            return Err(CommandError::Incomplete(message));
-        }
-        if rejected > 0 {
-            let path = self.rejects.path.display();
-            return Err(CommandError::Incomplete(format!("{rejected} lines were rejected; see {path}")));
-        }
-        Ok(())
+        };
+        session.conclude(&self.tally, text, outcome.and(closed))
     }
 }
 
@@ -322,34 +391,4 @@ impl Tally {
     fn lines_per_second(self, elapsed: Duration) -> f64 {
         self.lines as f64 / elapsed.as_secs_f64().max(0.001)
     }
-}
-
-async fn write(
-    store: &Store,
-    tenant: &TenantId,
-    batch: Batch,
-    existing: Existing,
-) -> Result<Vec<Outcome>, StoreError> {
-    let imported = patiently(store, tenant, &batch.subscriptions, existing).await?;
-    let subscriptions = batch.subscriptions.into_iter().zip(batch.lines).zip(imported);
-    let outcome = |((subscription, (line, text)), imported)| Outcome { line, text, subscription, imported };
-    Ok(subscriptions.map(outcome).collect())
-}
-
-/// Imports, again and again while the database can't, for about a minute.
-async fn patiently(
-    store: &Store,
-    tenant: &TenantId,
-    subscriptions: &[NewSubscription],
-    existing: Existing,
-) -> Result<Vec<Imported>, StoreError> {
-    let patience = ExponentialBuilder::default()
-        .with_jitter()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(10))
-        .with_max_times(10);
-    (|| store.import(tenant, subscriptions, existing))
-        .retry(patience)
-        .when(|error| matches!(error, StoreError::Unavailable(_) | StoreError::Conflict))
-        .await
 }

@@ -1,5 +1,7 @@
 //! API keys: made, looked at, rotated, revoked. A token is shown once, when it is made; nobody can show it again.
 
+use std::str::FromStr;
+
 use ::subscriptions::api_key::{ApiKey, KeyState, Scope, Token};
 use ::subscriptions::identifiers::{KeyId, TenantId};
 use ::subscriptions::store::Store;
@@ -9,7 +11,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::session::{NOTHING, Session, instant, or_nothing, table};
-use super::{CommandError, When, find_tenant};
+use super::{CommandError, When, find_tenant, parse_name, parse_tenant};
 
 /// Commands on API keys.
 #[derive(Clone, Debug, Subcommand)]
@@ -17,22 +19,22 @@ pub enum Keys {
     /// Create an API key, and print it: this once, as only a hash of it is kept
     Create {
         /// Whose key it is
-        #[arg(long)]
+        #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
         /// What you call it: who uses it, say
         #[arg(long, value_parser = parse_name)]
         name: Option<String>,
-        /// What it may do, once for each scope; everything if it is not said
+        /// What it may do: subscriptions:read or subscriptions:cancel, once for each; both if it is not said
         #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
         scopes: Vec<Scope>,
-        /// From when it is no longer valid: an instant (RFC 3339), or how long from now (90d)
-        #[arg(long, value_name = "WHEN")]
-        expires: Option<When>,
+        /// From when it is no longer valid: an instant (RFC 3339), how long from now (90d), or never
+        #[arg(long, value_name = "WHEN", default_value = "never")]
+        expires: Expiry,
     },
     /// List a tenant's API keys, by the last four characters of their tokens
     List {
         /// Whose keys
-        #[arg(long)]
+        #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
     },
     /// Create an API key that takes over from another, which stays valid for a while
@@ -40,24 +42,27 @@ pub enum Keys {
     /// The new key has the name and the scopes of the former one, and is printed this once. Until the time that you
     /// give, both are valid.
     Rotate {
-        /// The key that is replaced: the id that `keys list` shows
-        key: KeyId,
+        /// The key that is replaced: the id that `keys list` shows, or its token
+        #[arg(value_name = "KEY", value_parser = parse_key)]
+        key: NamedKey,
         /// Whose key it is
-        #[arg(long)]
+        #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
         /// How long the former key stays valid: an instant (RFC 3339), or how long from now
         #[arg(long, value_name = "WHEN", default_value = "24h")]
         until: When,
-        /// From when the new key is no longer valid: an instant (RFC 3339), or how long from now (90d)
+        /// From when the new key is no longer valid: an instant (RFC 3339), how long from now (90d), or never. If the former
+        /// key expires, it has to be said
         #[arg(long, value_name = "WHEN")]
-        expires: Option<When>,
+        expires: Option<Expiry>,
     },
     /// Revoke an API key: from the next request it is not valid, and never again
     Revoke {
-        /// The key: the id that `keys list` shows
-        key: KeyId,
+        /// The key: the id that `keys list` shows, or its token
+        #[arg(value_name = "KEY", value_parser = parse_key)]
+        key: NamedKey,
         /// Whose key it is
-        #[arg(long)]
+        #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
         /// Don't ask
         #[arg(long)]
@@ -65,14 +70,66 @@ pub enum Keys {
     },
 }
 
+/// How a key is named: by its id; or by its token, which is all that one may have of a key that has leaked.
+#[derive(Clone, Debug)]
+pub enum NamedKey {
+    /// By its id.
+    Id(KeyId),
+    /// By its token.
+    Token(Token),
+    /// By what is meant to be a token. That is no fault of the argument, which would be shown with it.
+    Malformed,
+}
+
+fn parse_key(text: &str) -> Result<NamedKey, &'static str> {
+    if text.starts_with("ck_") {
+        return Ok(text.parse().map_or(NamedKey::Malformed, NamedKey::Token));
+    }
+    text.parse()
+        .map(NamedKey::Id)
+        .map_err(|_| "a key is named by 1 to 32 letters and digits, or by its token")
+}
+
+impl NamedKey {
+    fn of(self, tenant: &TenantId) -> Result<KeyId, CommandError> {
+        match self {
+            Self::Id(id) => Ok(id),
+            Self::Token(token) if token.tenant() == tenant => Ok(token.key_id().clone()),
+            Self::Token(_) => Err(CommandError::Usage("the token is of another tenant")),
+            Self::Malformed => Err(CommandError::Usage("the token is not complete")),
+        }
+    }
+}
+
+/// When a key expires.
+#[derive(Clone, Copy, Debug)]
+pub enum Expiry {
+    /// Not by itself.
+    Never,
+    /// Then.
+    When(When),
+}
+
+impl FromStr for Expiry {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "never" { Ok(Self::Never) } else { text.parse().map(Self::When) }
+    }
+}
+
+impl Expiry {
+    fn from(self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, CommandError> {
+        match self {
+            Self::Never => Ok(None),
+            Self::When(when) => future("the time at which the key expires", when, now).map(Some),
+        }
+    }
+}
+
 fn parse_scope(text: &str) -> Result<Scope, String> {
     let known = || Scope::ALL.map(|scope| scope.to_string()).join(" or ");
     text.parse().map_err(|_| format!("a scope is {}", known()))
-}
-
-fn parse_name(text: &str) -> Result<String, &'static str> {
-    let is_name = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    is_name.then(|| text.to_owned()).ok_or("a name has 1 to 64 characters")
 }
 
 #[derive(Serialize)]
@@ -128,41 +185,62 @@ pub(super) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), 
     let (store, now) = (session.store(), session.now());
     match command {
         Keys::Create { tenant, name, scopes, expires } => {
-            let expires_at = future("the time at which the key expires", expires, now)?;
+            let expires_at = expires.from(now)?;
             let tenant = find_tenant(&store, tenant).await?;
             let token = Token::generate(tenant.id.clone(), KeyId::random())?;
-            let scopes = if scopes.is_empty() { &Scope::ALL[..] } else { &scopes };
-            let key = ApiKey { name, expires_at, ..ApiKey::new(&token, scopes, now) };
+            let is_wanted = |scope: &Scope| scopes.is_empty() || scopes.contains(scope);
+            let scopes: Vec<_> = Scope::ALL.into_iter().filter(is_wanted).collect();
+            let key = ApiKey { name, expires_at, ..ApiKey::new(&token, &scopes, now) };
+            announce(session, token.key_id(), &key);
             store.add_api_key(&tenant.id, token.key_id(), &key).await?;
             reveal(session, &token, key, now)
         }
         Keys::List { tenant } => {
             let tenant = find_tenant(&store, tenant).await?;
-            let keys = store.api_keys(&tenant.id).await?;
-            let keys: Vec<_> = keys.into_iter().map(|(id, key)| Shown::new(id, key, now)).collect();
-            session.print(&keys, || {
-                let heading = ["KEY", "NAME", "TOKEN", "SCOPES", "CREATED", "EXPIRES", "STATE"];
-                table(heading, keys.iter().map(Shown::row))
-            })
+            let page = store.api_keys(&tenant.id).await?;
+            let keys: Vec<_> = page.found.into_iter().map(|(id, key)| Shown::new(id, key, now)).collect();
+            let outcome = session.complain(&page.unreadable);
+            let heading = ["KEY", "NAME", "TOKEN", "SCOPES", "CREATED", "EXPIRES", "STATE"];
+            session.conclude(&keys, || table(heading, keys.iter().map(Shown::row)), outcome)
         }
         Keys::Rotate { key, tenant, until, expires } => {
-            let until = future("the end of the former key", Some(until), now)?.unwrap_or(now);
-            let expires_at = future("the time at which the new key expires", expires, now)?;
-            rotate(session, &store, tenant, key, until, expires_at).await
+            let until = future("the end of the former key", until, now)?;
+            let key = key.of(&tenant)?;
+            rotate(session, &store, tenant, key, until, expires).await
         }
         Keys::Revoke { key, tenant, yes } => {
-            let tenant = find_tenant(&store, tenant).await?.id;
-            session.confirm(yes, "Whoever uses this key is locked out at once, and for good")?;
-            let text = match store.revoke_api_key(&tenant, &key, now).await? {
-                Revoked::Now => format!("revoked the key {key} of {tenant}"),
-                Revoked::Before(at) => format!("the key {key} of {tenant} was revoked at {}", instant(at)),
-                Revoked::NoKey => return Err(CommandError::NoKey { tenant, key }),
-            };
-            let revoked = store.api_key(&tenant, &key).await?;
-            let revoked = revoked.map(|stored| Shown::new(key, stored, now));
-            session.print(&revoked, || text)
+            let key = key.of(&tenant)?;
+            revoke(session, &store, tenant, key, yes).await
         }
     }
+}
+
+async fn revoke(
+    session: &mut Session<'_>,
+    store: &Store,
+    tenant: TenantId,
+    key_id: KeyId,
+    yes: bool,
+) -> Result<(), CommandError> {
+    let tenant = find_tenant(store, tenant).await?.id;
+    let Some(key) = store.api_key(&tenant, &key_id).await? else {
+        return Err(CommandError::NoKey { tenant, key: key_id });
+    };
+    if key.revoked_at.is_none() {
+        let name = key.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let what =
+            format!("Whoever uses the key {key_id}{name} of {tenant} is locked out at once, and for good");
+        session.confirm(yes, what).await?;
+    }
+    let text = match store.revoke_api_key(&tenant, &key_id, session.now()).await? {
+        Revoked::Now => format!("revoked the key {key_id} of {tenant}"),
+        Revoked::Before(at) => format!("the key {key_id} of {tenant} was revoked at {}", instant(at)),
+        Revoked::NoKey => return Err(CommandError::NoKey { tenant, key: key_id }),
+    };
+    let revoked = store.api_key(&tenant, &key_id).await?;
+    let now = session.now();
+    let revoked = revoked.map(|stored| Shown::new(key_id, stored, now));
+    session.print(&revoked, || text)
 }
 
 async fn rotate(
@@ -171,7 +249,7 @@ async fn rotate(
     tenant: TenantId,
     former_id: KeyId,
     until: DateTime<Utc>,
-    expires_at: Option<DateTime<Utc>>,
+    expires: Option<Expiry>,
 ) -> Result<(), CommandError> {
     let now = session.now();
     let tenant = find_tenant(store, tenant).await?.id;
@@ -184,15 +262,38 @@ async fn rotate(
         KeyState::Expired => return Err(over("has expired")),
         KeyState::Revoked => return Err(over("is revoked")),
     }
+    let expires_at = match expires {
+        Some(expires) => expires.from(now)?,
+        None if former.expires_at.is_some() => {
+            return Err(CommandError::Usage(
+                "the key expires; say with --expires when the new one does, or never",
+            ));
+        }
+        None => None,
+    };
     // A rotation never prolongs the life of a key.
+    let asked_for = until;
     let until = former.expires_at.map_or(until, |expires_at| expires_at.min(until));
     let token = Token::generate(tenant.clone(), KeyId::random())?;
     let key = ApiKey { name: former.name, expires_at, ..ApiKey::new(&token, &former.scopes, now) };
+    announce(session, token.key_id(), &key);
     if !store.rotate_api_key(&tenant, &former_id, until, (token.key_id(), &key)).await? {
-        return Err(over("is revoked"));
+        return Err(CommandError::KeyChanged(former_id));
     }
-    session.note(&format!("The former key {former_id} stays valid until {}.", instant(until)));
+    let as_before = if until < asked_for { ", as it was to be" } else { "" };
+    session.note(&format!("The key {former_id} stays valid until {}{as_before}.", instant(until)));
     reveal(session, &token, key, now)
+}
+
+/// Says which key is being made, before it is: should its token get lost on the way, it can be revoked.
+fn announce(session: &mut Session<'_>, key_id: &KeyId, key: &ApiKey) {
+    let scopes: Vec<_> = key.scopes.iter().map(ToString::to_string).collect();
+    let expires =
+        key.expires_at.map_or_else(|| "never expires".to_owned(), |at| format!("expires {}", instant(at)));
+    session.note(&format!(
+        "The key {key_id} may {} and {expires}. Its token is shown this once.",
+        scopes.join(" and ").replace("subscriptions:", "")
+    ));
 }
 
 /// Shows a token, the one time that there is.
@@ -202,22 +303,10 @@ fn reveal(
     key: ApiKey,
     now: DateTime<Utc>,
 ) -> Result<(), CommandError> {
-    let expires =
-        key.expires_at.map_or_else(|| "never expires".to_owned(), |at| format!("expires {}", instant(at)));
     let shown = Shown { token: Some(token.reveal()), ..Shown::new(token.key_id().clone(), key, now) };
-    session.note(&format!(
-        "The key {} may do {} and {expires}. Its token is not shown again:",
-        shown.key_id,
-        shown.scopes.join(" "),
-    ));
     session.print(&shown, || token.reveal())
 }
 
-fn future(
-    what: &'static str,
-    when: Option<When>,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, CommandError> {
-    let Some(when) = when else { return Ok(None) };
-    when.from(now).filter(|at| *at > now).map(Some).ok_or(CommandError::Past(what))
+fn future(what: &'static str, when: When, now: DateTime<Utc>) -> Result<DateTime<Utc>, CommandError> {
+    when.from(now).filter(|at| *at > now).ok_or(CommandError::Past(what))
 }

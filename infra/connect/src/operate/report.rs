@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ::subscriptions::cancellation::Reason;
 use ::subscriptions::identifiers::TenantId;
+use ::subscriptions::store::NextPage;
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use chrono_tz::Tz;
 use clap::Args;
 use serde::Serialize;
 
-use super::session::{Session, table};
-use super::{CommandError, find_tenant};
+use super::patience::patiently;
+use super::session::{Session, counted, table};
+use super::{CommandError, find_tenant, parse_tenant};
 
 /// How wide the longest bar is, in characters.
 const WIDEST: usize = 40;
@@ -18,18 +20,22 @@ const WIDEST: usize = 40;
 /// Counts cancellations.
 #[derive(Clone, Debug, Args)]
 pub struct Report {
-    /// The first date, in each tenant's calendar [default: the 1st of the month eleven months ago]
-    #[arg(long, value_name = "DATE")]
+    /// The first date, in each tenant's calendar [default: the 1st of the month, eleven months ago]
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
     from: Option<NaiveDate>,
-    /// The last date, in each tenant's calendar [default: today]
-    #[arg(long, value_name = "DATE")]
+    /// The last date, in each tenant's calendar; however far away it is, if it is not said
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
     to: Option<NaiveDate>,
     /// Whose cancellations; everybody's if it is not said
-    #[arg(long)]
+    #[arg(long, value_parser = parse_tenant)]
     tenant: Option<TenantId>,
     /// Print comma-separated values
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+}
+
+fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {
+    text.parse().map_err(|_| "write a date as 2026-12-31")
 }
 
 /// The cancellations of a month for one reason.
@@ -59,27 +65,26 @@ impl Count {
 pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(), CommandError> {
     let (store, now) = (session.store(), session.now());
     let today = now.date_naive();
-    let to = report.to.unwrap_or(today);
-    let from =
-        report.from.unwrap_or_else(|| first_of_month(to).checked_sub_months(Months::new(11)).unwrap_or(to));
-    if from > to {
+    let a_year = || first_of_month(today).checked_sub_months(Months::new(11)).unwrap_or(today);
+    let from = report.from.unwrap_or_else(a_year);
+    if report.to.is_some_and(|to| to < from) {
         return Err(CommandError::Usage("--from is later than --to"));
     }
     if let Some(tenant) = &report.tenant {
         find_tenant(&store, tenant.clone()).await?;
     }
     let zones: HashMap<TenantId, Tz> =
-        store.tenants().await?.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
+        store.tenants().await?.found.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
 
     let mut counts: BTreeMap<(String, String), Count> = BTreeMap::new();
     let mut unreadable = Vec::new();
-    let mut next = None;
+    let mut next: Option<NextPage> = None;
     loop {
-        let page = store.cancellations(report.tenant.as_ref(), next).await?;
+        let page = patiently(|| store.cancellations(report.tenant.as_ref(), next.clone())).await?;
         for cancellation in page.found {
             let zone = zones.get(&cancellation.tenant).copied().unwrap_or(Tz::UTC);
             let date = local_date(cancellation.effective_at, zone);
-            if !(from..=to).contains(&date) {
+            if date < from || report.to.is_some_and(|to| to < date) {
                 continue;
             }
             let new = Count {
@@ -102,18 +107,12 @@ pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
         }
     }
     let counts: Vec<Count> = counts.into_values().collect();
+    let outcome = session.complain(&unreadable);
     if report.csv {
-        write!(session.out, "{}", csv(&counts)?)?;
-    } else {
-        session.print(&counts, || text(&counts, from, to))?;
+        let printed = write!(session.out, "{}", csv(&counts)?);
+        return outcome.and(printed.map_err(CommandError::Print));
     }
-    for key in &unreadable {
-        session.note(&format!("not counted, as it is not what this service writes: {key}"));
-    }
-    match unreadable.len() {
-        0 => Ok(()),
-        count => Err(CommandError::Incomplete(format!("{count} cancellations can't be read"))),
-    }
+    session.conclude(&counts, || text(&counts, from, report.to), outcome)
 }
 
 fn first_of_month(date: NaiveDate) -> NaiveDate {
@@ -138,10 +137,11 @@ fn csv(counts: &[Count]) -> Result<String, CommandError> {
 }
 
 /// A table of reasons by month, and a bar for each reason, the most frequent first.
-fn text(counts: &[Count], from: NaiveDate, to: NaiveDate) -> String {
+fn text(counts: &[Count], from: NaiveDate, to: Option<NaiveDate>) -> String {
+    let range = to.map_or_else(|| format!("from {from}"), |to| format!("from {from} to {to}"));
     let total: u64 = counts.iter().map(Count::all).sum();
     if total == 0 {
-        return format!("no cancellations from {from} to {to}");
+        return format!("no cancellations {range}");
     }
     let months: BTreeSet<&str> = counts.iter().map(|count| count.month.as_str()).collect();
     let rows = counts.iter().map(|count| {
@@ -167,7 +167,7 @@ fn text(counts: &[Count], from: NaiveDate, to: NaiveDate) -> String {
     if months.len() > 1 {
         text += &format!("\n\n{}", bars(&|count| count.month.clone(), "MONTH", false));
     }
-    text + &format!("\n\n{total} cancellations from {from} to {to}")
+    text + &format!("\n\n{} {range}", counted(total, "cancellation"))
 }
 
 /// A bar, to the eighth of a character.

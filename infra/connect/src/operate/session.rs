@@ -1,6 +1,7 @@
 //! Where a command runs, and how it speaks.
 
 use std::io::{self, IsTerminal, Write};
+use std::thread;
 
 use ::subscriptions::clock::Clock;
 use ::subscriptions::store::tables::TableNames;
@@ -8,7 +9,9 @@ use ::subscriptions::store::{Endpoint, Store};
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use dialoguer::Confirm;
+use dialoguer::console::Term;
 use serde::Serialize;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
@@ -55,27 +58,65 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Says what was asked for, and then how it went: what went wrong is worse than that nobody reads it.
+    pub(super) fn conclude(
+        &mut self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+        outcome: Result<(), CommandError>,
+    ) -> Result<(), CommandError> {
+        let printed = self.print(value, text);
+        outcome.and(printed)
+    }
+
     /// Says something beside it.
     pub(super) fn note(&mut self, text: &str) {
         // If nobody listens, the command is to be carried out all the same.
         let _ = writeln!(self.notes, "{text}");
     }
 
+    /// Names what can't be read, by its key; a command that leaves something out has not done all of it.
+    pub(super) fn complain(&mut self, unreadable: &[String]) -> Result<(), CommandError> {
+        for key in unreadable {
+            self.note(&format!("not what this service writes: {key}"));
+        }
+        match unreadable.len() {
+            0 => Ok(()),
+            count => Err(CommandError::Incomplete(format!("{} can't be read", counted(count, "item")))),
+        }
+    }
+
     /// Asks whether something that can't be taken back shall be done, unless it was answered before.
-    pub(super) fn confirm(&self, yes: bool, what: &'static str) -> Result<(), CommandError> {
+    pub(super) async fn confirm(&self, yes: bool, what: String) -> Result<(), CommandError> {
         if yes {
             return Ok(());
         }
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(CommandError::NobodyToAsk(what));
         }
-        let question = Confirm::new().with_prompt(format!("{what}. Go on?")).default(false);
-        match question.interact() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(CommandError::Declined),
-            Err(dialoguer::Error::IO(cause)) => Err(CommandError::Print(cause)),
-        }
+        // In a thread of its own: who does not answer may send a signal.
+        let (answer, answered) = oneshot::channel();
+        thread::spawn(move || {
+            let question = Confirm::new().with_prompt(format!("{what}. Go on?")).default(false);
+            let _ = answer.send(question.interact_opt());
+        });
+        let answered = tokio::select! {
+            answered = answered => answered,
+            () = self.stop.cancelled() => {
+                // The question had hidden it.
+                let _ = Term::stderr().show_cursor();
+                return Err(CommandError::Declined);
+            }
+        };
+        // No answer is none that would let it be done.
+        if matches!(answered, Ok(Ok(Some(true)))) { Ok(()) } else { Err(CommandError::Declined) }
     }
+}
+
+/// So many of something.
+pub(super) fn counted(count: impl ToString, one: &str) -> String {
+    let count = count.to_string();
+    if count == "1" { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
 /// Rows under a heading. Columns whose heading begins with `#` are numbers.

@@ -1,41 +1,47 @@
 //! Subscriptions: imported, exported, looked at.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use ::subscriptions::cancellation::StoredSubscription;
 use ::subscriptions::identifiers::{SubscriptionName, TenantId};
-use ::subscriptions::store::Store;
+use ::subscriptions::store::{NextPage, Store};
 use ::subscriptions::subscription::{Status, Subscription};
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use super::import::{self, Import};
-use super::session::{Session, instant, or_nothing};
-use super::{CommandError, find_tenant};
+use super::patience::patiently;
+use super::session::{Session, counted, instant, or_nothing};
+use super::{CommandError, find_tenant, parse_tenant};
 
 /// Commands on subscriptions.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Subscriptions {
     /// Import subscriptions from a file, one a line
     ///
-    /// Each line is checked; one that is no subscription is rejected, and the others are imported. Lines take effect in
-    /// their order. What is there already and is the same is passed over, so an import that was interrupted is begun
-    /// again with the same command. Unless you say so, what is there already and differs is kept.
+    /// Each line is checked; one that is no subscription is rejected, and the others are imported, in their order. What is
+    /// there already and is the same is passed over, so an import that was interrupted is begun again with the same command.
+    /// Unless you say so, what is there already and differs is kept.
+    ///
+    /// What callers don't see (members that this service does not know) stays when a document is written over another, so an
+    /// export can be mended and imported.
     ///
     /// A cancellation that is pending in a document (pendingStatus) takes effect like any other.
     Import(Import),
     /// Export a tenant's subscriptions in the wire shape, one a line, in no particular order
     ///
-    /// This reads the whole table: its cost grows with the subscriptions of all tenants.
+    /// It has what callers see, and no more: not the reason of a cancellation, nor members that this service doesn't know.
+    /// A file is there when the export is complete, in place of the one that was. This reads the whole table: its cost grows
+    /// with the subscriptions of all tenants.
     Export {
         /// Where to; standard output if it is not said
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// Whose subscriptions
-        #[arg(long)]
+        #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
     },
     /// Show what is stored of one subscription, with its cancellation
@@ -44,7 +50,7 @@ pub enum Subscriptions {
         #[arg(value_name = "ID|rid_REFERENCE", value_parser = parse_name)]
         name: SubscriptionName,
         /// Whose it is
-        #[arg(long)]
+        #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
     },
 }
@@ -72,30 +78,17 @@ async fn export(
         None => write_all(&store, &tenant, &mut *session.out).await?.map_err(CommandError::Print)?,
         Some(path) => {
             let failed = |source| CommandError::Write { path: path.clone(), source };
-            let mut file = BufWriter::new(create(&path).map_err(failed)?);
+            // Readable for its owner alone, and there under its name only when it is complete.
+            let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+            let mut file = BufWriter::new(NamedTempFile::new_in(folder).map_err(failed)?);
             let counts = write_all(&store, &tenant, &mut file).await?.map_err(failed)?;
-            file.flush().map_err(failed)?;
+            let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+            file.persist(&path).map_err(|error| failed(error.error))?;
             counts
         }
     };
-    session.note(&format!("exported {exported} subscriptions"));
-    for key in &unreadable {
-        session.note(&format!("not exported, as it is not what this service writes: {key}"));
-    }
-    if unreadable.is_empty() {
-        Ok(())
-    } else {
-        Err(CommandError::Incomplete(format!("{} subscriptions can't be read", unreadable.len())))
-    }
-}
-
-/// Customers' data is for the owner of the file.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    session.note(&format!("exported {}", counted(exported, "subscription")));
+    session.complain(&unreadable)
 }
 
 /// How many were written, and the keys of those that can't be read.
@@ -105,9 +98,9 @@ async fn write_all(
     out: &mut (dyn Write + Send),
 ) -> Result<io::Result<(u64, Vec<String>)>, CommandError> {
     let (mut exported, mut unreadable) = (0, Vec::new());
-    let mut next = None;
+    let mut next: Option<NextPage> = None;
     loop {
-        let page = store.subscriptions(tenant, next).await?;
+        let page = patiently(|| store.subscriptions(tenant, next.clone())).await?;
         for stored in page.found {
             // Only what callers may see.
             if let Err(cause) = writeln!(out, "{}", json!(stored.document)) {
@@ -185,7 +178,7 @@ fn text(shown: &Shown) -> String {
     let document = serde_json::to_string_pretty(&shown.subscription).unwrap_or_default();
     let mut text = format!("Tenant         {}\nVersion        {}\n", shown.tenant, shown.version);
     match &shown.cancellation {
-        None => text += "Cancellation   none that was asked for here\n",
+        None => text += "Cancellation   none\n",
         Some(ShownCancellation { state, cancellation, requested_by_name }) => {
             let key = match (&cancellation.requested_by, requested_by_name) {
                 (Some(key), Some(name)) => format!("key {key} ({name})"),

@@ -10,7 +10,9 @@ use super::session::Session;
 /// Commands on tables.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Tables {
-    /// Create those of the tables that don't exist; what exists stays as it is
+    /// Create those of the tables that don't exist
+    ///
+    /// What exists stays as it is, but for the expiry of idempotency records, which is turned on.
     Create,
 }
 

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::session::{Session, table};
-use super::{CommandError, find_tenant};
+use super::{CommandError, find_tenant, parse_name, parse_tenant, parse_zone};
 
 /// Commands on tenants.
 #[derive(Clone, Debug, Subcommand)]
@@ -16,12 +16,13 @@ pub enum Tenants {
     /// Create a tenant
     Create {
         /// What identifies it, in its API keys too: 1 to 32 lower-case letters, digits and hyphens
+        #[arg(value_parser = parse_tenant)]
         id: TenantId,
         /// What it is called; its id if it is not said
-        #[arg(long)]
+        #[arg(long, value_parser = parse_name)]
         name: Option<String>,
         /// Where its days begin, by IANA name
-        #[arg(long, value_name = "ZONE", default_value = "UTC")]
+        #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = parse_zone)]
         time_zone: Tz,
     },
     /// List all tenants
@@ -29,14 +30,16 @@ pub enum Tenants {
     /// Show one tenant
     Show {
         /// The tenant
+        #[arg(value_parser = parse_tenant)]
         id: TenantId,
     },
     /// Change where a tenant's days begin; what is pending already keeps its instant
     SetTimeZone {
         /// The tenant
+        #[arg(value_parser = parse_tenant)]
         id: TenantId,
         /// Where its days begin, by IANA name
-        #[arg(value_name = "ZONE")]
+        #[arg(value_name = "ZONE", value_parser = parse_zone)]
         time_zone: Tz,
     },
 }
@@ -77,19 +80,21 @@ pub(super) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
             session.print(&Shown::new(tenant, now), || text)
         }
         Tenants::List => {
-            let tenants: Vec<_> =
-                store.tenants().await?.into_iter().map(|tenant| Shown::new(tenant, now)).collect();
-            session.print(&tenants, || {
+            let page = store.tenants().await?;
+            let tenants: Vec<_> = page.found.into_iter().map(|tenant| Shown::new(tenant, now)).collect();
+            let outcome = session.complain(&page.unreadable);
+            let text = || {
                 let row = |shown: &Shown| {
                     let Shown { tenant, name, time_zone, local_time, .. } = shown;
                     [tenant.to_string(), name.clone(), time_zone.to_string(), local_time.clone()]
                 };
                 table(["TENANT", "NAME", "TIME ZONE", "TIME THERE"], tenants.iter().map(row))
-            })
+            };
+            session.conclude(&tenants, text, outcome)
         }
         Tenants::Show { id } => {
             let tenant = find_tenant(&store, id).await?;
-            let keys = store.api_keys(&tenant.id).await?;
+            let keys = store.api_keys(&tenant.id).await?.found;
             let valid = keys.iter().filter(|(_, key)| key.state(now) == KeyState::Valid).count();
             let shown = Shown { valid_keys: Some(valid), ..Shown::new(tenant, now) };
             session.print(&shown, || {

@@ -109,8 +109,15 @@ async fn a_clock_that_is_wrong_and_cancellations_that_are_late_are_noticed() {
     let late = connect_at(&service, "2026-01-31T23:05:01Z", &["doctor"]).await;
     assert!(late.out.contains("WRONG   clock     this machine's (2026-01-31T23:05:01Z) is"), "{late:?}");
     assert!(late.out.contains("s behind the database's"), "{late:?}");
-    assert!(late.out.contains("WRONG   lag       1 cancellations are due, the oldest for 301 s"), "{late:?}");
+    assert!(late.out.contains("WRONG   lag       1 cancellation due, the oldest for 301 s"), "{late:?}");
     assert_eq!(late.code, 1);
+    // By a clock that is ahead, they would be executed early.
+    let said = connect_at(&service, "2999-01-31T23:05:01Z", &["cancellations", "run"]).await.failed(1);
+    assert!(
+        said.ends_with("ahead of the database's, so cancellations would take effect early; set it"),
+        "{said}"
+    );
+    assert_eq!(service.get(ACTIVATED).await.json()["status"], "ACTIVATED");
     let ahead = connect_at(&service, "2999-01-31T23:05:01Z", &["doctor"]).await;
     assert!(ahead.out.contains("s ahead of the database's"), "{ahead:?}");
 }
@@ -123,7 +130,7 @@ async fn a_database_that_can_not_be_reached_or_refuses_is_told_apart() {
     assert!(said.out.starts_with(&format!("WRONG   database  http://{free} can't be reached")), "{said:?}");
     assert_eq!(said.failed(1), "1 thing is wrong");
 
-    wire.always("ListTables", harness::Fault::refusal("UnrecognizedClientException"));
+    wire.always("DescribeTable", harness::Fault::refusal("UnrecognizedClientException"));
     let mut command = process(&service, &wire.url, &["doctor"]);
     let said = tokio::task::spawn_blocking(move || Said::of(command.output().unwrap())).await.unwrap();
     assert!(

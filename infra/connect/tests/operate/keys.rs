@@ -1,9 +1,12 @@
 //! API keys.
 
+use std::process::Stdio;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{ACTIVATED, START, Service};
 use serde_json::Value;
 
-use super::{connect, connect_at};
+use super::{Said, connect, connect_at, process};
 
 async fn keys(service: &Service, now: &str) -> Value {
     connect_at(service, now, &["keys", "list", "--tenant", "demo", "--json"]).await.json()
@@ -41,7 +44,7 @@ async fn a_token_is_shown_once_and_told_by_its_last_four_characters() {
     let said = connect(&service, &["keys", "create", "--tenant", "demo", "--name", "CRM"]);
     let token = said.out.trim_end().to_owned();
     assert!(token.starts_with("ck_demo_") && token.lines().count() == 1, "{token}");
-    assert!(said.notes.contains("is not shown again"), "{}", said.notes);
+    assert!(said.notes.contains("may read and cancel and never expires"), "{}", said.notes);
 
     let secret = token.rsplit('_').next().unwrap();
     let (body, last_four) = token.split_at(token.len() - 4);
@@ -76,6 +79,9 @@ async fn a_rotation_never_prolongs_a_key_nor_revives_one() {
     let service = Service::start().await;
     let (_, id) = create(&service, &["--expires", "1h"]).await;
     let rotate = ["keys", "rotate", &id, "--tenant", "demo", "--until", "7d"];
+    let said = connect_at(&service, START, &rotate).await.failed(2);
+    assert_eq!(said, "the key expires; say with --expires when the new one does, or never");
+    let rotate = [&rotate[..], &["--expires", "never"]].concat();
     connect_at(&service, START, &rotate).await.done();
     let keys = keys(&service, START).await;
     let former = keys.as_array().unwrap().iter().find(|key| key["keyId"] == *id).unwrap();
@@ -89,6 +95,49 @@ async fn a_rotation_never_prolongs_a_key_nor_revives_one() {
     let past = ["keys", "rotate", &id, "--tenant", "demo", "--until", START];
     let said = connect_at(&service, START, &past).await.failed(1);
     assert_eq!(said, "the end of the former key does not lie in the future");
+}
+
+/// All that one has of a key that has leaked may be its token.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_can_be_named_by_its_token_which_is_never_shown() {
+    let service = Service::start().await;
+    let (key, id) = create(&service, &[]).await;
+    service.add_tenant("other", &[]).await;
+    for (token, tenant, why) in [
+        (key.as_str(), "other", "the token is of another tenant"),
+        (&key[..key.len() - 1], "demo", "the token is not complete"),
+    ] {
+        let said = connect(&service, &["keys", "revoke", token, "--tenant", tenant, "--yes"]);
+        assert!(!said.notes.contains(token), "{said:?}");
+        assert_eq!(said.failed(2), why);
+    }
+    let said = connect(&service, &["keys", "revoke", &key, "--tenant", "demo", "--yes"]).done();
+    assert_eq!(said, format!("revoked the key {id} of demo"));
+    service.get_as(&key, ACTIVATED).await.assert_problem(401, "api_key_invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_can_not_be_read_hides_no_other() {
+    let service = Service::start().await;
+    let (_, id) = create(&service, &[]).await;
+    let broken = AttributeValue::S("x".into());
+    service.update("tenants", &format!("demo#{id}"), "SET secretHash = :value", broken).await;
+    let (_, other) = create(&service, &[]).await;
+    let listed = connect(&service, &["keys", "list", "--tenant", "demo"]);
+    assert!(listed.out.contains(&other) && listed.notes.contains(&format!("demo#{id}")), "{listed:?}");
+    assert_eq!(listed.failed(1), "1 item can't be read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_nobody_reads_is_no_success() {
+    let service = Service::start().await;
+    let mut command = process(&service, &service.dynamodb_url, &["keys", "create", "--tenant", "demo"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let said = Said::of(child.wait_with_output().unwrap());
+    // It says which key it is that has to be revoked.
+    assert!(said.notes.starts_with("The key "), "{said:?}");
+    assert!(said.failed(1).starts_with("cannot print"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -163,7 +163,27 @@ async fn what_can_not_be_done_is_one_clear_line() {
     let service = Service::start().await;
     for (arguments, code, line) in [
         (&["tenants", "create", "demo"][..], 1, "there is a tenant demo already"),
-        (&["tenants", "create", "Demo"], 2, "invalid value 'Demo' for '<ID>': not a valid identifier"),
+        (
+            &["tenants", "create", "Demo"],
+            2,
+            "invalid value 'Demo' for '<ID>': a tenant is named by 1 to 32 lower-case letters, digits and hyphens",
+        ),
+        (
+            &["tenants", "create", "acme", "--time-zone", "Europe/Stokholm"],
+            2,
+            "invalid value 'Europe/Stokholm' for '--time-zone <ZONE>': no name of the IANA time zone database, such as Europe/Stockholm",
+        ),
+        (
+            &["cancellation", "due"],
+            2,
+            "unrecognized subcommand 'cancellation'; a similar subcommand exists: 'cancellations'",
+        ),
+        (&["cancellations", "due", "--within", "4000000d"], 2, "--within reaches beyond the year 9999"),
+        (
+            &["cancellations", "report", "--from", "2026-02"],
+            2,
+            "invalid value '2026-02' for '--from <DATE>': write a date as 2026-12-31",
+        ),
         (&["tenants", "show", "nobody"], 1, "there is no tenant nobody"),
         (&["tenants", "set-time-zone", "nobody", "UTC"], 1, "there is no tenant nobody"),
         (&["keys", "create"], 2, "the following required arguments were not provided: --tenant <TENANT>"),
@@ -172,6 +192,16 @@ async fn what_can_not_be_done_is_one_clear_line() {
             &["keys", "create", "--tenant", "demo", "--scope", "all"],
             2,
             "invalid value 'all' for '--scope <SCOPE>': a scope is subscriptions:read or subscriptions:cancel",
+        ),
+        (
+            &["tenants", "create", "acme", "--name", ""],
+            2,
+            "invalid value '' for '--name <NAME>': a name has 1 to 64 characters",
+        ),
+        (
+            &["cancellations", "report", "--csv", "--json"],
+            2,
+            "the argument '--csv' cannot be used with '--json'",
         ),
         (
             &["keys", "create", "--tenant", "demo", "--expires", "soon"],
@@ -203,6 +233,21 @@ async fn what_can_not_be_done_is_one_clear_line() {
         assert_eq!(said.notes.lines().count(), 1, "{said:?}");
         assert_eq!(said.failed(code), line, "{arguments:?}");
     }
+}
+
+#[test]
+fn a_database_is_named_by_a_url() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
+    let command = command.args(["tenants", "list", "--dynamodb-endpoint", "127.0.0.1:8000"]);
+    let said = Said::of(command.output().unwrap()).failed(2);
+    assert!(said.ends_with("write a URL, such as http://127.0.0.1:8000"), "{said}");
+}
+
+#[test]
+fn a_command_that_lacks_another_says_which_there_are() {
+    let said = Said::of(Command::new(env!("CARGO_BIN_EXE_connect")).arg("keys").output().unwrap());
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert!(["create", "list", "rotate", "revoke"].iter().all(|name| said.notes.contains(name)), "{said:?}");
 }
 
 #[test]

@@ -15,6 +15,8 @@ async fn an_export_can_be_imported() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("export.ndjson");
     let file = file.to_str().unwrap();
+    // One that others can read is there already.
+    std::fs::write(file, "old").unwrap();
     let exported = connect(&service, &["subscriptions", "export", "--tenant", "demo", file]);
     assert_eq!((exported.code, exported.notes.as_str()), (0, "exported 8 subscriptions\n"));
     #[cfg(unix)]
@@ -22,7 +24,7 @@ async fn an_export_can_be_imported() {
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     }
-    let import = ["subscriptions", "import", "--tenant", "acme", file, "--json"];
+    let import = ["subscriptions", "import", "--tenant", "acme", file, "--overdue", "--json"];
     assert_eq!(connect(&service, &import).json()["added"], 8);
 
     let export = |tenant| {
@@ -51,7 +53,7 @@ async fn an_export_holds_what_callers_see_and_names_what_it_can_not_read() {
     let exported = connect(&service, &export);
     assert_eq!(exported.out.lines().count(), 7);
     assert!(exported.notes.contains(&key), "{exported:?}");
-    assert_eq!(exported.failed(1), "1 subscriptions can't be read");
+    assert_eq!(exported.failed(1), "1 item can't be read");
 }
 
 #[tokio::test(flavor = "multi_thread")]
