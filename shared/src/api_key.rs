@@ -195,6 +195,8 @@ pub struct ApiKey {
     pub last_four: Option<String>,
     /// What it may do.
     pub scopes: Vec<Scope>,
+    /// What it may do with other services.
+    pub scopes_of_others: Vec<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// The instant from which it is no longer valid, if one was set.
@@ -236,10 +238,16 @@ impl ApiKey {
             secret_hash: token.secret_hash(),
             last_four: Some(token.last_four()),
             scopes: scopes.to_vec(),
+            scopes_of_others: Vec::new(),
             created_at,
             expires_at: None,
             revoked_at: None,
         }
+    }
+
+    /// What it may do, here and elsewhere.
+    pub fn all_scopes(&self) -> impl Iterator<Item = String> {
+        self.scopes.iter().map(ToString::to_string).chain(self.scopes_of_others.iter().cloned())
     }
 
     /// Whether it is valid at `now`.

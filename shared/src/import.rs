@@ -4,20 +4,26 @@
 //! only if the operator says so; and over one that is being cancelled, or has been, only if the operator says that
 //! too: a file that is older than a customer's word must not undo it.
 
-use chrono::{DateTime, Datelike, Utc};
-use serde_json::{Map, Number, Value};
+use std::collections::HashMap;
+
+use bigdecimal::BigDecimal;
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use serde_dynamo::{AttributeValue, to_item};
+use serde_json::{Map, Value};
 
 use crate::calendar::Calendar;
 use crate::cancellation::Cancellation;
 use crate::identifiers::{CancellationId, ReferenceId, SubscriptionId};
 use crate::subscription::{Status, Subscription};
 
+/// A document as a database holds it: numbers to the digit, sets, and what this service knows nothing of.
+pub type StoredDocument = HashMap<String, AttributeValue>;
+
 /// A subscription from outside, checked.
 #[derive(Clone)]
 pub struct NewSubscription {
     subscription: Subscription,
-    /// The document as it came: also what this service doesn't know is kept.
-    document: Map<String, Value>,
+    document: StoredDocument,
     cancellation: Option<Cancellation>,
 }
 
@@ -38,13 +44,13 @@ impl NewSubscription {
         now: DateTime<Utc>,
     ) -> Result<Self, InvalidSubscription> {
         let invalid = |message: &str| InvalidSubscription(message.to_owned());
-        let Value::Object(mut document) = document else {
+        let Value::Object(document) = document else {
             return Err(invalid("expected an object"));
         };
         let subscription: Subscription = serde_path_to_error::deserialize(&document)
             .map_err(|error| InvalidSubscription(fault(&error)))?;
-        // One spelling in keys and documents: an id in upper case is the same id.
-        document.insert("subscriptionId".to_owned(), Value::from(subscription.subscription_id.to_string()));
+        let document = in_one_spelling(&subscription, document)
+            .ok_or_else(|| invalid("something in it can't be stored"))?;
 
         let pending =
             subscription.pending_status.as_ref().filter(|pending| pending.status == Status::Cancelled);
@@ -98,9 +104,10 @@ impl NewSubscription {
         self.cancellation.as_ref().is_some_and(|pending| pending.effective_at <= pending.requested_at)
     }
 
-    /// The document as it came: also what this service doesn't know is kept.
+    /// The document, to be stored: what this service knows in the one spelling that it has, and beside it what came with
+    /// it. Numbers are doubles, as JSON's are wherever it is read (RFC 8259, section 6).
     #[must_use]
-    pub fn document(&self) -> &Map<String, Value> {
+    pub fn document(&self) -> &StoredDocument {
         &self.document
     }
 
@@ -109,6 +116,26 @@ impl NewSubscription {
     pub fn cancellation(&self) -> Option<&Cancellation> {
         self.cancellation.as_ref()
     }
+}
+
+/// A document in which a date, an instant, an id is written in one way, whatever way it came in, so that it can be compared;
+/// with what this service doesn't know.
+fn in_one_spelling(subscription: &Subscription, came: Map<String, Value>) -> Option<StoredDocument> {
+    fn add_unknown(known: &mut Map<String, Value>, came: Map<String, Value>) {
+        for (name, value) in came {
+            match (known.get_mut(&name), value) {
+                (_, Value::Null) => {}
+                (None, value) => {
+                    known.insert(name, value);
+                }
+                (Some(Value::Object(known)), Value::Object(came)) => add_unknown(known, came),
+                (Some(_), _) => {}
+            }
+        }
+    }
+    let Value::Object(mut document) = serde_json::to_value(subscription).ok()? else { return None };
+    add_unknown(&mut document, came);
+    to_item::<_, serde_dynamo::Item>(document).ok().map(serde_dynamo::Item::into_inner)
 }
 
 /// Where serde found something wrong, and what it expected there; not what it found, which may be personal.
@@ -149,8 +176,10 @@ pub struct Rules {
 
 /// What is stored under the id of a subscription that is imported.
 pub struct Present {
-    /// All of its document, also what this service doesn't know.
-    pub document: Map<String, Value>,
+    /// What callers see of it.
+    pub subscription: Subscription,
+    /// All of its document.
+    pub document: StoredDocument,
     /// Counts the writes: +1 with each.
     pub version: u64,
     /// Whether the index of pending cancellations has it.
@@ -163,30 +192,23 @@ enum Standing {
     /// There is none.
     None,
     /// It takes effect on this date.
-    Pending(Option<String>),
-    /// It has taken effect.
-    Done,
+    Pending(Option<NaiveDate>),
+    /// It took effect at this instant.
+    Done(Option<DateTime<Utc>>),
     /// The document says that it is pending, and nothing will execute it: this service did not write that.
     Forgotten,
 }
 
 impl Standing {
-    fn of(document: &Map<String, Value>, is_due: bool) -> Self {
-        let cancelled = |status: Option<&Value>| status.and_then(Value::as_str) == Some("CANCELLED");
-        let pending = document.get("pendingStatus").filter(|pending| cancelled(pending.get("status")));
-        let date = || Some(pending?.get("scheduledAt")?.as_str()?.to_owned());
-        match (cancelled(document.get("status")), is_due) {
-            (true, _) => Self::Done,
-            (false, true) => Self::Pending(date()),
-            (false, false) if pending.is_some() => Self::Forgotten,
-            (false, false) => Self::None,
+    fn of(subscription: &Subscription, is_due: bool) -> Self {
+        let pending = subscription.pending_status.as_ref();
+        let pending = pending.filter(|pending| pending.status == Status::Cancelled);
+        match (subscription.status, is_due) {
+            (Status::Cancelled, _) => Self::Done(subscription.cancelled_at),
+            (_, true) => Self::Pending(pending.map(|pending| pending.scheduled_at)),
+            (_, false) if pending.is_some() => Self::Forgotten,
+            (_, false) => Self::None,
         }
-    }
-}
-
-impl Present {
-    fn reference_id(&self) -> Option<ReferenceId> {
-        self.document.get("referenceId")?.as_str()?.parse().ok()
     }
 }
 
@@ -213,7 +235,7 @@ pub struct Replacement {
     /// The version that it is decided from.
     pub version: u64,
     /// The document that is imported, and what callers don't see of the stored one.
-    pub document: Map<String, Value>,
+    pub document: StoredDocument,
     /// The reference id that the subscription had, and no longer has.
     pub freed: Option<ReferenceId>,
     /// Whether the cancellation stays as it is, with its reason and its instant: the document says the same of it.
@@ -249,15 +271,23 @@ pub fn decide_import(
 }
 
 fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existing) -> ImportDecision {
-    let standing = Standing::of(&present.document, present.is_due);
-    let keeps_cancellation = standing == Standing::of(&new.document, new.cancellation.is_some());
+    let standing = Standing::of(&present.subscription, present.is_due);
     let mut document = new.document.clone();
-    keep_unseen(&mut document, &present.document);
-    if keeps_cancellation && is_same_object(&present.document, &document) {
+    let keeps_cancellation = match (&standing, Standing::of(&new.subscription, new.cancellation.is_some())) {
+        // It does not say when, which is no reason to forget it.
+        (Standing::Done(_), Standing::Done(None)) => {
+            let name = "cancelledAt".to_owned();
+            document.extend(present.document.get(&name).map(|at| (name, at.clone())));
+            true
+        }
+        (standing, of_new) => *standing == of_new,
+    };
+    keep_unseen(&mut document, present);
+    if keeps_cancellation && is_same_map(&present.document, &document) {
         return ImportDecision::Unchanged;
     }
     let undoes_cancellation =
-        !keeps_cancellation && matches!(standing, Standing::Pending(_) | Standing::Done);
+        !keeps_cancellation && matches!(standing, Standing::Pending(_) | Standing::Done(_));
     let keep = match existing {
         Existing::Keep => true,
         Existing::Update => undoes_cancellation,
@@ -266,7 +296,7 @@ fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existi
     if keep {
         return ImportDecision::Keep;
     }
-    let freed = present.reference_id().filter(|former| Some(former) != new.reference_id());
+    let freed = present.subscription.reference_id.clone().filter(|former| Some(former) != new.reference_id());
     ImportDecision::Replace(Replacement {
         version: present.version,
         document,
@@ -277,52 +307,63 @@ fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existi
 }
 
 /// Takes over what callers don't see of a stored document (a PUK of the SIM card, say): an export has none of it, and
-/// importing that again shall not delete it. What belongs to a part that is gone goes with it.
-fn keep_unseen(document: &mut Map<String, Value>, stored: &Map<String, Value>) {
-    fn take_over(into: &mut Map<String, Value>, stored: &Map<String, Value>, seen: &Map<String, Value>) {
+/// importing that again shall not delete it. What belongs to something else than the document names goes: another SIM card
+/// has another PUK.
+fn keep_unseen(document: &mut StoredDocument, present: &Present) {
+    fn take_over(into: &mut StoredDocument, stored: &StoredDocument, seen: &StoredDocument) {
         for (name, value) in stored {
             match (value, seen.get(name), into.get_mut(name)) {
-                (Value::Null, ..) | (_, Some(_), None) => {}
+                (AttributeValue::Null(_), ..) => {}
                 (_, None, None) => {
                     into.insert(name.clone(), value.clone());
                 }
-                (Value::Object(value), Some(Value::Object(seen)), Some(Value::Object(into))) => {
+                (AttributeValue::M(value), Some(AttributeValue::M(seen)), Some(AttributeValue::M(into)))
+                    if is_the_same_thing(into, value) =>
+                {
                     take_over(into, value, seen);
                 }
                 (..) => {}
             }
         }
     }
-    let seen = serde_json::from_value::<Subscription>(Value::Object(stored.clone()))
-        .and_then(|subscription| serde_json::to_value(&subscription));
-    // Of a document that is none, all is seen: there is nothing that it would be right to keep.
-    if let Ok(Value::Object(seen)) = seen {
-        take_over(document, stored, &seen);
+    // A document of this service can be stored.
+    if let Ok(seen) = to_item::<_, serde_dynamo::Item>(&present.subscription) {
+        take_over(document, &present.document, &seen.into_inner());
     }
 }
 
-/// Whether two values are the same to DynamoDB, which knows numbers by their value: 20 is 20.0.
-fn is_same(one: &Value, other: &Value) -> bool {
+/// Whether two parts of documents are about the same thing, by what identifies it.
+fn is_the_same_thing(one: &StoredDocument, other: &StoredDocument) -> bool {
+    ["iccid", "customerId", "subscriberId", "productOfferingId", "productOfferingGroupId"]
+        .iter()
+        .all(|identifier| one.get(*identifier) == other.get(*identifier))
+}
+
+/// Whether two values are the same to callers: numbers by their value, and what is null as if it were absent.
+fn is_same(one: &AttributeValue, other: &AttributeValue) -> bool {
     match (one, other) {
-        (Value::Number(one), Value::Number(other)) => is_same_number(one, other),
-        (Value::Array(one), Value::Array(other)) => {
+        (AttributeValue::N(one), AttributeValue::N(other)) => {
+            let number = |text: &String| text.parse::<BigDecimal>();
+            one == other || matches!((number(one), number(other)), (Ok(one), Ok(other)) if one == other)
+        }
+        (AttributeValue::L(one), AttributeValue::L(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
         }
-        (Value::Object(one), Value::Object(other)) => is_same_object(one, other),
+        (AttributeValue::M(one), AttributeValue::M(other)) => is_same_map(one, other),
         _ => one == other,
     }
 }
 
-fn is_same_object(one: &Map<String, Value>, other: &Map<String, Value>) -> bool {
-    let has_the_same = |(name, value)| other.get(name).is_some_and(|other| is_same(value, other));
-    one.len() == other.len() && one.iter().all(has_the_same)
+fn is_same_map(one: &StoredDocument, other: &StoredDocument) -> bool {
+    let present = |map: &StoredDocument| map.values().filter(|value| !is_null(value)).count();
+    let has_the_same = |(name, value): (&String, &AttributeValue)| {
+        is_null(value) || other.get(name).is_some_and(|other| is_same(value, other))
+    };
+    present(one) == present(other) && one.iter().all(has_the_same)
 }
 
-fn is_same_number(one: &Number, other: &Number) -> bool {
-    match (one.as_i128(), other.as_i128()) {
-        (Some(one), Some(other)) => one == other,
-        _ => one.as_f64() == other.as_f64(),
-    }
+fn is_null(value: &AttributeValue) -> bool {
+    matches!(value, AttributeValue::Null(_))
 }
 
 #[cfg(test)]
@@ -342,7 +383,19 @@ mod tests {
 
     fn present(document: Value) -> Present {
         let is_due = document.get("pendingStatus").is_some();
-        Present { document: new(document).document, version: 7, is_due }
+        let NewSubscription { subscription, document, .. } = new(document);
+        Present { subscription, document, version: 7, is_due }
+    }
+
+    fn text(value: &str) -> AttributeValue {
+        AttributeValue::S(value.to_owned())
+    }
+
+    fn part<'d>(document: &'d mut StoredDocument, name: &str) -> &'d mut StoredDocument {
+        match document.get_mut(name) {
+            Some(AttributeValue::M(part)) => part,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn decide(document: Value, present: Option<&Present>, existing: Existing) -> ImportDecision {
@@ -373,7 +426,7 @@ mod tests {
         assert_eq!(decide(renamed(), Some(&there), Existing::Keep), ImportDecision::Keep);
         for existing in [Existing::Update, Existing::Overwrite] {
             let replacement = replace(renamed(), &there, existing);
-            assert_eq!((replacement.version, &replacement.document["display"]), (7, &json!("new")));
+            assert_eq!((replacement.version, &replacement.document["display"]), (7, &text("new")));
         }
     }
 
@@ -430,22 +483,74 @@ mod tests {
     }
 
     #[test]
-    fn what_callers_do_not_see_survives_unless_its_part_is_gone() {
-        let mut there = present(json!({"status": "ACTIVATED", "sim": {"iccid": "1"}, "msisdn": "+46"}));
-        there.document.insert("vault".to_owned(), json!("v-1"));
-        there.document["sim"]["puk"] = json!("12345678");
-        let moved = |sim: Value| json!({"status": "ACTIVATED", "sim": sim});
-        let document = replace(moved(json!({"iccid": "2"})), &there, Existing::Update).document;
-        assert_eq!((&document["vault"], &document["sim"]["puk"]), (&json!("v-1"), &json!("12345678")));
-        assert_eq!((&document["sim"]["iccid"], document.get("msisdn")), (&json!("2"), None));
+    fn when_it_took_effect_is_not_forgotten_nor_changed() {
+        let done = |at: Option<&str>| {
+            let mut document = json!({"status": "CANCELLED", "display": "new"});
+            document.as_object_mut().unwrap().extend(at.map(|at| ("cancelledAt".to_owned(), json!(at))));
+            document
+        };
+        let at = "2026-01-01T00:00:00Z";
+        let there = present(json!({"status": "CANCELLED", "cancelledAt": at}));
+        for document in [done(None), done(Some("2026-01-01T01:00:00.0+01:00"))] {
+            let replacement = replace(document, &there, Existing::Update);
+            assert_eq!(replacement.document["cancelledAt"], text(at));
+            assert!(replacement.keeps_cancellation);
+        }
+        let other = done(Some("2026-01-02T00:00:00Z"));
+        assert_eq!(decide(other.clone(), Some(&there), Existing::Update), ImportDecision::Keep);
+        assert!(replace(other, &there, Existing::Overwrite).undoes_cancellation);
+    }
 
-        let document = replace(json!({"status": "ACTIVATED"}), &there, Existing::Update).document;
-        assert_eq!(document.get("sim"), None);
-        let named = replace(moved(json!({"puk": "new"})), &there, Existing::Update).document;
-        assert_eq!(named["sim"]["puk"], "new");
+    #[test]
+    fn what_callers_do_not_see_survives_to_the_digit_unless_its_part_is_another() {
+        let mut there =
+            present(json!({"status": "ACTIVATED", "sim": {"iccid": "1", "imei": "a"}, "msisdn": "+46"}));
+        let unseen = [
+            ("vault", text("v-1")),
+            ("number", AttributeValue::N("89460112345678901234".to_owned())),
+            ("set", AttributeValue::Ss(vec!["x".to_owned(), "y".to_owned()])),
+            ("bytes", AttributeValue::B(vec![0, 255])),
+        ];
+        there.document.extend(unseen.clone().map(|(name, value)| (name.to_owned(), value)));
+        part(&mut there.document, "sim").insert("puk".to_owned(), text("12345678"));
+
+        let with_sim = |sim: Value| json!({"status": "ACTIVATED", "sim": sim});
+        let same_card = with_sim(json!({"iccid": "1", "imei": "b"}));
+        let mut document = replace(same_card, &there, Existing::Update).document;
+        for (name, value) in &unseen {
+            assert_eq!(&document[*name], value, "{name}");
+        }
+        assert_eq!(document.get("msisdn"), None);
+        assert_eq!(part(&mut document, "sim").get("puk"), Some(&text("12345678")));
+
+        let other_card = with_sim(json!({"iccid": "2", "imei": "a"}));
+        let mut document = replace(other_card, &there, Existing::Update).document;
+        assert_eq!(part(&mut document, "sim").get("puk"), None);
+        assert_eq!(
+            replace(json!({"status": "ACTIVATED"}), &there, Existing::Update).document.get("sim"),
+            None
+        );
+        let mut named =
+            replace(with_sim(json!({"iccid": "1", "puk": "new"})), &there, Existing::Update).document;
+        assert_eq!(part(&mut named, "sim").get("puk"), Some(&text("new")));
+
         // What callers see is the same, so nothing is written.
-        let seen = json!({"status": "ACTIVATED", "sim": {"iccid": "1"}, "msisdn": "+46"});
+        let seen = json!({"status": "ACTIVATED", "sim": {"iccid": "1", "imei": "a"}, "msisdn": "+46"});
         assert_eq!(decide(seen, Some(&there), Existing::Overwrite), ImportDecision::Unchanged);
+    }
+
+    #[test]
+    fn one_thing_has_one_spelling() {
+        let spelled = |at: &str, date: &str| {
+            let mut document = pending(date);
+            document["createdAt"] = json!(at);
+            document["msisdn"] = Value::Null;
+            document
+        };
+        let mut there = present(spelled("2025-03-01T08:00:00Z", "2027-03-01"));
+        there.document.insert("msisdn".to_owned(), AttributeValue::Null(true));
+        let other_spelling = spelled("2025-03-01T09:00:00.000+01:00", "2027-3-1");
+        assert_eq!(decide(other_spelling, Some(&there), Existing::Overwrite), ImportDecision::Unchanged);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The command line of Connect Subscriptions.
 
+use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use connect::operate::{self, CommandError, Session};
+use connect::operate::{self, CommandError, SCHEDULE_VARIABLE, Session};
 use connect::up::{self, Addresses, Options, Running};
 use subscriptions::clock::Clock;
 use subscriptions::store::Endpoint;
@@ -40,7 +41,7 @@ struct Global {
     /// The DynamoDB to work on, instead of what the environment says, or of the embedded one of `up`
     #[arg(long, value_name = "URL", global = true, value_parser = parse_endpoint)]
     dynamodb_endpoint: Option<String>,
-    /// Print JSON on one line, for programs
+    /// Print JSON, for programs
     #[arg(long, global = true)]
     json: bool,
 }
@@ -82,7 +83,14 @@ fn usage(error: &clap::Error) -> String {
         text.split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" "));
     let wrong = paragraphs.next().unwrap_or_default();
     let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
-    tip.map_or(wrong.clone(), |tip| format!("{wrong}; {tip}"))
+    without_tokens(&tip.map_or(wrong.clone(), |tip| format!("{wrong}; {tip}")))
+}
+
+/// What is said of an argument quotes it, and it may have been meant to be an API key.
+fn without_tokens(text: &str) -> String {
+    let is_long = |word: &str| word.chars().filter(char::is_ascii_hexdigit).count() >= 64;
+    let words = text.split(' ').map(|word| if word.contains("ck_") || is_long(word) { "…" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
@@ -116,8 +124,7 @@ async fn operate(command: operate::Command, global: Global) -> ExitCode {
     }
 }
 
-/// Carries out a command, unless a signal comes. One that changes something is told to come to an end; a second signal
-/// ends it at once.
+/// Carries out a command, unless a signal comes. One that ends by itself is told to; a second signal ends that too.
 async fn until_stopped(
     command: operate::Command,
     endpoint: Endpoint,
@@ -125,11 +132,12 @@ async fn until_stopped(
 ) -> Result<(), CommandError> {
     let mut signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let only_reads = command.only_reads();
+    let ends_by_itself = command.ends_by_itself();
     let (mut out, mut notes) = (io::stdout(), io::stderr());
     let mut session = Session {
         endpoint,
         tables: TableNames::from_env(),
+        schedule: env::var(SCHEDULE_VARIABLE).ok().filter(|name| !name.is_empty()),
         clock: Clock::system(),
         json,
         out: &mut out,
@@ -142,7 +150,7 @@ async fn until_stopped(
         () = signals.wait() => stop.cancel(),
     }
     let interrupted = || CommandError::Incomplete("interrupted".to_owned());
-    if only_reads {
+    if !ends_by_itself {
         return Err(interrupted());
     }
     let _ = writeln!(io::stderr(), "finishing what is under way; once more to stop at once");

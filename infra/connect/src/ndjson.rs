@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use subscriptions::calendar::Calendar;
 use subscriptions::import::NewSubscription;
 use subscriptions::json;
-use subscriptions::store::import::Imported;
 
 /// The longest line that is read, in bytes. The database holds at most 400 KB of it; the rest may be white space.
 const LONGEST: u64 = 1 << 20;
@@ -83,31 +82,11 @@ impl<R: BufRead> Iterator for Lines<R> {
     fn next(&mut self) -> Option<io::Result<Line>> {
         loop {
             match self.next_bytes() {
-                Ok(Some(bytes)) if bytes.trim_ascii().is_empty() => {}
+                Ok(Some(bytes)) if bytes.len() <= usize_of(LONGEST) && bytes.trim_ascii().is_empty() => {}
                 Ok(Some(bytes)) => return Some(Ok(self.read(bytes))),
                 Ok(None) => return None,
                 Err(error) => return Some(Err(error)),
             }
-        }
-    }
-}
-
-/// Why a subscription was not imported, if it was not.
-#[must_use]
-pub fn fault(imported: Imported) -> Option<&'static str> {
-    match imported {
-        Imported::Added | Imported::Replaced | Imported::Undone | Imported::Unchanged | Imported::Kept => {
-            None
-        }
-        Imported::Overdue => Some(
-            "pendingStatus: its date has begun, so the subscription would be cancelled at once; --overdue allows that",
-        ),
-        Imported::ReferenceTaken => Some("referenceId: belongs to another subscription"),
-        Imported::Refused => {
-            Some("more than the database can hold: 400 KB, 32 levels, numbers of 38 digits below 1e126")
-        }
-        Imported::Unreadable => {
-            Some("what is stored under its id or reference id is not what this service writes")
         }
     }
 }
@@ -175,7 +154,9 @@ mod tests {
         assert_eq!(read(padded(longest).as_bytes()), [(1, None), (2, None)]);
         let too_long = Some("longer than 1048576 bytes".to_owned());
         assert_eq!(read(padded(longest + 1).as_bytes()), [(1, too_long.clone()), (2, None)]);
-        assert_eq!(read(padded(3 * longest).as_bytes()), [(1, too_long), (2, None)]);
+        assert_eq!(read(padded(3 * longest).as_bytes()), [(1, too_long.clone()), (2, None)]);
+        let late = format!("{}{GOOD}", " ".repeat(longest + 1));
+        assert_eq!(read(late.as_bytes()), [(1, too_long)]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! error. A command that fails says why in one line.
 
 mod cancellations;
+mod clock;
 mod doctor;
 mod import;
 mod keys;
@@ -29,7 +30,7 @@ pub use self::doctor::Doctor;
 pub use self::import::Import;
 pub use self::keys::{Expiry, Keys};
 pub use self::report::Report;
-pub use self::session::Session;
+pub use self::session::{SCHEDULE_VARIABLE, Session};
 pub use self::subscriptions::Subscriptions;
 pub use self::tables::Tables;
 pub use self::tenants::Tenants;
@@ -61,8 +62,19 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it changes nothing, so that it can be dropped at any moment, and may end where its reader stops. Any other
-    /// ends well by itself when the session is asked to stop.
+    /// Whether it ends well by itself when the session is asked to stop: an import says how far it came, and a new key is
+    /// shown. Any other can be dropped at any moment: what it changes is changed by one write, or by many that need nothing
+    /// of each other.
+    #[must_use]
+    pub fn ends_by_itself(&self) -> bool {
+        match self {
+            Self::Keys(command) => matches!(command, Keys::Create { .. } | Keys::Rotate { .. }),
+            Self::Subscriptions(command) => matches!(command, Subscriptions::Import(_)),
+            _ => false,
+        }
+    }
+
+    /// Whether it changes nothing, so that it may end where its reader stops.
     #[must_use]
     pub fn only_reads(&self) -> bool {
         match self {
@@ -96,10 +108,8 @@ pub enum CommandError {
     NoSubscription(TenantId),
     #[error("{0} does not lie in the future")]
     Past(&'static str),
-    #[error(
-        "this machine's clock is {0} s ahead of the database's, so cancellations would take effect early; set it"
-    )]
-    ClockAhead(i64),
+    #[error("the database does not say what time it is, so cancellations might take effect early")]
+    NoTime,
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
     #[error("cannot read {}: {source}", path.display())]

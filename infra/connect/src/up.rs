@@ -29,7 +29,7 @@ use crate::database::{self, Folder, FolderError};
 use crate::demo::{self, KeyError};
 use crate::gateway;
 use crate::local::{self, Local};
-use crate::ndjson::{Line, Lines, fault};
+use crate::ndjson::{Line, Lines};
 use crate::operate::parse_zone;
 use crate::scheduler::Scheduler;
 
@@ -239,7 +239,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let rules = Rules { existing: Existing::Keep, takes_overdue: true };
     for (line, subscription) in seed.lines.iter().zip(&seed.subscriptions) {
         let imported = store.import(&tenant.id, subscription, rules).await.map_err(unusable)?;
-        if let Some(fault) = fault(imported) {
+        if let Some(fault) = imported.fault() {
             return Err(StartError::SeedLine { path: seed.path, line: *line, fault: fault.to_owned() });
         }
     }

@@ -13,8 +13,8 @@ use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 
 use super::commit::{cancellation_codes, failed_conditions};
 use super::items::{
-    Item, attribute, number, pending_attributes, pointer_item, read_pointer, read_present, reference_key,
-    subscription_key, text,
+    Item, document_attribute, number, pending_attributes, pointer_item, read_pointer, read_present,
+    reference_key, subscription_key, text,
 };
 use super::{Store, StoreError, refusal};
 use crate::identifiers::{ReferenceId, SubscriptionId, TenantId};
@@ -43,10 +43,27 @@ pub enum Imported {
     ReferenceTaken,
     /// It would be cancelled at once, as the date of its cancellation has begun; nothing was written.
     Overdue,
-    /// The database can't hold it (a number of over 38 digits, more than 400 KB); nothing was written.
+    /// The database can't hold it (more than 400 KB, say, or a number of 1e126); nothing was written.
     Refused,
-    /// What is stored under its id or its former reference id is not what this service writes; it was left as it is.
+    /// What is stored under its id or its former reference id is not what this service writes, or is written by others all the
+    /// time; it was left as it is.
     Unreadable,
+}
+
+impl Imported {
+    /// Why it was not imported, if it was not.
+    #[must_use]
+    pub fn fault(self) -> Option<&'static str> {
+        match self {
+            Self::Added | Self::Replaced | Self::Undone | Self::Unchanged | Self::Kept => None,
+            Self::ReferenceTaken => Some("referenceId: belongs to another subscription"),
+            Self::Overdue => Some("pendingStatus: its date has begun, so it would be cancelled at once"),
+            Self::Refused => Some("more than the database can hold: 400 KB, 32 levels, numbers below 1e126"),
+            Self::Unreadable => Some(
+                "what is stored under its id or reference id is not what this service writes, or changes all the time",
+            ),
+        }
+    }
 }
 
 /// Why a transaction wrote nothing.
@@ -181,7 +198,7 @@ impl Store {
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let mut item = Item::from([
             ("pk".to_owned(), text(subscription_key(tenant, new.id()))),
-            ("document".to_owned(), attribute(new.document())?),
+            ("document".to_owned(), document_attribute(new.document())),
             ("version".to_owned(), number(1)),
         ]);
         if let Some(cancellation) = new.cancellation() {
@@ -211,7 +228,7 @@ impl Store {
         let Replacement { version, document, freed, keeps_cancellation, .. } = replacement;
         let mut expression = "SET document = :document, version = :version".to_owned();
         let mut values = HashMap::from([
-            (":document".to_owned(), attribute(document)?),
+            (":document".to_owned(), document_attribute(document)),
             (":decidedFrom".to_owned(), number(version)),
             (":version".to_owned(), number(version + 1)),
         ]);

@@ -67,7 +67,7 @@ impl Store {
         Ok(inspected)
     }
 
-    async fn describe(&self, name: &str) -> Result<Option<TableDescription>, StoreError> {
+    pub(super) async fn describe(&self, name: &str) -> Result<Option<TableDescription>, StoreError> {
         match self.client.describe_table().table_name(name).send().await {
             Ok(description) => Ok(description.table),
             Err(error) => match refusal(error)? {

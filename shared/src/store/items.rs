@@ -19,16 +19,15 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use serde_dynamo::{from_attribute_value, from_item, to_attribute_value};
-use serde_json::{Map, Value};
 
 use super::StoreError;
 use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
-use crate::api_key::{ApiKey, Tenant};
+use crate::api_key::{ApiKey, Scope, Tenant};
 use crate::cancellation::{Cancellation, DueCancellation, Reason, StoredSubscription};
 use crate::idempotency::{Answer, IdempotencyKey, Record};
 use crate::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
-use crate::import::Present;
+use crate::import::{Present, StoredDocument};
 use crate::subscription::{Status, Subscription};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -112,17 +111,19 @@ pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreE
     Ok(StoredSubscription { document, version, cancellation })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PresentItem {
-    document: Map<String, Value>,
-    version: u64,
-    due_at: Option<String>,
+pub(super) fn read_present(item: Item) -> Result<Present, StoreError> {
+    let is_due = item.contains_key("dueAt");
+    let document = match item.get("document").cloned().map(serde_dynamo::AttributeValue::from) {
+        Some(serde_dynamo::AttributeValue::M(document)) => document,
+        _ => return Err(unreadable(&format!("the subscription {}", key_of(&item)))),
+    };
+    let StoredSubscription { document: subscription, version, .. } = read_subscription(item)?;
+    Ok(Present { subscription, document, version, is_due })
 }
 
-pub(super) fn read_present(item: Item) -> Result<Present, StoreError> {
-    let PresentItem { document, version, due_at } = read(item, |key| format!("the subscription {key}"))?;
-    Ok(Present { document, version, is_due: due_at.is_some() })
+/// A document as an attribute.
+pub(super) fn document_attribute(document: &StoredDocument) -> AttributeValue {
+    serde_dynamo::AttributeValue::M(document.clone()).into()
 }
 
 /// The attributes of an item whose subscription has this cancellation pending: the cancellation, and its
@@ -299,12 +300,14 @@ struct ApiKeyItem {
 
 pub(super) fn read_api_key(item: Item) -> Result<ApiKey, StoreError> {
     let stored: ApiKeyItem = read(item, |key| format!("the API key {key}"))?;
+    let (ours, of_others): (Vec<_>, Vec<_>) =
+        stored.scopes.into_iter().partition(|scope| scope.parse::<Scope>().is_ok());
     Ok(ApiKey {
         name: stored.name,
         secret_hash: stored.secret_hash.into_array().into(),
         last_four: stored.last_four,
-        // A key may have scopes of other services too.
-        scopes: stored.scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
+        scopes: ours.iter().filter_map(|scope| scope.parse().ok()).collect(),
+        scopes_of_others: of_others,
         created_at: stored.created_at,
         expires_at: stored.expires_at,
         revoked_at: stored.revoked_at,
@@ -315,10 +318,7 @@ pub(super) fn api_key_item(tenant: &TenantId, key_id: &KeyId, key: &ApiKey) -> R
     let mut item = HashMap::from([
         ("pk".to_owned(), text(api_key_key(tenant, key_id))),
         ("secretHash".to_owned(), binary(key.secret_hash.as_bytes())),
-        (
-            "scopes".to_owned(),
-            AttributeValue::L(key.scopes.iter().map(|scope| text(scope.to_string())).collect()),
-        ),
+        ("scopes".to_owned(), AttributeValue::L(key.all_scopes().map(text).collect())),
         ("createdAt".to_owned(), instant(key.created_at)),
     ]);
     item.extend(key.name.as_ref().map(|name| ("name".to_owned(), text(name))));

@@ -9,7 +9,6 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableInputBuilder;
 use aws_sdk_dynamodb::operation::create_table::{CreateTableError, CreateTableInput};
-use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
@@ -91,13 +90,7 @@ impl Store {
     }
 
     async fn table_status(&self, name: &str) -> Result<Option<TableStatus>, StoreError> {
-        match self.client.describe_table().table_name(name).send().await {
-            Ok(description) => Ok(description.table.and_then(|table| table.table_status)),
-            Err(error) => match refusal(error)? {
-                DescribeTableError::ResourceNotFoundException(_) => Ok(None),
-                other => Err(StoreError::from_refusal(&other)),
-            },
-        }
+        Ok(self.describe(name).await?.and_then(|table| table.table_status))
     }
 
     async fn wait_until_active(&self, name: &str) -> Result<(), StoreError> {

@@ -14,7 +14,6 @@ use clap::Subcommand;
 use execute_cancellations::Summary;
 use serde::Serialize;
 
-use super::doctor::{MOST_SKEW, clock_skew};
 use super::report::{self, Report};
 use super::session::{Session, counted, instant, or_nothing, table};
 use super::when::duration;
@@ -24,7 +23,7 @@ use crate::scheduler::invoke;
 /// How long a sweep may take: as long as a function in Lambda may.
 const SWEEP: Duration = Duration::from_secs(15 * 60);
 /// How many subscriptions are read at once.
-const TOGETHER: usize = 100;
+const READ_TOGETHER: usize = 100;
 
 /// Commands on cancellations.
 #[derive(Clone, Debug, Subcommand)]
@@ -40,7 +39,8 @@ pub enum Cancellations {
     },
     /// Execute what is due, now
     ///
-    /// It does what the schedule does every minute, and may run beside it: each cancellation is executed once.
+    /// It does what the schedule does every minute, and may run beside it: each cancellation is executed once. Of this
+    /// machine's clock and the database's, the one that is behind says what is due.
     Run,
     /// Say how late the oldest cancellation is that is due
     Lag,
@@ -98,7 +98,7 @@ async fn due(
     });
 
     let mut listed = Vec::new();
-    for entries in entries.chunks(TOGETHER) {
+    for entries in entries.chunks(READ_TOGETHER) {
         for (entry, details) in entries.iter().zip(store.entry_details(entries).await?) {
             // The index may still name what was replaced or executed a moment ago.
             let Some(EntryDetails { reason, date }) = details else { continue };
@@ -131,14 +131,14 @@ async fn due(
 }
 
 async fn sweep(session: &mut Session<'_>) -> Result<(), CommandError> {
-    let service = Service { store: session.store(), clock: session.clock.clone() };
-    // A clock that is ahead would make cancellations take effect early.
-    if let Some(skew) = clock_skew(session, &service.store).await?
-        && skew > MOST_SKEW
-    {
-        return Err(CommandError::ClockAhead(skew.num_seconds()));
+    let (store, clock) = (session.store(), session.clock.clone());
+    // By a clock that is ahead, cancellations would take effect early: the earlier of the two counts.
+    let there = store.time().await?.ok_or(CommandError::NoTime)?;
+    if clock.now() > there {
+        clock.set(there);
     }
-    let swept = invoke(&service, session.now(), SWEEP).await;
+    let now = clock.now();
+    let swept = invoke(&Service { store, clock }, now, SWEEP).await;
     let summary = swept.map_err(|cause| CommandError::Incomplete(cause.to_string()))?;
     let Summary { due, executed, skipped, failed, remaining, unread_shards, malformed, .. } = summary;
     let outcome = if failed + remaining + unread_shards == 0 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::subscriptions::store::inspect::{InspectedTable, TableFault};
 use ::subscriptions::store::tables::TableNames;
-use ::subscriptions::store::{Endpoint, Store, StoreError};
+use ::subscriptions::store::{Endpoint, Store};
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::config::timeout::TimeoutConfig;
 use aws_sdk_scheduler::config::{BehaviorVersion, Config, Region};
@@ -15,14 +15,12 @@ use chrono::TimeDelta;
 use clap::Args;
 use serde::Serialize;
 
-use super::CommandError;
 use super::cancellations::measure_lag;
-use super::session::{Session, counted, instant};
+use super::session::{SCHEDULE_VARIABLE, Session, counted, instant};
+use super::{CommandError, clock};
 
-/// Names the schedule that sweeps, as the stack's output `Environment` does.
-const SCHEDULE_VARIABLE: &str = "SWEEP_SCHEDULE";
 /// What is not to be blamed on the network.
-pub(super) const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
+const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
 /// The schedule looks every minute; a sweep may take a few.
 const MOST_LAG_SECONDS: i64 = 300;
 
@@ -72,7 +70,7 @@ pub(super) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), Comm
     if findings.iter().all(|finding| finding.state == State::Ok) {
         findings.push(clock(session, &store).await);
         findings.extend(tables(&store, &session.tables).await);
-        findings.push(schedule(&session.endpoint).await);
+        findings.push(schedule(session).await);
         if findings.iter().all(|finding| finding.check != "tables" || finding.state == State::Ok) {
             findings.push(lag(session, &store).await);
         }
@@ -110,24 +108,8 @@ async fn database(session: &Session<'_>, store: &Store) -> Finding {
     }
 }
 
-/// By how much this machine's clock is ahead of the database's; negative if it is behind, `None` if nobody knows. The
-/// database says the time to the second, some time between the question and the answer; that much is not counted.
-pub(super) async fn clock_skew(
-    session: &Session<'_>,
-    store: &Store,
-) -> Result<Option<TimeDelta>, StoreError> {
-    let before = session.now();
-    let there = store.time().await?;
-    let after = session.now();
-    Ok(there.map(|there| {
-        let ahead = (before - there - TimeDelta::seconds(1)).max(TimeDelta::zero());
-        let behind = (there - after).max(TimeDelta::zero());
-        ahead - behind
-    }))
-}
-
 async fn clock(session: &Session<'_>, store: &Store) -> Finding {
-    match clock_skew(session, store).await {
+    match clock::skew(session, store).await {
         Ok(Some(skew)) if skew.abs() <= MOST_SKEW => {
             Finding::ok("clock", format!("within {} s of the database's", skew.num_seconds().abs() + 1))
         }
@@ -235,13 +217,14 @@ fn describe(table: &str, fault: &TableFault) -> (String, String) {
 }
 
 /// Whether EventBridge Scheduler sweeps every minute.
-async fn schedule(endpoint: &Endpoint) -> Finding {
-    let Ok(name) = env::var(SCHEDULE_VARIABLE) else {
+async fn schedule(session: &Session<'_>) -> Finding {
+    let Some(name) = &session.schedule else {
         return Finding::unknown(
             "schedule",
             format!("{SCHEDULE_VARIABLE} names none; the stack's output Environment does"),
         );
     };
+    let endpoint = &session.endpoint;
     let elsewhere = ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"]
         .iter()
         .find_map(|name| env::var(name).ok().filter(|url| !url.is_empty()));
@@ -252,7 +235,7 @@ async fn schedule(endpoint: &Endpoint) -> Finding {
         .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build());
     config.set_endpoint_url(elsewhere);
     let deploy = "deploy the template, which defines it";
-    match Client::from_conf(config.build()).get_schedule().name(&name).send().await {
+    match Client::from_conf(config.build()).get_schedule().name(name).send().await {
         Ok(schedule) => {
             let expression = schedule.schedule_expression().unwrap_or_default();
             if schedule.state() == Some(&ScheduleState::Disabled) {

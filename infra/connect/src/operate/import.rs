@@ -30,7 +30,7 @@ use self::rejects::{Reject, Rejects};
 use super::patience::patiently;
 use super::session::{Session, counted};
 use super::{CommandError, find_tenant, parse_tenant};
-use crate::ndjson::{Line, Lines, fault};
+use crate::ndjson::{Line, Lines};
 
 /// A batch ends after [`TOGETHER`] subscriptions, or so many bytes: what a slow line can carry before a request times out.
 const BATCH_BYTES: usize = 512 << 10;
@@ -54,7 +54,8 @@ pub struct Import {
     /// Take in cancellations whose date has begun; they are executed within a minute
     #[arg(long)]
     overdue: bool,
-    /// Where lines that are not imported are written, with what is wrong with them [default: FILE.rejects]
+    /// Where lines that are not imported are written, with what is wrong with them [default: FILE.rejects; import.rejects for
+    /// standard input, which must not be there yet]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
     /// Don't ask before cancellations are overwritten
@@ -94,6 +95,8 @@ struct Tally {
     unchanged: u64,
     kept: u64,
     rejected: u64,
+    /// Of those, how many would be cancelled at once.
+    overdue: u64,
     interrupted: bool,
     seconds: f64,
     lines_per_second: f64,
@@ -211,9 +214,9 @@ impl Run {
             let part = part.map_err(|source| CommandError::Read { path: self.file.clone(), source })?;
             let position = part.position;
             self.part(part, session).await?;
-            self.progress.set_position(position);
             let rate = self.tally.lines_per_second(self.begun.elapsed());
             self.progress.set_message(format!("{} lines, {rate:.0} a second", HumanCount(self.tally.lines)));
+            self.progress.set_position(position);
         }
     }
 
@@ -238,7 +241,7 @@ impl Run {
                 }
             }
         }
-        batches.push(batch);
+        batches.extend(Some(batch).filter(|batch| !batch.lines.is_empty()));
         let has_failed = AtomicBool::new(false);
         let written: Vec<Written> = stream::iter(batches)
             .map(|batch| self.write(batch, &has_failed))
@@ -247,40 +250,41 @@ impl Run {
             .await;
 
         let mut failed = None;
-        for Written { outcomes, failed: cause } in written {
-            failed = failed.or(cause);
-            for Outcome { line, text, subscription, mut imported } in outcomes {
-                // Another line of the part may have given up the reference id that it wants.
-                if imported == Imported::ReferenceTaken && failed.is_none() {
-                    match self.write_one(&subscription).await {
-                        Ok(again) => imported = again,
-                        Err(cause) => {
-                            failed = Some(cause);
-                            continue;
-                        }
+        let mut outcomes = Vec::new();
+        for batch in written {
+            failed = failed.or(batch.failed);
+            outcomes.extend(batch.outcomes);
+        }
+        outcomes.sort_by_key(|outcome| outcome.line);
+        for Outcome { line, text, subscription, mut imported } in outcomes {
+            // Another line of the part may have given up the reference id that it wants.
+            if imported == Imported::ReferenceTaken && failed.is_none() {
+                match self.write_one(&subscription).await {
+                    Ok(again) => imported = again,
+                    Err(cause) => {
+                        failed = Some(cause);
+                        continue;
                     }
                 }
-                self.tally.lines += 1;
-                match imported {
-                    Imported::Added => self.tally.added += 1,
-                    Imported::Replaced => self.tally.updated += 1,
-                    Imported::Undone => {
-                        self.tally.updated += 1;
-                        self.tally.undone += 1;
-                        let id = subscription.id();
-                        let text = format!("line {line}: a cancellation of {id} is undone or changed");
-                        self.progress.suspend(|| session.note(&text));
-                    }
-                    Imported::Unchanged => self.tally.unchanged += 1,
-                    Imported::Kept => self.tally.kept += 1,
-                    Imported::ReferenceTaken
-                    | Imported::Overdue
-                    | Imported::Refused
-                    | Imported::Unreadable => {}
+            }
+            self.tally.lines += 1;
+            match imported {
+                Imported::Added => self.tally.added += 1,
+                Imported::Replaced => self.tally.updated += 1,
+                Imported::Undone => {
+                    self.tally.updated += 1;
+                    self.tally.undone += 1;
+                    let text =
+                        format!("line {line}: a cancellation of {} is undone or changed", subscription.id());
+                    self.progress.suspend(|| session.note(&text));
                 }
-                if let Some(fault) = fault(imported) {
-                    rejected.push(Reject { line, fault: fault.to_owned(), text: Some(text) });
-                }
+                Imported::Unchanged => self.tally.unchanged += 1,
+                Imported::Kept => self.tally.kept += 1,
+                Imported::Overdue => self.tally.overdue += 1,
+                Imported::ReferenceTaken | Imported::Refused | Imported::Unreadable => {}
+            }
+            if let Some(fault) = imported.fault() {
+                rejected.push(Reject { line, fault: fault.to_owned(), text: Some(text) });
             }
         }
         rejected.sort_by_key(|reject| reject.line);
@@ -348,6 +352,9 @@ impl Run {
         let Tally { interrupted, seconds, lines_per_second, .. } = self.tally;
         if rejected > FAULTS_SAID {
             session.note(&format!("and {} more", counted(rejected - FAULTS_SAID, "line")));
+        }
+        if self.tally.overdue > 0 {
+            session.note("With --overdue, cancellations whose date has begun are taken in and executed.");
         }
         if kept > 0 {
             session.note(match self.rules.existing {

@@ -82,7 +82,9 @@ pub enum NamedKey {
 }
 
 fn parse_key(text: &str) -> Result<NamedKey, &'static str> {
-    if text.starts_with("ck_") {
+    let text = text.trim();
+    // Longer than an id: it may be a part of a token.
+    if text.contains("ck_") || text.len() > 32 {
         return Ok(text.parse().map_or(NamedKey::Malformed, NamedKey::Token));
     }
     text.parse()
@@ -96,7 +98,7 @@ impl NamedKey {
             Self::Id(id) => Ok(id),
             Self::Token(token) if token.tenant() == tenant => Ok(token.key_id().clone()),
             Self::Token(_) => Err(CommandError::Usage("the token is of another tenant")),
-            Self::Malformed => Err(CommandError::Usage("the token is not complete")),
+            Self::Malformed => Err(CommandError::Usage("that is neither the id of a key nor a whole token")),
         }
     }
 }
@@ -153,9 +155,9 @@ impl Shown {
         Self {
             key_id,
             state: key.state(now),
+            scopes: key.all_scopes().collect(),
             name: key.name,
             last_four: key.last_four,
-            scopes: key.scopes.iter().map(ToString::to_string).collect(),
             created_at: instant(key.created_at),
             expires_at: key.expires_at.map(instant),
             revoked_at: key.revoked_at.map(instant),
@@ -275,7 +277,12 @@ async fn rotate(
     let asked_for = until;
     let until = former.expires_at.map_or(until, |expires_at| expires_at.min(until));
     let token = Token::generate(tenant.clone(), KeyId::random())?;
-    let key = ApiKey { name: former.name, expires_at, ..ApiKey::new(&token, &former.scopes, now) };
+    let key = ApiKey {
+        name: former.name,
+        expires_at,
+        scopes_of_others: former.scopes_of_others,
+        ..ApiKey::new(&token, &former.scopes, now)
+    };
     announce(session, token.key_id(), &key);
     if !store.rotate_api_key(&tenant, &former_id, until, (token.key_id(), &key)).await? {
         return Err(CommandError::KeyChanged(former_id));
@@ -287,7 +294,7 @@ async fn rotate(
 
 /// Says which key is being made, before it is: should its token get lost on the way, it can be revoked.
 fn announce(session: &mut Session<'_>, key_id: &KeyId, key: &ApiKey) {
-    let scopes: Vec<_> = key.scopes.iter().map(ToString::to_string).collect();
+    let scopes: Vec<_> = key.all_scopes().collect();
     let expires =
         key.expires_at.map_or_else(|| "never expires".to_owned(), |at| format!("expires {}", instant(at)));
     session.note(&format!(

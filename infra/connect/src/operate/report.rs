@@ -73,11 +73,13 @@ pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
     if let Some(tenant) = &report.tenant {
         find_tenant(&store, tenant.clone()).await?;
     }
+    let tenants = store.tenants().await?;
     let zones: HashMap<TenantId, Tz> =
-        store.tenants().await?.found.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
+        tenants.found.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
 
     let mut counts: BTreeMap<(String, String), Count> = BTreeMap::new();
-    let mut unreadable = Vec::new();
+    // A tenant that can't be read is one whose months are those of UTC.
+    let mut unreadable = tenants.unreadable;
     let mut next: Option<NextPage> = None;
     loop {
         let page = patiently(|| store.cancellations(report.tenant.as_ref(), next.clone())).await?;

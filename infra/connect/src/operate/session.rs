@@ -16,12 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
 
+/// The environment variable that names the schedule that sweeps, as the stack's output `Environment` sets it.
+pub const SCHEDULE_VARIABLE: &str = "SWEEP_SCHEDULE";
+
 /// What a command works on, and where it says what.
 pub struct Session<'s> {
     /// The database.
     pub endpoint: Endpoint,
     /// What its tables are called.
     pub tables: TableNames,
+    /// What the schedule is called that sweeps, if there is one: what [`SCHEDULE_VARIABLE`] says.
+    pub schedule: Option<String>,
     /// What time it is.
     pub clock: Clock,
     /// Whether what was asked for is wanted as JSON.

@@ -26,8 +26,8 @@ pub enum Subscriptions {
     /// there already and is the same is passed over, so an import that was interrupted is begun again with the same command.
     /// Unless you say so, what is there already and differs is kept.
     ///
-    /// What callers don't see (members that this service does not know) stays when a document is written over another, so an
-    /// export can be mended and imported.
+    /// What callers don't see (members that this service does not know) stays when a document is written over another, but for
+    /// that of a SIM card, customer, subscriber or product that is now another one. So an export can be mended and imported.
     ///
     /// A cancellation that is pending in a document (pendingStatus) takes effect like any other.
     Import(Import),

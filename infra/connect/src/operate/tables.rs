@@ -12,7 +12,7 @@ use super::session::Session;
 pub enum Tables {
     /// Create those of the tables that don't exist
     ///
-    /// What exists stays as it is, but for the expiry of idempotency records, which is turned on.
+    /// What exists stays as it is, but for the expiry of idempotency records, which is turned on if there is none.
     Create,
 }
 

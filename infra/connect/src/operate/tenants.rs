@@ -94,10 +94,11 @@ pub(super) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
         }
         Tenants::Show { id } => {
             let tenant = find_tenant(&store, id).await?;
-            let keys = store.api_keys(&tenant.id).await?.found;
-            let valid = keys.iter().filter(|(_, key)| key.state(now) == KeyState::Valid).count();
+            let keys = store.api_keys(&tenant.id).await?;
+            let outcome = session.complain(&keys.unreadable);
+            let valid = keys.found.iter().filter(|(_, key)| key.state(now) == KeyState::Valid).count();
             let shown = Shown { valid_keys: Some(valid), ..Shown::new(tenant, now) };
-            session.print(&shown, || {
+            let text = || {
                 table(
                     ["TENANT", "NAME", "TIME ZONE", "TIME THERE", "#VALID KEYS"],
                     [[
@@ -108,7 +109,8 @@ pub(super) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
                         valid.to_string(),
                     ]],
                 )
-            })
+            };
+            session.conclude(&shown, text, outcome)
         }
         Tenants::SetTimeZone { id, time_zone } => {
             if !store.set_time_zone(&id, time_zone).await? {

@@ -68,6 +68,16 @@ async fn what_is_due_is_executed_and_its_lag_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn by_a_clock_that_is_ahead_nothing_takes_effect_early() {
+    let service = with_cancellations().await;
+    assert_eq!(service.cancel(ACTIVATED_TOO, &cancel_at("2998-12-31")).await.status, 200);
+    // By the database's clock the three are due, and the fourth is not.
+    let said = connect_at(&service, "2999-01-01T00:00:00Z", &["cancellations", "run"]).await.done();
+    assert_eq!(said, "3 due: 3 executed, 0 skipped, 0 failed, 0 remaining");
+    assert_eq!(service.get(ACTIVATED_TOO).await.json()["status"], "ACTIVATED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_executed_is_reported() {
     let service = with_cancellations().await;
     // A document that is no map can't be written into.

@@ -88,6 +88,58 @@ async fn what_is_wrong_is_rejected_with_its_line_and_the_rest_imported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_file_may_have_nothing_good_in_it() {
+    let service = Service::start().await;
+    let good = document(ID, json!({})).to_string();
+    let many_faults = "{}\n".repeat(1_100);
+    for (text, expected) in [
+        (String::new(), [0, 0, 0, 0, 0]),
+        ("\n \n".to_owned(), [0, 0, 0, 0, 0]),
+        ("{}\n".to_owned(), [0, 0, 0, 0, 1]),
+        (format!("{many_faults}{good}"), [1, 0, 0, 0, 1_100]),
+    ] {
+        let folder = tempdir().unwrap();
+        let file = folder.path().join("all.ndjson");
+        fs::write(&file, &text).unwrap();
+        let import = ["subscriptions", "import", "--json", "--tenant", "demo", file.to_str().unwrap()];
+        let said = connect(&service, &import);
+        assert_eq!(counts(&said), expected, "{said:?}");
+        assert_eq!(said.code, i32::from(expected[4] > 0));
+        assert!(said.notes.lines().count() < 25, "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_take_the_place_of_nothing_that_is_about_something_else() {
+    let service = Service::start().await;
+    let folder = tempdir().unwrap();
+    let kept = folder.path().join("import.rejects");
+    fs::write(&kept, "of another import").unwrap();
+    let import = |ndjson: &str, options: &[&str]| {
+        let arguments =
+            [&["subscriptions", "import", "-", "--json", "--tenant", "demo"][..], options].concat();
+        let mut command = process(&service, &service.dynamodb_url, &arguments);
+        let streams = command.current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = streams.stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(ndjson.as_bytes()).unwrap();
+        Said::of(child.wait_with_output().unwrap())
+    };
+    let good = document(ID, json!({})).to_string();
+    assert_eq!(counts(&import(&good, &[])), [1, 0, 0, 0, 0]);
+    let said = import("{}", &[]).failed(1);
+    assert!(said.contains("cannot write import.rejects"), "{said}");
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "of another import");
+
+    // One that is named is this import's alone.
+    let said = import("{}\n[]", &["--rejects", "named"]).failed(1);
+    assert_eq!(said, "2 lines rejected; see named");
+    let named = folder.path().join("named");
+    assert_eq!(fs::read_to_string(&named).unwrap().lines().count(), 2);
+    assert_eq!(import(&good, &["--rejects", "named"]).code, 0);
+    assert_eq!(fs::read_to_string(&named).unwrap(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_kept_unless_told() {
     let service = Service::start().await;
     let renamed = [document(ACTIVATED, json!({"display": "new", "referenceId": "crm-1001"}))];

@@ -75,6 +75,20 @@ async fn a_rotated_key_is_valid_beside_its_successor_for_as_long_as_was_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_successor_may_do_what_the_former_key_may_also_elsewhere() {
+    let service = Service::start().await;
+    let (_, id) = create(&service, &["--scope", "subscriptions:read"]).await;
+    let scopes = ["subscriptions:read", "invoices:read"].map(|scope| AttributeValue::S(scope.into()));
+    let key = format!("demo#{id}");
+    service.update("tenants", &key, "SET scopes = :value", AttributeValue::L(scopes.into())).await;
+    let rotate = ["keys", "rotate", &id, "--tenant", "demo", "--json"];
+    let successor = connect_at(&service, START, &rotate).await.json();
+    assert_eq!(successor["scopes"], serde_json::json!(["subscriptions:read", "invoices:read"]));
+    let stored = service.item("tenants", &format!("demo#{}", successor["keyId"].as_str().unwrap())).await;
+    assert_eq!(stored.unwrap()["scopes"].as_l().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_never_prolongs_a_key_nor_revives_one() {
     let service = Service::start().await;
     let (_, id) = create(&service, &["--expires", "1h"]).await;
@@ -103,13 +117,23 @@ async fn a_key_can_be_named_by_its_token_which_is_never_shown() {
     let service = Service::start().await;
     let (key, id) = create(&service, &[]).await;
     service.add_tenant("other", &[]).await;
+    let neither = "that is neither the id of a key nor a whole token";
+    let secret = key.rsplit('_').next().unwrap();
     for (token, tenant, why) in [
         (key.as_str(), "other", "the token is of another tenant"),
-        (&key[..key.len() - 1], "demo", "the token is not complete"),
+        (&key[..key.len() - 1], "demo", neither),
+        (secret, "demo", neither),
     ] {
         let said = connect(&service, &["keys", "revoke", token, "--tenant", tenant, "--yes"]);
-        assert!(!said.notes.contains(token), "{said:?}");
+        assert!(!said.notes.contains(&secret[..32]), "{said:?}");
         assert_eq!(said.failed(2), why);
+    }
+    // Where no key belongs, what is said of it does not show it either.
+    for arguments in
+        [&["keys", "list", "--tenant", "demo", &key][..], &["keys", "revoke", "k1", "--tenant", &key]]
+    {
+        let said = connect(&service, arguments);
+        assert!(said.code == 2 && !said.notes.contains(&secret[..32]), "{said:?}");
     }
     let said = connect(&service, &["keys", "revoke", &key, "--tenant", "demo", "--yes"]).done();
     assert_eq!(said, format!("revoked the key {id} of demo"));

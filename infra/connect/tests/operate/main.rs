@@ -79,6 +79,7 @@ fn process(service: &Service, url: &str, arguments: &[&str]) -> Command {
         .env("SUBSCRIPTIONS_TABLE", subscriptions)
         .env("IDEMPOTENCY_TABLE", idempotency)
         .env("TENANTS_TABLE", tenants)
+        .env_remove("SWEEP_SCHEDULE")
         .stdin(Stdio::null());
     command
 }
@@ -99,6 +100,7 @@ async fn connect_in(service: &Service, tables: &TableNames, now: &str, arguments
     let mut session = Session {
         endpoint: Endpoint::at(service.dynamodb_url.clone()),
         tables: tables.clone(),
+        schedule: None,
         clock: Clock::stopped(instant(now)),
         json: line.json,
         out: &mut out,

@@ -34,6 +34,10 @@ async fn an_export_can_be_imported() {
         lines
     };
     assert_eq!(export("acme"), export("demo"));
+    // To import what was exported changes nothing.
+    let again =
+        ["subscriptions", "import", "--tenant", "demo", file, "--existing", "overwrite", "--yes", "--json"];
+    assert_eq!(connect(&service, &again).json()["unchanged"], 8);
     assert_eq!(export("acme")[0]["pendingStatus"]["scheduledAt"], "2026-02-01");
 }
 

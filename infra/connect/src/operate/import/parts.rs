@@ -14,8 +14,8 @@ use crate::ndjson::{Line, Lines};
 const MOST_LINES: usize = 500;
 const MOST_BYTES: u64 = 4 << 20;
 
-/// A part of a file, in which no subscription and no reference id is named twice. So the order in which its lines are
-/// written does not matter.
+/// A part of a file, in which no subscription and no reference id is named twice. So its lines can be written in any order;
+/// only one that wants the reference id that another gives up may have to be written again.
 pub(super) struct Part {
     pub(super) lines: Vec<Line>,
     /// How many bytes of the file have been read with it.

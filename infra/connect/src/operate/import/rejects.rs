@@ -19,29 +19,48 @@ pub(super) struct Reject {
     pub(super) text: Option<String>,
 }
 
-/// It holds what is personal, so one that is made is for its owner alone. If nobody named it, it is there only if there are
-/// any rejects, so that an older one does not pass for this import's.
+/// It holds what is personal, so one that is made is for its owner alone.
 pub(super) struct Rejects {
     pub(super) path: PathBuf,
-    /// Whether nobody has named it, so that it is an older import's if it is there.
-    is_default: bool,
+    kind: Kind,
     file: Option<BufWriter<File>>,
+}
+
+enum Kind {
+    /// It was named, and holds this import's rejects, and nothing else.
+    Named,
+    /// It is named after the file of subscriptions, and takes the place of that of an earlier import; if there are no
+    /// rejects, none is left.
+    OfFile,
+    /// Subscriptions come from standard input. Nobody knows what one that is there is about, so it stays.
+    OfStandardInput,
 }
 
 impl Rejects {
     /// The file that was named, or one beside the file of subscriptions.
     ///
     /// # Errors
-    /// The file of subscriptions was named.
+    /// The file of subscriptions was named; or the one that was named can't be written.
     pub(super) fn new(named: Option<PathBuf>, subscriptions: &Path) -> Result<Self, CommandError> {
-        let is_default = named.is_none();
-        let path = named.unwrap_or_else(|| beside(subscriptions));
+        let is_standard_input = subscriptions == Path::new("-");
+        let Some(path) = named else {
+            let (path, kind) = if is_standard_input {
+                (PathBuf::from("import.rejects"), Kind::OfStandardInput)
+            } else {
+                let mut name = subscriptions.as_os_str().to_owned();
+                name.push(".rejects");
+                (PathBuf::from(name), Kind::OfFile)
+            };
+            return Ok(Self { path, kind, file: None });
+        };
         let same =
             |one: &Path, other: &Path| Some(fs::canonicalize(one).ok()? == fs::canonicalize(other).ok()?);
         if same(&path, subscriptions) == Some(true) {
             return Err(CommandError::Usage("--rejects names the file that is imported"));
         }
-        Ok(Self { path, is_default, file: None })
+        let file =
+            private::open_file(&path).map_err(|source| CommandError::Write { path: path.clone(), source })?;
+        Ok(Self { path, kind: Kind::Named, file: Some(BufWriter::new(file)) })
     }
 
     /// Writes one more.
@@ -50,8 +69,11 @@ impl Rejects {
             let file = match &mut self.file {
                 Some(file) => file,
                 None => {
-                    let open = if self.is_default { private::replace_file } else { private::open_file };
-                    self.file.insert(BufWriter::new(open(&self.path)?))
+                    let create = match self.kind {
+                        Kind::OfFile => private::replace_file,
+                        Kind::Named | Kind::OfStandardInput => private::create_file,
+                    };
+                    self.file.insert(BufWriter::new(create(&self.path)?))
                 }
             };
             writeln!(file, "{}", json!(reject))
@@ -63,18 +85,11 @@ impl Rejects {
     pub(super) fn finish(&mut self, is_complete: bool) -> Result<(), CommandError> {
         let outcome = match &mut self.file {
             Some(file) => file.flush(),
-            None if is_complete && self.is_default && self.path.is_file() => fs::remove_file(&self.path),
+            None if is_complete && matches!(self.kind, Kind::OfFile) && self.path.is_file() => {
+                fs::remove_file(&self.path)
+            }
             None => Ok(()),
         };
         outcome.map_err(|source| CommandError::Write { path: self.path.clone(), source })
     }
-}
-
-fn beside(path: &Path) -> PathBuf {
-    if path == Path::new("-") {
-        return PathBuf::from("import.rejects");
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".rejects");
-    PathBuf::from(name)
 }
