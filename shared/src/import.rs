@@ -306,19 +306,25 @@ fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existi
     })
 }
 
-/// Takes over what callers don't see of a stored document (a PUK of the SIM card, say): an export has none of it, and
-/// importing that again shall not delete it. What belongs to something else than the document names goes: another SIM card
-/// has another PUK.
+/// Takes over what callers don't see of a stored document (a PUK of the SIM card, say, or the twentieth digit of a number):
+/// an export has none of it, and importing that again shall not delete it. What belongs to something else than the document
+/// names goes: another SIM card has another PUK.
 fn keep_unseen(document: &mut StoredDocument, present: &Present) {
     fn take_over(into: &mut StoredDocument, stored: &StoredDocument, seen: &StoredDocument) {
         for (name, value) in stored {
+            // A customer is named by its `customerId`, or by the one that stands beside it.
+            let id = format!("{name}Id");
+            let ids = (into.get(&id).cloned(), stored.get(&id));
             match (value, seen.get(name), into.get_mut(name)) {
                 (AttributeValue::Null(_), ..) => {}
                 (_, None, None) => {
                     into.insert(name.clone(), value.clone());
                 }
+                (_, Some(seen), Some(same)) if is_same(seen, same) && ids.0.as_ref() == ids.1 => {
+                    *same = value.clone();
+                }
                 (AttributeValue::M(value), Some(AttributeValue::M(seen)), Some(AttributeValue::M(into)))
-                    if is_the_same_thing(into, value) =>
+                    if ids.0.as_ref() == ids.1 && names_the_same(into, value, ids.1.is_some()) =>
                 {
                     take_over(into, value, seen);
                 }
@@ -332,11 +338,12 @@ fn keep_unseen(document: &mut StoredDocument, present: &Present) {
     }
 }
 
-/// Whether two parts of documents are about the same thing, by what identifies it.
-fn is_the_same_thing(one: &StoredDocument, other: &StoredDocument) -> bool {
-    ["iccid", "customerId", "subscriberId", "productOfferingId", "productOfferingGroupId"]
-        .iter()
-        .all(|identifier| one.get(*identifier) == other.get(*identifier))
+/// Whether two parts of documents are about the same thing, by what identifies it; that may stand beside them.
+fn names_the_same(one: &StoredDocument, other: &StoredDocument, is_named_beside: bool) -> bool {
+    const IDS: [&str; 5] =
+        ["iccid", "customerId", "subscriberId", "productOfferingId", "productOfferingGroupId"];
+    let is_named = is_named_beside || IDS.iter().any(|id| other.contains_key(*id));
+    is_named && IDS.iter().all(|id| one.get(*id) == other.get(*id))
 }
 
 /// Whether two values are the same to callers: numbers by their value, and what is null as if it were absent.
@@ -537,6 +544,48 @@ mod tests {
         // What callers see is the same, so nothing is written.
         let seen = json!({"status": "ACTIVATED", "sim": {"iccid": "1", "imei": "a"}, "msisdn": "+46"});
         assert_eq!(decide(seen, Some(&there), Existing::Overwrite), ImportDecision::Unchanged);
+    }
+
+    #[test]
+    fn nobody_inherits_what_callers_do_not_see_of_another() {
+        let customer =
+            |id: &str, customer: Value| json!({"status": "PAUSED", "customerId": id, "customer": customer});
+        let mut there = present(customer("c-1", json!({"name": "Anna"})));
+        part(&mut there.document, "customer").insert("ssn".to_owned(), text("x"));
+        let ssn = |document: Value| {
+            let mut document = replace(document, &there, Existing::Update).document;
+            part(&mut document, "customer").get("ssn").cloned()
+        };
+        assert_eq!(ssn(customer("c-1", json!({"name": "Anna Lind"}))), Some(text("x")));
+        assert_eq!(ssn(customer("c-2", json!({"name": "Bo"}))), None);
+        assert_eq!(ssn(customer("c-2", json!({"name": "Anna"}))), None);
+        assert_eq!(ssn(json!({"status": "PAUSED", "customer": {"name": "Bo"}})), None);
+
+        let mut there = present(json!({"status": "PAUSED", "customer": {"name": "Anna"}}));
+        part(&mut there.document, "customer").insert("ssn".to_owned(), text("x"));
+        let nameless = |name: &str| json!({"status": "ACTIVATED", "customer": {"name": name}});
+        let mut same = replace(nameless("Anna"), &there, Existing::Update).document;
+        assert_eq!(part(&mut same, "customer").get("ssn"), Some(&text("x")));
+        let mut other = replace(nameless("Bo"), &there, Existing::Update).document;
+        assert_eq!(part(&mut other, "customer").get("ssn"), None);
+    }
+
+    #[test]
+    fn what_callers_see_less_exactly_than_it_is_stored_stays_as_it_is() {
+        let mut there =
+            present(json!({"status": "PAUSED", "extensions": {"a": 1}, "metadata": {"tags": ["x", "y"]}}));
+        let exact = AttributeValue::N("12345678901234567890.123456".to_owned());
+        part(&mut there.document, "extensions").insert("big".to_owned(), exact.clone());
+        let tags = AttributeValue::Ss(vec!["x".to_owned(), "y".to_owned()]);
+        part(&mut there.document, "metadata").insert("tags".to_owned(), tags.clone());
+        there.subscription = serde_dynamo::from_item(there.document.clone()).unwrap();
+
+        let mut export = serde_json::to_value(&there.subscription).unwrap();
+        assert_eq!(decide(export.clone(), Some(&there), Existing::Overwrite), ImportDecision::Unchanged);
+        export["display"] = json!("mended");
+        let mut document = replace(export, &there, Existing::Update).document;
+        assert_eq!(part(&mut document, "extensions")["big"], exact);
+        assert_eq!(part(&mut document, "metadata")["tags"], tags);
     }
 
     #[test]

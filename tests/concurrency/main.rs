@@ -29,6 +29,17 @@ fn id(n: usize) -> String {
     format!("00000000-0000-4000-8000-{n:012x}")
 }
 
+/// Cancels, and comes again with the same key while the service is overloaded, as a caller is told to.
+async fn cancel_until_answered(service: &Service, key: &str, body: &Value) -> Response {
+    loop {
+        let answer = service.cancel_once(ACTIVATED, key, body).await;
+        if answer.status != 503 {
+            return answer;
+        }
+        answer.assert_problem(503, "temporarily_unavailable");
+    }
+}
+
 /// The version that a success is about.
 fn version(answer: &Response) -> u64 {
     answer.header("etag").unwrap().trim_matches('"').parse().unwrap()
@@ -39,7 +50,7 @@ async fn of_1000_simultaneous_requests_with_one_key_one_takes_effect() {
     let _alone = MACHINE.lock().await;
     let service = Service::start().await;
     let body = cancel_next_day();
-    let answers = join_all((0..1000).map(|_| service.cancel_once(ACTIVATED, "k", &body))).await;
+    let answers = join_all((0..1000).map(|_| cancel_until_answered(&service, "k", &body))).await;
 
     assert_eq!(service.version(ACTIVATED).await, 2);
     let mut bodies = BTreeSet::new();
@@ -56,7 +67,8 @@ async fn of_1000_simultaneous_requests_with_one_key_one_takes_effect() {
             }
         }
     }
-    assert_eq!((bodies.len(), first), (1, 1));
+    // None, if the acknowledgement of the first was lost and its caller came again.
+    assert!(bodies.len() == 1 && first <= 1, "{first} of {}", bodies.len());
     println!("1000 requests: 1 took effect, {replays} replayed its answer, {locked} were told to wait");
 }
 
@@ -67,7 +79,7 @@ async fn of_200_keys_on_one_subscription_each_accepted_one_is_one_change() {
     let days = (0..200).map(|day| instant(harness::START).date_naive() + chrono::Days::new(400 + day));
     let dates: Vec<_> = days.map(|date| date.to_string()).collect();
     let bodies: Vec<Value> = dates.iter().map(|date| cancel_at(date)).collect();
-    let requests = dates.iter().zip(&bodies).map(|(date, body)| service.cancel_once(ACTIVATED, date, body));
+    let requests = dates.iter().zip(&bodies).map(|(date, body)| cancel_until_answered(&service, date, body));
     let answers = join_all(requests).await;
 
     let mut accepted = BTreeMap::new();

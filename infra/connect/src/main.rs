@@ -2,7 +2,8 @@
 
 use std::env;
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
@@ -130,7 +131,7 @@ async fn until_stopped(
     endpoint: Endpoint,
     json: bool,
 ) -> Result<(), CommandError> {
-    let mut signals = Signals::listen()?;
+    let signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let ends_by_itself = command.ends_by_itself();
     let (mut out, mut notes) = (io::stdout(), io::stderr());
@@ -144,20 +145,27 @@ async fn until_stopped(
         notes: &mut notes,
         stop: stop.clone(),
     };
-    let mut running = std::pin::pin!(operate::run(command, &mut session));
-    tokio::select! {
-        outcome = &mut running => return outcome,
-        () = signals.wait() => stop.cancel(),
-    }
-    let interrupted = || CommandError::Incomplete("interrupted".to_owned());
-    if !ends_by_itself {
-        return Err(interrupted());
-    }
-    let _ = writeln!(io::stderr(), "finishing what is under way; once more to stop at once");
+    tokio::spawn(end_at_signals(signals, stop.clone(), ends_by_itself));
+    let running = operate::run(command, &mut session);
     tokio::select! {
         outcome = running => outcome,
-        () = signals.wait() => Err(interrupted()),
+        () = stop.cancelled(), if !ends_by_itself => Err(CommandError::Incomplete("interrupted".to_owned())),
     }
+}
+
+/// Asks a command to stop at the first signal, and ends the process at the second; or soon after the first if the command
+/// should have ended at once, and does not, as it waits for a file.
+async fn end_at_signals(mut signals: Signals, stop: CancellationToken, ends_by_itself: bool) {
+    signals.wait().await;
+    stop.cancel();
+    if ends_by_itself {
+        let _ = writeln!(io::stderr(), "finishing what is under way; once more to stop at once");
+        signals.wait().await;
+    } else {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    fail("error: interrupted", 1);
+    process::exit(1);
 }
 
 fn serve(options: Options, global: Global) -> ExitCode {

@@ -44,15 +44,15 @@ impl<R: BufRead> Lines<R> {
             return Ok(None);
         }
         self.number += 1;
-        // What some programs put at the beginning of a file in UTF-8.
-        if self.number == 1 && line.starts_with(b"\xef\xbb\xbf") {
-            line.drain(..3);
-        }
         self.position += u64_of(read);
         if line.last() == Some(&b'\n') {
             line.pop();
         } else if line.len() > usize_of(LONGEST) {
             self.position += u64_of(self.reader.skip_until(b'\n')?);
+        }
+        // What some programs put at the beginning of a file in UTF-8. Of a line that is too long it does not matter.
+        if self.number == 1 && line.len() <= usize_of(LONGEST) && line.starts_with(b"\xef\xbb\xbf") {
+            line.drain(..3);
         }
         Ok(Some(line))
     }

@@ -116,6 +116,8 @@ pub enum CommandError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
+    #[error("cannot write rejects to {}: {source}; name another file with --rejects", path.display())]
+    Rejects { path: PathBuf, source: io::Error },
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
     #[error("{0}; there is nobody to ask, so say --yes")]

@@ -58,7 +58,9 @@ impl Imported {
             Self::Added | Self::Replaced | Self::Undone | Self::Unchanged | Self::Kept => None,
             Self::ReferenceTaken => Some("referenceId: belongs to another subscription"),
             Self::Overdue => Some("pendingStatus: its date has begun, so it would be cancelled at once"),
-            Self::Refused => Some("more than the database can hold: 400 KB, 32 levels, numbers below 1e126"),
+            Self::Refused => {
+                Some("the database refuses it: over 400 KB, 32 levels, a number beyond 1e126, an empty name")
+            }
             Self::Unreadable => Some(
                 "what is stored under its id or reference id is not what this service writes, or changes all the time",
             ),

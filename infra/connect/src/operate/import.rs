@@ -366,6 +366,8 @@ impl Run {
         }
         let closed = self.rejects.finish(outcome.is_ok() && !interrupted);
         let outcome = match outcome {
+            // To do the same again would not help.
+            Err(CommandError::Write { .. }) => outcome,
             Err(cause) => {
                 let stopped =
                     format!("stopped after {}: {cause}; the same command goes on", counted(lines, "line"));
@@ -376,6 +378,7 @@ impl Run {
                     format!("interrupted after {}; the same command goes on", counted(lines, "line"));
                 Err(CommandError::Incomplete(message))
             }
+            Ok(()) if closed.is_err() => closed,
             Ok(()) if rejected > 0 => {
                 let path = self.rejects.path.display();
                 Err(CommandError::Incomplete(format!("{} rejected; see {path}", counted(rejected, "line"))))
@@ -389,7 +392,7 @@ impl Run {
                 counted(lines, "line")
             )
         };
-        session.conclude(&self.tally, text, outcome.and(closed))
+        session.conclude(&self.tally, text, outcome)
     }
 }
 

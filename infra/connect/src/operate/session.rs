@@ -8,8 +8,6 @@ use ::subscriptions::store::tables::TableNames;
 use ::subscriptions::store::{Endpoint, Store};
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use dialoguer::Confirm;
-use dialoguer::console::Term;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -92,29 +90,29 @@ impl Session<'_> {
     }
 
     /// Asks whether something that can't be taken back shall be done, unless it was answered before.
-    pub(super) async fn confirm(&self, yes: bool, what: String) -> Result<(), CommandError> {
+    pub(super) async fn confirm(&mut self, yes: bool, what: String) -> Result<(), CommandError> {
         if yes {
             return Ok(());
         }
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(CommandError::NobodyToAsk(what));
         }
+        self.note(&format!("{what}. Go on? [y/N]"));
         // In a thread of its own: who does not answer may send a signal.
         let (answer, answered) = oneshot::channel();
         thread::spawn(move || {
-            let question = Confirm::new().with_prompt(format!("{what}. Go on?")).default(false);
-            let _ = answer.send(question.interact_opt());
+            let mut line = String::new();
+            let _ = answer.send(io::stdin().read_line(&mut line).map(|_| line));
         });
         let answered = tokio::select! {
             answered = answered => answered,
-            () = self.stop.cancelled() => {
-                // The question had hidden it.
-                let _ = Term::stderr().show_cursor();
-                return Err(CommandError::Declined);
-            }
+            () = self.stop.cancelled() => return Err(CommandError::Declined),
         };
         // No answer is none that would let it be done.
-        if matches!(answered, Ok(Ok(Some(true)))) { Ok(()) } else { Err(CommandError::Declined) }
+        match answered {
+            Ok(Ok(line)) if ["y", "yes"].contains(&line.trim().to_lowercase().as_str()) => Ok(()),
+            _ => Err(CommandError::Declined),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Subscriptions: imported, exported, looked at.
 
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use super::import::{self, Import};
 use super::patience::patiently;
 use super::session::{Session, counted, instant, or_nothing};
 use super::{CommandError, find_tenant, parse_tenant};
+use crate::private;
 
 /// Commands on subscriptions.
 #[derive(Clone, Debug, Subcommand)]
@@ -26,8 +28,9 @@ pub enum Subscriptions {
     /// there already and is the same is passed over, so an import that was interrupted is begun again with the same command.
     /// Unless you say so, what is there already and differs is kept.
     ///
-    /// What callers don't see (members that this service does not know) stays when a document is written over another, but for
-    /// that of a SIM card, customer, subscriber or product that is now another one. So an export can be mended and imported.
+    /// What callers don't see (members that this service does not know) stays when a document is written over another, unless
+    /// it belongs to a part that the file leaves out, or that is about something else now: another SIM card, another customer.
+    /// So an export can be mended and imported.
     ///
     /// A cancellation that is pending in a document (pendingStatus) takes effect like any other.
     Import(Import),
@@ -37,7 +40,7 @@ pub enum Subscriptions {
     /// A file is there when the export is complete, in place of the one that was. This reads the whole table: its cost grows
     /// with the subscriptions of all tenants.
     Export {
-        /// Where to; standard output if it is not said
+        /// Where to; standard output if it is not said, or `-`
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// Whose subscriptions
@@ -74,17 +77,26 @@ async fn export(
 ) -> Result<(), CommandError> {
     let store = session.store();
     let tenant = find_tenant(&store, tenant).await?.id;
-    let (exported, unreadable) = match path {
+    let (exported, unreadable) = match path.filter(|path| path != Path::new("-")) {
         None => write_all(&store, &tenant, &mut *session.out).await?.map_err(CommandError::Print)?,
         Some(path) => {
             let failed = |source| CommandError::Write { path: path.clone(), source };
-            // Readable for its owner alone, and there under its name only when it is complete.
-            let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-            let mut file = BufWriter::new(NamedTempFile::new_in(folder).map_err(failed)?);
-            let counts = write_all(&store, &tenant, &mut file).await?.map_err(failed)?;
-            let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-            file.persist(&path).map_err(|error| failed(error.error))?;
-            counts
+            // Through a link, to what it leads to.
+            let target = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+            if fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
+                let mut device = BufWriter::new(private::open_file(&target).map_err(failed)?);
+                let counts = write_all(&store, &tenant, &mut device).await?.map_err(failed)?;
+                device.flush().map_err(failed)?;
+                counts
+            } else {
+                // Readable for its owner alone, and there under its name only when it is complete.
+                let file = NamedTempFile::new_in(private::folder_of(&target)).map_err(failed)?;
+                let mut file = BufWriter::new(file);
+                let counts = write_all(&store, &tenant, &mut file).await?.map_err(failed)?;
+                let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
+                file.persist(&target).map_err(|error| failed(error.error))?;
+                counts
+            }
         }
     };
     session.note(&format!("exported {}", counted(exported, "subscription")));

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use crate::operate::CommandError;
 use crate::private;
@@ -51,6 +52,8 @@ impl Rejects {
                 name.push(".rejects");
                 (PathBuf::from(name), Kind::OfFile)
             };
+            // Before anything is imported.
+            check(&path, &kind).map_err(|source| CommandError::Rejects { path: path.clone(), source })?;
             return Ok(Self { path, kind, file: None });
         };
         let same =
@@ -92,4 +95,15 @@ impl Rejects {
         };
         outcome.map_err(|source| CommandError::Write { path: self.path.clone(), source })
     }
+}
+
+/// Whether the file can be made if it has to be.
+fn check(path: &Path, kind: &Kind) -> io::Result<()> {
+    match (fs::symlink_metadata(path), kind) {
+        (Ok(there), Kind::OfFile) if there.is_file() => {}
+        (Ok(_), _) => return Err(io::ErrorKind::AlreadyExists.into()),
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {}
+        (Err(error), _) => return Err(error),
+    }
+    NamedTempFile::new_in(private::folder_of(path)).map(drop)
 }
