@@ -69,9 +69,10 @@ pub(super) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), Comm
     let mut findings = vec![database(session, &store).await];
     if findings.iter().all(|finding| finding.state == State::Ok) {
         findings.push(clock(session, &store).await);
-        findings.extend(tables(&store, &session.tables).await);
+        let (of_tables, has_index) = tables(&store, &session.tables).await;
+        findings.extend(of_tables);
         findings.push(schedule(session).await);
-        if findings.iter().all(|finding| finding.check != "tables" || finding.state == State::Ok) {
+        if has_index {
             findings.push(lag(session, &store).await);
         }
     }
@@ -128,19 +129,29 @@ async fn clock(session: &Session<'_>, store: &Store) -> Finding {
     }
 }
 
-/// Whether the credentials are accepted, and the tables are as they should be.
-async fn tables(store: &Store, names: &TableNames) -> Vec<Finding> {
+/// Whether the credentials are accepted, and the tables are as they should be; and whether there is an index to ask for what
+/// is due.
+async fn tables(store: &Store, names: &TableNames) -> (Vec<Finding>, bool) {
     match store.inspect_tables().await {
         Ok(tables) => {
             let rights = Finding::ok("rights", "the credentials are accepted");
-            [rights].into_iter().chain(tables.iter().flat_map(|table| findings(table, names))).collect()
+            let has_index = tables
+                .iter()
+                .filter(|table| table.name == names.subscriptions)
+                .all(|table| table.faults.iter().all(|fault| *fault == TableFault::NoStream));
+            let findings = tables.iter().flat_map(|table| findings(table, names));
+            ([rights].into_iter().chain(findings).collect(), has_index)
         }
-        Err(cause) => vec![Finding::wrong(
-            "rights",
-            cause.to_string(),
-            "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: whose they are, whether they have \
-             expired, and whether they may dynamodb:DescribeTable and dynamodb:DescribeTimeToLive",
-        )],
+        Err(cause) => {
+            let rights = Finding::wrong(
+                "rights",
+                cause.to_string(),
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: whose they are, whether they \
+                 have expired, and whether they may dynamodb:DescribeTable and dynamodb:DescribeTimeToLive",
+            );
+            // Who may not look at the tables may still ask for what is due.
+            (vec![rights], true)
+        }
     }
 }
 
