@@ -297,6 +297,16 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_that_is_none_is_not_repeated() {
+        let Err(InvalidBody::Faulty(faults)) = read(&with("reason", json!("x, expected +46701740605")))
+        else {
+            panic!("accepted");
+        };
+        let detail = format!("{:?}", faults.listed[0].detail);
+        assert!(detail.contains("BETTER_DEAL_PRICE") && !detail.contains("4670"), "{detail}");
+    }
+
+    #[test]
     fn other_needs_a_comment_that_says_something() {
         let mut body = with("reason", json!("OTHER"));
         assert_eq!(fault(&body), ("/comment".into(), FaultCode::Required));
