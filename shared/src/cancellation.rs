@@ -1,6 +1,7 @@
-//! The rules: what a request to cancel does to a subscription, and what the arrival of its date does.
+//! The rules: what a request to cancel does to a subscription, what withdrawing that does, and what the arrival of its
+//! date does.
 //!
-//! Both are decided here from values alone: no clock, no database. The decision is a value too, and
+//! All are decided here from values alone: no clock, no database. The decision is a value too, and
 //! the store writes exactly that, on the condition that the state it was decided from still stands.
 
 use std::fmt;
@@ -96,7 +97,7 @@ pub struct Asking {
     pub now: DateTime<Utc>,
 }
 
-/// A cancellation as it is kept with its subscription, also after it took effect, for reporting.
+/// A cancellation as it is kept with its subscription, also after it took effect or was withdrawn, for reporting.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cancellation {
@@ -119,6 +120,12 @@ pub struct Cancellation {
     /// The API key that asked for it. Absent only if it was imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<KeyId>,
+    /// When it was withdrawn, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn_at: Option<DateTime<Utc>>,
+    /// The API key that withdrew it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn_by: Option<KeyId>,
 }
 
 /// A subscription as it is stored.
@@ -128,7 +135,7 @@ pub struct StoredSubscription {
     pub document: Subscription,
     /// Counts the writes: +1 with each.
     pub version: u64,
-    /// Its latest cancellation, pending or done.
+    /// Its latest cancellation: pending, done or withdrawn.
     pub cancellation: Option<Cancellation>,
 }
 
@@ -141,10 +148,10 @@ impl StoredSubscription {
     }
 }
 
-/// What a request to cancel comes to.
+/// What a request to cancel, or to withdraw that, comes to.
 #[derive(Clone, PartialEq)]
 pub enum Decision {
-    /// Write this: the subscription with its cancellation pending, one version on.
+    /// Write this: the subscription with its cancellation pending, or withdrawn, one version on.
     Change(StoredSubscription),
     /// Succeed and write nothing: the same cancellation is pending already.
     NoChange(StoredSubscription),
@@ -159,6 +166,8 @@ pub enum Refusal {
     NotFound,
     /// It has been cancelled.
     AlreadyCancelled,
+    /// There is no cancellation to withdraw.
+    NoPendingCancellation,
 }
 
 /// Decides a request to cancel.
@@ -199,6 +208,35 @@ pub fn decide_cancel(
         metadata: request.metadata.clone(),
         requested_at: asking.now,
         requested_by: Some(asking.requested_by.clone()),
+        withdrawn_at: None,
+        withdrawn_by: None,
+    });
+    Decision::Change(stored)
+}
+
+/// Decides a request to withdraw the cancellation that is pending.
+///
+/// It is what callers read that counts: as long as the status is not CANCELLED, the cancellation can be withdrawn, also
+/// in the moments between the beginning of its date and its execution. The subscription stays as it is, and the
+/// cancellation is kept with it as withdrawn.
+#[must_use]
+pub fn decide_withdrawal(stored: Option<StoredSubscription>, asking: &Asking) -> Decision {
+    let Some(mut stored) = stored else {
+        return Decision::Refuse(Refusal::NotFound);
+    };
+    if stored.document.status == Status::Cancelled {
+        return Decision::Refuse(Refusal::AlreadyCancelled);
+    }
+    let Some(pending) = stored.pending_cancellation().cloned() else {
+        return Decision::Refuse(Refusal::NoPendingCancellation);
+    };
+    stored.version += 1;
+    stored.document.updated_at = Some(asking.now);
+    stored.document.pending_status = None;
+    stored.cancellation = Some(Cancellation {
+        withdrawn_at: Some(asking.now),
+        withdrawn_by: Some(asking.requested_by.clone()),
+        ..pending
     });
     Decision::Change(stored)
 }
@@ -354,6 +392,51 @@ mod tests {
         let request = request(Schedule::NextDay, Reason::NoNeed);
         let after = changed(decide_cancel(Some(paused_soon), &request, &asking()));
         assert!(after.pending_cancellation().is_some());
+    }
+
+    #[test]
+    fn a_withdrawn_cancellation_is_kept_as_withdrawn_and_the_subscription_stays_as_it_was() {
+        for status in [Status::Pending, Status::Activated, Status::Blocked, Status::Paused] {
+            let request = request(Schedule::NextDay, Reason::NoNeed);
+            let pending = changed(decide_cancel(Some(stored(status)), &request, &asking()));
+            // Its date has begun; it has not been executed.
+            let asking = Asking { now: "2026-02-01T08:00:00Z".parse().unwrap(), ..asking() };
+            let after = changed(decide_withdrawal(Some(pending.clone()), &asking));
+
+            assert_eq!(after.version, 9);
+            assert_eq!(after.document.status, status);
+            assert_eq!(after.document.updated_at, Some(asking.now));
+            assert_eq!(after.document.pending_status, None);
+            assert!(after.pending_cancellation().is_none());
+            let (before, kept) = (pending.cancellation.unwrap(), after.cancellation.unwrap());
+            assert_eq!(kept.withdrawn_at, Some(asking.now));
+            assert_eq!(kept.withdrawn_by.as_ref(), Some(&asking.requested_by));
+            assert!(Cancellation { withdrawn_at: None, withdrawn_by: None, ..kept } == before);
+        }
+    }
+
+    #[test]
+    fn only_a_pending_cancellation_can_be_withdrawn() {
+        let refusal = |stored| match decide_withdrawal(stored, &asking()) {
+            Decision::Refuse(refusal) => refusal,
+            _ => panic!("nothing was refused"),
+        };
+        assert_eq!(refusal(None), Refusal::NotFound);
+        assert_eq!(refusal(Some(stored(Status::Cancelled))), Refusal::AlreadyCancelled);
+        assert_eq!(refusal(Some(stored(Status::Activated))), Refusal::NoPendingCancellation);
+
+        let mut paused_soon = stored(Status::Activated);
+        paused_soon.document.pending_status =
+            Some(PendingStatus { status: Status::Paused, scheduled_at: "2026-02-01".parse().unwrap() });
+        assert_eq!(refusal(Some(paused_soon)), Refusal::NoPendingCancellation);
+
+        let request = request(Schedule::NextDay, Reason::NoNeed);
+        let pending = changed(decide_cancel(Some(stored(Status::Activated)), &request, &asking()));
+        let withdrawn = changed(decide_withdrawal(Some(pending), &asking()));
+        assert_eq!(refusal(Some(withdrawn.clone())), Refusal::NoPendingCancellation);
+        // And it can be asked for anew.
+        let again = changed(decide_cancel(Some(withdrawn), &request, &asking()));
+        assert_eq!(again.pending_cancellation().unwrap().withdrawn_at, None);
     }
 
     #[test]

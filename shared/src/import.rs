@@ -77,6 +77,8 @@ impl NewSubscription {
                     metadata: None,
                     requested_at: now,
                     requested_by: None,
+                    withdrawn_at: None,
+                    withdrawn_by: None,
                 })
             }
         };

@@ -27,9 +27,11 @@ pub const NAMESPACE: &str = "ConnectSubscriptions";
 pub const REQUESTS: &str = "Requests";
 /// Cancellations that became pending, by `Reason`.
 pub const CANCELLATIONS_SCHEDULED: &str = "CancellationsScheduled";
+/// Pending cancellations that were withdrawn.
+pub const CANCELLATIONS_WITHDRAWN: &str = "CancellationsWithdrawn";
 /// Cancellations that took effect.
 pub const CANCELLATIONS_EXECUTED: &str = "CancellationsExecuted";
-/// Cancellations that the index named, and that had taken effect before or were replaced.
+/// Cancellations that the index named, and that had taken effect before, or were withdrawn or replaced.
 pub const CANCELLATIONS_SKIPPED: &str = "CancellationsSkipped";
 /// Cancellations that could not be executed and are tried again by the next sweep.
 pub const CANCELLATIONS_FAILED: &str = "CancellationsFailed";
@@ -47,9 +49,10 @@ pub const OUTCOME: &str = "Outcome";
 pub const REASON: &str = "Reason";
 
 /// All of them, with their units.
-pub const METRICS: [(&str, Unit); 8] = [
+pub const METRICS: [(&str, Unit); 9] = [
     (REQUESTS, Unit::Count),
     (CANCELLATIONS_SCHEDULED, Unit::Count),
+    (CANCELLATIONS_WITHDRAWN, Unit::Count),
     (CANCELLATIONS_EXECUTED, Unit::Count),
     (CANCELLATIONS_SKIPPED, Unit::Count),
     (CANCELLATIONS_FAILED, Unit::Count),

@@ -9,3 +9,4 @@ mod get_subscription;
 mod problems;
 mod round_trips;
 mod tenants;
+mod withdraw_cancellation;

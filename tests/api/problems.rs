@@ -34,6 +34,7 @@ async fn every_code_of_the_contract_is_answered_and_shows_nothing_of_the_inside(
     answers.push((400, "invalid_subscription_id", service.get("x").await));
     answers.push((404, "subscription_not_found", service.get("rid_x").await));
     answers.push((409, "subscription_already_cancelled", service.cancel(CANCELLED, &body).await));
+    answers.push((409, "no_pending_cancellation", service.withdraw(ACTIVATED).await));
     answers.push((400, "malformed_json", service.cancel_as(ACTIVATED, &[key], b"{").await));
     answers.push((413, "payload_too_large", service.cancel_as(ACTIVATED, &[key], &[b' '; 32_769]).await));
     let text = vec![("X-Api-Key", service.api_key.clone()), ("Content-Type", "text/plain".to_owned())];

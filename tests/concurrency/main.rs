@@ -111,7 +111,7 @@ async fn of_200_keys_on_one_subscription_each_accepted_one_is_one_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_races_the_execution_is_answered_for_the_side_it_fell_on() {
+async fn a_replacement_or_withdrawal_that_races_the_execution_is_answered_for_the_side_it_fell_on() {
     let _alone = MACHINE.lock().await;
     let documents: Vec<_> =
         (0..200).map(|n| json!({"subscriptionId": id(n), "status": "ACTIVATED"})).collect();
@@ -121,18 +121,24 @@ async fn a_request_that_races_the_execution_is_answered_for_the_side_it_fell_on(
     }
     service.set_clock("2026-02-01T00:00:00Z").await;
     let replacement = cancel_at("2026-06-01");
-    let replacing = stream::iter(0..200).map(|n| {
+    // By turns.
+    let changing = stream::iter(0..200).map(|n| {
         let (service, replacement) = (&service, &replacement);
-        async move { service.cancel_once(&id(n), &id(n), replacement).await }
+        async move {
+            match n % 2 {
+                0 => service.cancel_once(&id(n), &id(n), replacement).await,
+                _ => service.withdraw_once(&id(n), &id(n)).await,
+            }
+        }
     });
-    let (answers, swept) = tokio::join!(replacing.buffered(4).collect::<Vec<_>>(), service.execute());
+    let (answers, swept) = tokio::join!(changing.buffered(4).collect::<Vec<_>>(), service.execute());
 
-    let mut replaced = 0;
+    let mut changed = 0;
     for (n, answer) in answers.iter().enumerate() {
         let stored = service.get(&id(n)).await.json();
         match answer.status {
             200 => {
-                replaced += 1;
+                changed += 1;
                 assert_eq!(stored["status"], "ACTIVATED");
                 assert_eq!(stored, answer.json());
             }
@@ -144,9 +150,9 @@ async fn a_request_that_races_the_execution_is_answered_for_the_side_it_fell_on(
         }
         assert_eq!(service.version(&id(n)).await, 3);
     }
-    assert_eq!(swept["executed"], 200 - replaced, "{swept}");
+    assert_eq!(swept["executed"], 200 - changed, "{swept}");
     assert_eq!(swept["failed"], 0, "{swept}");
-    println!("200 races: {replaced} replaced in time, {} executed", 200 - replaced);
+    println!("200 races: {changed} replaced or withdrawn in time, {} executed", 200 - changed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

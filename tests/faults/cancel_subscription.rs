@@ -59,15 +59,22 @@ impl Scenarios {
         *met += 1;
         let id = id(n);
         let (name, status) = match request {
-            Request::ById => (id.clone(), 200),
+            Request::ById | Request::Withdrawal => (id.clone(), 200),
             Request::ByReference => (format!("rid_crm-{n}"), 200),
             Request::Refused => (CANCELLED.to_owned(), 409),
         };
         let key = format!("k{n}");
         let body = cancel_next_day();
-        let send = || service.cancel_once(&name, &key, &body);
+        let send = async || match request {
+            Request::Withdrawal => service.withdraw_once(&name, &key).await,
+            _ => service.cancel_once(&name, &key, &body).await,
+        };
+        if let Request::Withdrawal = request {
+            assert_eq!(database.cancel(&id, &body).await.status, 200);
+        }
+        let versions = if request == Request::Withdrawal { 2 } else { 1 };
         let recorded = async || database.item("idempotency", &format!("demo#{key}")).await.is_some();
-        let changes = async || if status == 200 { database.version(&id).await - 1 } else { 0 };
+        let changes = async || if status == 200 { database.version(&id).await - versions } else { 0 };
         let expected_changes = u64::from(status == 200);
 
         match times {
@@ -113,6 +120,8 @@ impl Scenarios {
 enum Request {
     ById,
     ByReference,
+    /// It withdraws a cancellation.
+    Withdrawal,
     /// It is refused, because the subscription is cancelled, and the refusal is remembered.
     Refused,
 }
@@ -146,6 +155,7 @@ async fn a_write_that_the_database_did_not_get_is_not_done() {
     for (request, operation) in [
         (Request::ById, "TransactWriteItems"),
         (Request::ByReference, "TransactWriteItems"),
+        (Request::Withdrawal, "TransactWriteItems"),
         (Request::Refused, "PutItem"),
     ] {
         scenarios.restart().await;
@@ -165,6 +175,7 @@ async fn a_write_whose_answer_is_lost_is_done_once() {
     for (request, operation) in [
         (Request::ById, "TransactWriteItems"),
         (Request::ByReference, "TransactWriteItems"),
+        (Request::Withdrawal, "TransactWriteItems"),
         (Request::Refused, "PutItem"),
     ] {
         scenarios.restart().await;
@@ -184,7 +195,9 @@ async fn a_transaction_that_is_cancelled_is_tried_again_or_left_to_the_caller() 
     let conflict = ("conflict", Fault::conflict());
     let locked = End::Nothing(409, "idempotency_key_locked");
     scenarios.meet(Request::ById, "TransactWriteItems", conflict.clone(), Times::Once, End::Done).await;
-    scenarios.meet(Request::ById, "TransactWriteItems", conflict, Times::Always, locked).await;
+    scenarios.meet(Request::ById, "TransactWriteItems", conflict.clone(), Times::Always, locked).await;
+    scenarios.meet(Request::Withdrawal, "TransactWriteItems", conflict.clone(), Times::Once, End::Done).await;
+    scenarios.meet(Request::Withdrawal, "TransactWriteItems", conflict, Times::Always, locked).await;
     let conflict = ("conflict", Fault::refusal("TransactionConflictException"));
     scenarios.meet(Request::Refused, "PutItem", conflict.clone(), Times::Once, End::Done).await;
     scenarios.meet(Request::Refused, "PutItem", conflict, Times::Always, locked).await;

@@ -14,7 +14,7 @@ use crate::openapi::OPERATIONS;
 use crate::{Response, START, Service, instant};
 
 /// Every problem that a caller can cause alone, with a service and a database that work.
-pub const PROBLEMS: [(u16, &str); 12] = [
+pub const PROBLEMS: [(u16, &str); 13] = [
     (400, "idempotency_key_invalid"),
     (400, "invalid_subscription_id"),
     (400, "malformed_json"),
@@ -23,6 +23,7 @@ pub const PROBLEMS: [(u16, &str); 12] = [
     (403, "insufficient_scope"),
     (404, "subscription_not_found"),
     (409, "idempotency_key_mismatch"),
+    (409, "no_pending_cancellation"),
     (409, "subscription_already_cancelled"),
     (413, "payload_too_large"),
     (415, "unsupported_media_type"),
@@ -61,10 +62,10 @@ impl Functions {
         let mut context = Context::default();
         context.request_id = REQUEST_ID.to_owned();
         let handle = async |request| {
-            if route.starts_with("POST") {
-                cancel_subscription::handle(&self.service, request).await
-            } else {
+            if route.starts_with("GET") {
                 get_subscription::handle(&self.service, request).await
+            } else {
+                cancel_subscription::handle(&self.service, request).await
             }
         };
         let Ok(returned) = event::answer(LambdaEvent::new(event, context), handle).await;

@@ -236,6 +236,22 @@ impl Service {
         self.send(Method::POST, &format!("/subscriptions/{subscription}/cancel"), &all, body).await
     }
 
+    /// Withdraws the cancellation of a subscription with the demo key, without an idempotency key.
+    pub async fn withdraw(&self, subscription: &str) -> Response {
+        self.withdraw_with(subscription, &[]).await
+    }
+
+    /// Withdraws the cancellation of a subscription with the demo key and an idempotency key.
+    pub async fn withdraw_once(&self, subscription: &str, key: &str) -> Response {
+        self.withdraw_with(subscription, &[("X-Idempotency-Key", key)]).await
+    }
+
+    pub async fn withdraw_with(&self, subscription: &str, headers: &[(&str, &str)]) -> Response {
+        let mut all = vec![("X-Api-Key", self.api_key.as_str())];
+        all.extend(headers);
+        self.send(Method::DELETE, &format!("/subscriptions/{subscription}/cancel"), &all, b"").await
+    }
+
     pub async fn set_clock(&self, now: &str) {
         self.move_clock(&json!({"now": now})).await;
     }

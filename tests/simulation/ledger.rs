@@ -25,6 +25,8 @@ pub struct Ledger {
     at_the_beginning: usize,
     /// Cancellations that have taken effect.
     executed: BTreeSet<String>,
+    /// Cancellations that were withdrawn.
+    withdrawn: BTreeSet<String>,
     /// The lives of each idempotency key, the oldest first.
     lives: BTreeMap<String, Vec<Life>>,
 }
@@ -48,7 +50,16 @@ pub struct Intent {
     /// The subscription that it means.
     pub subscription_id: String,
     pub key: Option<String>,
-    pub body: String,
+    /// What is asked for: to cancel so, or to withdraw that.
+    pub body: Option<String>,
+}
+
+impl Intent {
+    /// The date that it asks for if it is sent at this instant; none if it asks to withdraw.
+    fn date(&self, sent: DateTime<Utc>) -> Option<NaiveDate> {
+        let asked: Value = serde_json::from_str(self.body.as_ref()?).unwrap();
+        Some(date(&asked["schedule"], sent.with_timezone(&zone(self.tenant)).date_naive()))
+    }
 }
 
 /// One request, answered.
@@ -133,7 +144,20 @@ impl Ledger {
             let due = instant(&before["dueAt"]);
             assert!(now >= due, "{pk}: took effect at {now}, before {due}");
             assert_eq!(instant(&item["document"]["M"]["cancelledAt"]), due, "{pk}: at its instant");
+            assert!(!self.withdrawn.contains(id), "{pk}: took effect although it was withdrawn");
             assert!(self.executed.insert(id.to_owned()), "{pk}: took effect twice");
+        } else if item["dueAt"].is_null() {
+            let id = text(&before["cancellationId"]);
+            assert!(before["dueAt"].is_object(), "{pk}: only what is pending is withdrawn");
+            assert!(self.withdrawn.insert(id.to_owned()), "{pk}: withdrawn twice");
+            assert!(!self.executed.contains(id), "{pk}: withdrawn although it took effect");
+            assert_eq!(status(&item), status(before), "{pk}: the status stays");
+            assert!(item["cancellationId"].is_null(), "{pk}: nothing can execute it");
+            let kept = &item["cancellation"]["M"];
+            assert_eq!(
+                (text(&kept["cancellationId"]), text(&kept["withdrawnBy"])),
+                (id, &*format!("{tenant}1"))
+            );
         } else {
             let id = text(&item["cancellationId"]);
             assert!(self.scheduled.insert(id.to_owned()), "{pk}: {id} became pending twice");
@@ -190,22 +214,25 @@ impl Ledger {
                 assert_eq!(said["subscriptionId"], intent.subscription_id);
                 assert_eq!(said["customerId"], intent.tenant, "tenants never mix");
                 let version = headers["etag"].trim_matches('"').parse().unwrap();
-                let promised = said["pendingStatus"]["scheduledAt"].as_str().unwrap();
-                let asked: Value = serde_json::from_str(&intent.body).unwrap();
+                let promised = &said["pendingStatus"]["scheduledAt"];
                 if !replayed {
-                    let today = begun.with_timezone(&zone(intent.tenant)).date_naive();
-                    assert_eq!(promised.parse(), Ok(date(&asked["schedule"], today)), "what is asked for");
+                    let asked = intent.date(*begun).map(|date| date.to_string());
+                    assert_eq!(promised.as_str(), asked.as_deref(), "what is asked for");
                 }
                 let stored = &self.versions[&(pk, version)];
-                assert_eq!(stored["scheduledAt"], promised, "what is promised is what was stored");
+                assert_eq!(stored["scheduledAt"], *promised, "what is promised is what was stored");
             }
             (409, "subscription_already_cancelled") => {
                 assert_eq!(self::status(&self.subscriptions[&pk]), "CANCELLED");
             }
+            (409, "no_pending_cancellation") => {
+                assert_eq!(intent.body, None);
+                let mut versions = self.versions.iter().filter(|((of, _), _)| *of == pk);
+                assert!(versions.any(|(_, seen)| seen["scheduledAt"].is_null()), "{pk}: always pending");
+            }
             (422, "validation_failed") => {
-                let asked: Value = serde_json::from_str(&intent.body).unwrap();
                 let today = begun.with_timezone(&zone(intent.tenant)).date_naive();
-                let date = date(&asked["schedule"], today);
+                let date = intent.date(*begun).unwrap();
                 assert!(date <= today, "{date} is later than {today}");
                 // The key stays free.
                 return;
@@ -250,10 +277,13 @@ impl Ledger {
             }
             let pk = text(&item["pk"]);
             assert_eq!(Some(&item), self.subscriptions.get(pk), "{pk}: every write was seen");
-            if let Some(id) = item["cancellationId"]["S"].as_str() {
-                assert_eq!(status(&item), "CANCELLED", "{pk}: the last cancellation takes effect");
-                assert!(self.executed.contains(id), "{pk}: by itself");
-            }
+            let id = item["cancellationId"]["S"].as_str();
+            assert_eq!(
+                status(&item) == "CANCELLED",
+                id.is_some(),
+                "{pk}: the last cancellation takes effect"
+            );
+            assert!(id.is_none_or(|id| self.executed.contains(id)), "{pk}: by itself");
         }
         self.indexed(database);
         assert!(self.executed.is_subset(&self.scheduled));
@@ -262,6 +292,11 @@ impl Ledger {
     /// How many cancellations have become pending since the beginning.
     pub fn changes(&self) -> usize {
         self.scheduled.len() - self.at_the_beginning
+    }
+
+    /// How many were withdrawn.
+    pub fn withdrawals(&self) -> usize {
+        self.withdrawn.len()
     }
 
     /// How many have taken effect.

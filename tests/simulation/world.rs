@@ -44,6 +44,7 @@ pub struct Figures {
     pub deaths: usize,
     pub jumps: usize,
     pub changes: usize,
+    pub withdrawals: usize,
     pub executions: usize,
     pub replays: usize,
 }
@@ -57,6 +58,7 @@ impl AddAssign for Figures {
         self.deaths += more.deaths;
         self.jumps += more.jumps;
         self.changes += more.changes;
+        self.withdrawals += more.withdrawals;
         self.executions += more.executions;
         self.replays += more.replays;
     }
@@ -250,13 +252,15 @@ impl<'t> World<'t> {
             _ => json!({"type": "CancelAtDate", "date": today + chrono::Days::new(random.u64(2..6))}),
         };
         let reason = ["NO_NEED", "FRAUD", "WRONG_ORDER"][random.usize(..3)];
+        let cancel = || json!({"schedule": schedule, "reason": reason}).to_string();
+        let body = (random.u32(..4) > 0).then(cancel);
         let name = if random.u32(..4) == 0 { format!("rid_crm-{n}") } else { subscription_id(n) };
         Intent {
             tenant: TENANTS[usize::from(random.u32(..3) == 0)],
             name,
             subscription_id: subscription_id(n),
             key: (random.u32(..3) > 0).then(|| format!("key-{}", random.u32(..20))),
-            body: json!({"schedule": schedule, "reason": reason}).to_string(),
+            body,
         }
     }
 
@@ -266,12 +270,17 @@ impl<'t> World<'t> {
         let number = self.requests.len();
         self.say(format!("request {number} is sent: intent {intent} {:?}", self.intents[intent]));
         let Intent { tenant, name, key, body, .. } = &self.intents[intent];
-        let mut event = harness::event("cancel-subscription/ok");
+        let mut event = harness::event(match body {
+            Some(_) => "cancel-subscription/ok",
+            None => "cancel-subscription/ok_withdrawn",
+        });
         let path = format!("/subscriptions/{name}/cancel");
         event["requestContext"]["http"]["path"] = json!(path);
         event["rawPath"] = json!(path);
         event["pathParameters"]["subscriptionId"] = json!(name);
-        event["body"] = json!(body);
+        if let Some(body) = body {
+            event["body"] = json!(body);
+        }
         let headers = event["headers"].as_object_mut().unwrap();
         headers.insert("x-api-key".to_owned(), json!(self.tokens[tenant]));
         headers.remove("x-idempotency-key");
@@ -524,6 +533,8 @@ impl<'t> World<'t> {
         let sweep = self.start_sweep();
         assert!(self.calmly(async { sweep.await.unwrap() }).await);
         self.ledger.end(&self.database);
-        (self.figures.changes, self.figures.executions) = (self.ledger.changes(), self.ledger.executions());
+        self.figures.changes = self.ledger.changes();
+        self.figures.withdrawals = self.ledger.withdrawals();
+        self.figures.executions = self.ledger.executions();
     }
 }

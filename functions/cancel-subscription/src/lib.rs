@@ -1,18 +1,22 @@
-//! `POST /subscriptions/{subscriptionId}/cancel`: schedules the cancellation of a subscription.
+//! `POST /subscriptions/{subscriptionId}/cancel` schedules the cancellation of a subscription; `DELETE` withdraws it.
 //!
 //! Authenticate and load in one round trip, decide without any, commit in one more. With an
 //! idempotency key, the answer is recorded in the transaction that has the effect, so a repeated
 //! request finds either nothing or all of it. Two requests that meet are told apart by the database:
-//! one commits, the other learns from the refusal what has changed, and decides again.
+//! one commits, the other learns from the refusal what has changed, and decides again. So does a withdrawal that
+//! meets the execution: one of the two is done, and the answer says which.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use lambda_http::http::Method;
 use lambda_http::{Body, Request, Response};
 use metrics::counter;
 use subscriptions::api_key::Scope;
 use subscriptions::calendar::Calendar;
-use subscriptions::cancellation::{Asking, CancelRequest, Decision, StoredSubscription, decide_cancel};
+use subscriptions::cancellation::{
+    Asking, CancelRequest, Decision, StoredSubscription, decide_cancel, decide_withdrawal,
+};
 use subscriptions::http::problem::Problem;
 use subscriptions::http::request;
 use subscriptions::http::response::{self, Answered};
@@ -21,7 +25,7 @@ use subscriptions::identifiers::{CancellationId, TenantId};
 use subscriptions::service::Service;
 use subscriptions::store::commit::{Committed, NewRecord};
 use subscriptions::store::{Store, StoreError};
-use subscriptions::telemetry::{CANCELLATIONS_SCHEDULED, REASON};
+use subscriptions::telemetry::{CANCELLATIONS_SCHEDULED, CANCELLATIONS_WITHDRAWN, REASON};
 use tokio::time::Instant;
 
 /// How often a request that meets others commits again, and for how long. With that, the four operations
@@ -32,10 +36,16 @@ const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Answers a request.
 pub async fn handle(service: &Service, request: Request) -> Response<Body> {
-    response::respond(&request, cancel(service, &request)).await
+    response::respond(&request, answer(service, &request)).await
 }
 
-async fn cancel(service: &Service, request: &Request) -> Result<Answered, Problem> {
+/// What is asked for.
+enum Asked {
+    Cancel(CancelRequest),
+    Withdraw,
+}
+
+async fn answer(service: &Service, request: &Request) -> Result<Answered, Problem> {
     let now = service.clock.now();
     let token = request::token(request)?;
     response::log_caller(&token);
@@ -56,8 +66,12 @@ async fn cancel(service: &Service, request: &Request) -> Result<Answered, Proble
         return answered;
     }
     let name = name?;
-    let calendar = Calendar::new(loaded.tenant.time_zone, now);
-    let body = CancelRequest::from_json(request::json_body(request)?, &calendar)?;
+    let asked = if request.method() == Method::DELETE {
+        Asked::Withdraw
+    } else {
+        let calendar = Calendar::new(loaded.tenant.time_zone, now);
+        Asked::Cancel(CancelRequest::from_json(request::json_body(request)?, &calendar)?)
+    };
     let stored = service.store.follow(&loaded.tenant.id, loaded.found).await?;
     if let Some(stored) = &stored {
         response::log_found(&name, stored);
@@ -65,7 +79,10 @@ async fn cancel(service: &Service, request: &Request) -> Result<Answered, Proble
 
     let asking =
         Asking { cancellation_id: CancellationId::random(), requested_by: token.key_id().clone(), now };
-    let decide = |stored| decide_cancel(stored, &body, &asking);
+    let decide = |stored| match &asked {
+        Asked::Cancel(body) => decide_cancel(stored, body, &asking),
+        Asked::Withdraw => decide_withdrawal(stored, &asking),
+    };
     settle(&service.store, &loaded.tenant.id, once.as_ref(), request_id, stored, decide).await
 }
 
@@ -168,9 +185,15 @@ async fn settle(
     }
 }
 
-/// Counts the cancellation that a commit has made pending, if it was a commit of one.
+/// Counts the cancellation that a commit has made pending or withdrawn, if it has.
 fn count(change: Option<&StoredSubscription>) {
-    if let Some(reason) = change.and_then(|after| after.pending_cancellation()?.reason) {
-        counter!(CANCELLATIONS_SCHEDULED, REASON => reason.to_string()).increment(1);
+    let Some(after) = change else { return };
+    match after.pending_cancellation().map(|pending| pending.reason) {
+        Some(Some(reason)) => {
+            counter!(CANCELLATIONS_SCHEDULED, REASON => reason.to_string()).increment(1);
+        }
+        // Only an imported one has no reason.
+        Some(None) => {}
+        None => counter!(CANCELLATIONS_WITHDRAWN).increment(1),
     }
 }

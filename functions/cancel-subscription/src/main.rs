@@ -1,4 +1,4 @@
-//! The Lambda function behind `POST /subscriptions/{subscriptionId}/cancel`.
+//! The Lambda function behind `POST` and `DELETE /subscriptions/{subscriptionId}/cancel`.
 
 use lambda_http::Error;
 use subscriptions::http::event;

@@ -50,9 +50,10 @@ enum Function {
 }
 
 /// Which function answers which route.
-const ROUTES: [(Method, &str, Function); 2] = [
+const ROUTES: [(Method, &str, Function); 3] = [
     (Method::GET, "/subscriptions/{subscriptionId}", Function::GetSubscription),
     (Method::POST, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
+    (Method::DELETE, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
 ];
 
 /// The routes as API Gateway names them.

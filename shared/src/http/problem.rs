@@ -38,6 +38,8 @@ pub enum Problem {
     SubscriptionNotFound,
     /// The subscription has been cancelled.
     SubscriptionAlreadyCancelled,
+    /// The subscription has no cancellation that could be withdrawn.
+    NoPendingCancellation,
     /// Its idempotency key is none, or it has two.
     IdempotencyKeyInvalid,
     /// Its idempotency key belongs to another request.
@@ -90,6 +92,11 @@ impl Problem {
                 409,
                 "The subscription is cancelled already",
                 "Its cancellation has taken effect; nothing about it can be changed.",
+            ),
+            Self::NoPendingCancellation => row(
+                409,
+                "There is no cancellation to withdraw",
+                "No cancellation of this subscription is pending: there was none, or it was withdrawn.",
             ),
             Self::IdempotencyKeyInvalid => row(
                 400,
@@ -212,6 +219,7 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::NotFound => Self::SubscriptionNotFound,
             Refusal::AlreadyCancelled => Self::SubscriptionAlreadyCancelled,
+            Refusal::NoPendingCancellation => Self::NoPendingCancellation,
         }
     }
 }

@@ -63,13 +63,13 @@ pub struct NewRecord<'r> {
 }
 
 impl Store {
-    /// Prepares to write a cancellation that became pending and the record of its answer, both or neither.
+    /// Prepares to write what became of a cancellation and the record of that answer, both or neither.
     ///
-    /// `change` is the subscription as it shall be, one version after the one it was decided from;
-    /// `record` is there if the request had an idempotency key.
+    /// `change` is the subscription as it shall be, with its cancellation pending or withdrawn, one version after the one
+    /// it was decided from; `record` is there if the request had an idempotency key.
     ///
     /// # Errors
-    /// No cancellation is pending in `change`: a mistake of ours.
+    /// There is no cancellation in `change`: a mistake of ours.
     pub fn prepare(
         &self,
         tenant: &TenantId,
@@ -144,12 +144,13 @@ impl Store {
                 .build();
             writes.push(TransactWriteItem::builder().put(put.map_err(defect)?).build());
         }
+        let (expression, values) = expression(change)?;
         let update = Update::builder()
             .table_name(&self.tables.subscriptions)
             .key("pk", text(subscription_key(tenant, change.document.subscription_id)))
-            .update_expression(MAKE_PENDING)
+            .update_expression(expression)
             .condition_expression("version = :decidedFrom")
-            .set_expression_attribute_values(Some(pending_values(change)?))
+            .set_expression_attribute_values(Some(values))
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .build();
         writes.push(TransactWriteItem::builder().update(update.map_err(defect)?).build());
@@ -165,19 +166,32 @@ const MAKE_PENDING: &str = "SET version = :version, document.updatedAt = :update
     document.pendingStatus = :pendingStatus, cancellationId = :cancellationId, \
     cancellation = :cancellation, dueShard = :dueShard, dueAt = :dueAt";
 
-/// The values of the write that makes a cancellation pending, and of its condition.
-fn pending_values(change: &StoredSubscription) -> Result<HashMap<String, AttributeValue>, StoreError> {
-    let cancellation = change.pending_cancellation();
-    let cancellation =
-        cancellation.ok_or_else(|| StoreError::Defect("no cancellation is pending".to_owned()))?;
-    let values = [
+/// The cancellation is kept, for reporting. Without its id and its place in the index, no sweep can execute it.
+const WITHDRAW: &str = "SET version = :version, document.updatedAt = :updatedAt, cancellation = :cancellation \
+    REMOVE document.pendingStatus, cancellationId, dueShard, dueAt";
+
+/// The write of a change, and the values of it and of its condition.
+fn expression(
+    change: &StoredSubscription,
+) -> Result<(&'static str, HashMap<String, AttributeValue>), StoreError> {
+    let mut values = vec![
         ("decidedFrom", number(change.version - 1)),
         ("version", number(change.version)),
         ("updatedAt", attribute(change.document.updated_at)?),
-        ("pendingStatus", attribute(&change.document.pending_status)?),
     ];
-    let values = values.into_iter().chain(pending_attributes(change.document.subscription_id, cancellation)?);
-    Ok(values.map(|(name, value)| (format!(":{name}"), value)).collect())
+    let expression = match (change.pending_cancellation(), &change.cancellation) {
+        (Some(pending), _) => {
+            values.push(("pendingStatus", attribute(&change.document.pending_status)?));
+            values.extend(pending_attributes(change.document.subscription_id, pending)?);
+            MAKE_PENDING
+        }
+        (None, Some(withdrawn)) => {
+            values.push(("cancellation", attribute(withdrawn)?));
+            WITHDRAW
+        }
+        (None, None) => return Err(StoreError::Defect("a change without a cancellation".to_owned())),
+    };
+    Ok((expression, values.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect()))
 }
 
 /// What a cancelled transaction means. The record comes first: if the key is taken, its record is the

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use ::subscriptions::cancellation::StoredSubscription;
-use ::subscriptions::identifiers::{SubscriptionName, TenantId};
+use ::subscriptions::identifiers::{KeyId, SubscriptionName, TenantId};
 use ::subscriptions::store::{NextPage, Store};
 use ::subscriptions::subscription::{Status, Subscription};
 use clap::Subcommand;
@@ -144,6 +144,7 @@ struct ShownCancellation {
     #[serde(flatten)]
     cancellation: ::subscriptions::cancellation::Cancellation,
     requested_by_name: Option<String>,
+    withdrawn_by_name: Option<String>,
 }
 
 async fn show(
@@ -164,14 +165,19 @@ async fn show(
     let Some(stored) = stored else { return Err(CommandError::NoSubscription(tenant)) };
 
     let state = state(&stored);
-    let requested_by =
-        stored.cancellation.as_ref().and_then(|cancellation| cancellation.requested_by.clone());
-    let requested_by_name = match requested_by {
-        Some(key) => store.api_key(&tenant, &key).await?.and_then(|key| key.name),
+    let name_of = async |key: &Option<KeyId>| match key {
+        Some(key) => Ok(store.api_key(&tenant, key).await?.and_then(|key| key.name)),
+        None => Ok::<_, CommandError>(None),
+    };
+    let cancellation = match stored.cancellation {
+        Some(cancellation) => Some(ShownCancellation {
+            state,
+            requested_by_name: name_of(&cancellation.requested_by).await?,
+            withdrawn_by_name: name_of(&cancellation.withdrawn_by).await?,
+            cancellation,
+        }),
         None => None,
     };
-    let cancellation =
-        stored.cancellation.map(|cancellation| ShownCancellation { state, cancellation, requested_by_name });
     let shown = Shown { tenant, version: stored.version, subscription: stored.document, cancellation };
     session.print(&shown, || text(&shown))
 }
@@ -191,22 +197,27 @@ fn text(shown: &Shown) -> String {
     let mut text = format!("Tenant         {}\nVersion        {}\n", shown.tenant, shown.version);
     match &shown.cancellation {
         None => text += "Cancellation   none\n",
-        Some(ShownCancellation { state, cancellation, requested_by_name }) => {
-            let key = match (&cancellation.requested_by, requested_by_name) {
+        Some(ShownCancellation { state, cancellation, requested_by_name, withdrawn_by_name }) => {
+            let by = |key: &Option<KeyId>, name: &Option<String>| match (key, name) {
                 (Some(key), Some(name)) => format!("key {key} ({name})"),
                 (Some(key), None) => format!("key {key}"),
                 (None, _) => "an import".to_owned(),
             };
             text += &format!(
                 "Cancellation   {}: {state}\n  effective    {}\n  reason       {}\n  comment      {}\n  \
-                 metadata     {}\n  requested    {} by {key}\n",
+                 metadata     {}\n  requested    {} by {}\n",
                 cancellation.cancellation_id,
                 instant(cancellation.effective_at),
                 or_nothing(cancellation.reason),
                 or_nothing(cancellation.comment.as_ref()),
                 or_nothing(cancellation.metadata.as_ref()),
                 instant(cancellation.requested_at),
+                by(&cancellation.requested_by, requested_by_name),
             );
+            if let Some(at) = cancellation.withdrawn_at {
+                let by = by(&cancellation.withdrawn_by, withdrawn_by_name);
+                text += &format!("  withdrawn    {} by {by}\n", instant(at));
+            }
         }
     }
     text + &document

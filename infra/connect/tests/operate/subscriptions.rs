@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{ACTIVATED, Service, cancel_next_day};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
@@ -94,8 +95,15 @@ async fn a_subscription_is_shown_with_who_cancelled_it_and_why() {
     let text = connect_at(&service, harness::START, &show).await.done();
     assert!(text.contains("pending") && text.contains("moving") && text.contains("(CRM)"), "{text}");
 
+    let path = format!("/subscriptions/{ACTIVATED}/cancel");
+    assert_eq!(service.send(Method::DELETE, &path, &headers, b"").await.status, 200);
+    let text = connect_at(&service, harness::START, &show).await.done();
+    assert!(text.contains("withdrawn\n") && text.matches("(CRM)").count() == 2, "{text}");
+    assert!(text.contains("moving") && text.contains("\n  withdrawn    2026-01-31T22:30:"), "{text}");
+
+    assert_eq!(service.cancel_as(ACTIVATED, &headers, body.to_string().as_bytes()).await.status, 200);
     service.set_clock("2026-01-31T23:00:00Z").await;
     service.execute().await;
     let text = connect_at(&service, harness::START, &show).await.done();
-    assert!(text.contains("took effect") && text.contains("Version        3"), "{text}");
+    assert!(text.contains("took effect") && text.contains("Version        5"), "{text}");
 }
