@@ -18,11 +18,15 @@ pub const KEY_LIFE: u8 = 2;
 const ATTEMPTS: u8 = 2;
 /// How often one function decides before it answers "locked".
 const DECISIONS: u8 = 2;
+/// Names the cancellation that is pending when a run begins: neither of the two callers asked for it.
+const EARLIER: Id = Id { caller: 2, attempt: 0, decision: 0 };
 
 /// One run of the model: who asks for what, and the bounds and flaws under which it happens.
 #[derive(Clone)]
 pub struct Commit {
     pub requests: [Request; 2],
+    /// When the cancellation is due that is already pending as the run begins, if one is.
+    pub earlier: Option<u8>,
     /// The clock stops here.
     pub last_tick: u8,
     /// Neither a function nor a write it has sent outlives its `now` by more than this. It has to be less
@@ -40,8 +44,16 @@ pub struct Commit {
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     pub key: Option<usize>,
-    /// The only thing a caller can ask for, so it is the request's fingerprint as well.
-    pub due: u8,
+    pub asked: Asked,
+}
+
+/// All that a request says, so it is its fingerprint as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asked {
+    /// To cancel the subscription when this is due.
+    CancelAt(u8),
+    /// To withdraw the cancellation that is pending, whichever that is.
+    Withdraw,
 }
 
 /// Everything that is stored or under way. `history` is not stored anywhere: it is what really happened, for
@@ -69,7 +81,8 @@ pub struct Pending {
     due: u8,
 }
 
-/// The cancellation id: fresh for each decision, so it names the decision and the write that carries it.
+/// Fresh for each decision, so it names the decision and the write that carries it. Of a decision to cancel it
+/// is the cancellation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     caller: usize,
@@ -79,7 +92,7 @@ pub struct Id {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Record {
-    fingerprint: u8,
+    fingerprint: Asked,
     answer: Answer,
     life: Life,
 }
@@ -93,9 +106,10 @@ struct Life {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Answer {
-    Accepted(Id),
+    Changed(Id),
     Unchanged,
     AlreadyCancelled,
+    NoPendingCancellation,
     Mismatch,
 }
 
@@ -127,7 +141,9 @@ enum Event {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Change {
-    pending: Pending,
+    id: Id,
+    /// What has been pending since: nothing after a withdrawal.
+    pending: Option<Pending>,
     /// The key it was asked for with, and the life that key has from it.
     key: Option<(usize, Life)>,
 }
@@ -154,14 +170,20 @@ impl Model for Commit {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        vec![State {
+        let mut state = State {
             clock: 0,
             subscription: Subscription::default(),
             records: [None; 2],
             callers: [Caller::Ready { attempt: 0 }; 2],
             sent: BTreeSet::new(),
             history: Vec::new(),
-        }]
+        };
+        if let Some(due) = self.earlier {
+            let pending = Some(Pending { id: EARLIER, due });
+            state.subscription = Subscription { version: 1, pending, cancelled_at: None };
+            state.history.push(Event::Changed(Change { id: EARLIER, pending, key: None }));
+        }
+        vec![state]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -206,8 +228,8 @@ impl Model for Commit {
         actions.extend(state.sent.iter().map(|write| Action::WriteUnheard(write.id)));
         // A sweep may hold any entry the index has ever shown, however stale, and may send its write at any
         // time, any number of times. That covers sweeps that overlap, crash, repeat themselves or lag behind.
-        actions
-            .extend(state.changes().map(|c| c.pending).filter(|p| p.due <= state.clock).map(Action::Sweep));
+        let shown = state.changes().filter_map(|change| change.pending);
+        actions.extend(shown.filter(|entry| entry.due <= state.clock).map(Action::Sweep));
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
@@ -240,6 +262,7 @@ impl Commit {
     pub fn of(requests: [Request; 2]) -> Commit {
         Commit {
             requests,
+            earlier: None,
             // Late enough for a key to be used again after its life has ended.
             last_tick: KEY_LIFE,
             function_life: 1,
@@ -299,24 +322,25 @@ impl Commit {
     }
 
     fn replay(&self, state: &mut State, who: usize, attempt: u8, now: u8, record: Record) {
-        let same = record.fingerprint == self.requests[who].due;
+        let same = record.fingerprint == self.requests[who].asked;
         let answer = if same { record.answer } else { Answer::Mismatch };
         state.callers[who] = Caller::Answered(Told { attempt, now, answer, life: Some(record.life) });
     }
 
     fn decide(&self, state: &mut State, id: Id, now: u8, subscription: Subscription) {
-        let Request { key, due } = self.requests[id.caller];
-        let (answer, update) = if subscription.cancelled_at.is_some() {
-            (Answer::AlreadyCancelled, None)
-        } else if subscription.pending.is_some_and(|p| p.due == due) {
-            (Answer::Unchanged, None)
-        } else {
-            (Answer::Accepted(id), Some(Update { version_read: subscription.version }))
+        let Request { key, asked } = self.requests[id.caller];
+        let Subscription { version, pending, cancelled_at } = subscription;
+        let answer = match (asked, pending) {
+            _ if cancelled_at.is_some() => Answer::AlreadyCancelled,
+            (Asked::CancelAt(due), Some(pending)) if pending.due == due => Answer::Unchanged,
+            (Asked::Withdraw, None) => Answer::NoPendingCancellation,
+            _ => Answer::Changed(id),
         };
+        let update = (answer == Answer::Changed(id)).then_some(Update { version_read: version });
         state.callers[id.caller] = if key.is_none() && update.is_none() {
             Caller::Answered(Told { attempt: id.attempt, now, answer, life: None })
         } else {
-            let write = Write { id, now, answer, update };
+            let write = Write { id, now, key, answer, update };
             state.sent.insert(write);
             Caller::Writing { write }
         };
@@ -332,7 +356,7 @@ impl Commit {
             Reply::HalfDone => {}
             Reply::RecordStands(record) => self.replay(state, who, id.attempt, now, record),
             // Without a token, the id in the item can tell that it was this very write that moved it, as long
-            // as nothing has moved it since.
+            // as nothing has moved it since. A withdrawal leaves no id there.
             Reply::VersionMoved(s)
                 if self.flaw == Some(Flaw::NoToken) && s.pending.is_some_and(|p| p.id == id) =>
             {
@@ -347,20 +371,34 @@ impl Commit {
 
     fn write_recognised(&self, state: &mut State, who: usize) {
         let Caller::Writing { write } = state.callers[who] else { return };
-        let life =
-            state.changes().find(|c| c.pending.id == write.id).and_then(|c| c.key).map(|(_, life)| life);
+        let life = state.changes().find(|c| c.id == write.id).and_then(|c| c.key).map(|(_, life)| life);
         state.callers[who] =
             Caller::Answered(Told { attempt: write.id.attempt, now: write.now, answer: write.answer, life });
     }
 }
 
+impl Asked {
+    /// What is pending once the decision `id` has done it.
+    fn pending(self, id: Id) -> Option<Pending> {
+        match self {
+            Asked::CancelAt(due) => Some(Pending { id, due }),
+            Asked::Withdraw => None,
+        }
+    }
+}
+
 impl State {
-    /// A write against an older version is refused for ever, as versions only grow, and with nobody listening
-    /// a refusal changes nothing: whether such a write is still under way makes no difference.
+    /// A write against an older version is refused for ever, as versions only grow. So is one whose key has the
+    /// record of a request no older than its own, as that record outlives it. With nobody listening a refusal
+    /// changes nothing: whether such a write is still under way makes no difference.
     pub fn without_doomed_writes(&self) -> State {
-        let version = self.subscription.version;
+        let outdated = |update: Update| update.version_read != self.subscription.version;
+        let outlives = |record: Record, write: &Write| record.life.until >= write.now + KEY_LIFE;
         let mut state = self.clone();
-        state.sent.retain(|write| write.update.is_none_or(|update| update.version_read == version));
+        state.sent.retain(|write| {
+            let record = write.key.and_then(|key| self.records[key]);
+            !write.update.is_some_and(outdated) && !record.is_some_and(|record| outlives(record, write))
+        });
         state
     }
 
@@ -381,6 +419,6 @@ impl State {
     }
 
     fn has_changed(&self, id: Id) -> bool {
-        self.changes().any(|change| change.pending.id == id)
+        self.changes().any(|change| change.id == id)
     }
 }

@@ -1,7 +1,7 @@
 //! The commit protocol under a model checker: every order in which two callers, a sweep, the clock and the
 //! database can take their steps is tried, with every crash, loss, repetition and delay, and each state thus
-//! reached is held against the promise. A test of the running service meets the few orders that happen to
-//! occur; this one leaves none out, within its bounds.
+//! reached is held against the promise. A caller asks to cancel or to withdraw what is pending. A test of the
+//! running service meets the few orders that happen to occur; this one leaves none out, within its bounds.
 //!
 //! What stands for what: [`commit`] holds the protocol. `Begin` to `WriteAndHear` are the life of one handler:
 //! the two items of its BatchGetItem as two readings, the decision, then the TransactWriteItems or PutItem
@@ -13,16 +13,18 @@
 //! What is left out: HTTP, validation and formats; more than one subscription, as no step touches two; and
 //! clocks that differ, as there is one for all. A throttled request or a transaction conflict is a lost write
 //! here, and a 503 or a "locked" is no answer, for the caller acts alike on all of them. The bounds are two
-//! callers with two attempts each, two decisions in an attempt, and three ticks of the clock. A tick is as
-//! long as a function may live, and a key lives for two; in reality it lives for thousands.
+//! callers with two attempts each, two decisions in an attempt, a cancellation that may be pending before they
+//! begin, and three ticks of the clock. A tick is as long as a function may live, and a key lives for two; in
+//! reality it lives for thousands.
 
 #![allow(clippy::print_stdout, reason = "counterexamples, and how many states were visited")]
 
 mod commit;
 mod two_phase;
 
+use commit::Asked::{self, CancelAt, Withdraw};
 use commit::{Commit, Flaw, KEY_LIFE, Request, State, promise::*};
-use stateright::{Checker, Model};
+use stateright::{Checker, HasDiscoveries, Model};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -38,38 +40,93 @@ fn no_interleaving_of_two_requests_and_a_sweep_breaks_the_promise() {
 }
 
 #[test]
+fn no_interleaving_of_a_withdrawal_a_request_and_a_sweep_breaks_the_promise() {
+    let meeting = one_pending([with_key(0, Withdraw), with_key(1, CancelAt(2))]);
+    #[rustfmt::skip]
+    let seen = [
+        REPLAY, REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE,
+        LATE_REFUSED, DELETED, KEY_REUSED, LOCKED,
+    ];
+    holds(meeting, &seen);
+}
+
+#[test]
 fn two_attempts_at_one_request_have_one_effect_and_one_answer() {
-    let twice = Commit::of([with_key(0, 1), with_key(0, 1)]);
+    let twice = Commit::of([with_key(0, CancelAt(1)), with_key(0, CancelAt(1))]);
     holds(twice, &[REPLAY, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED]);
+
+    let withdrawn_twice = one_pending([with_key(0, Withdraw), with_key(0, Withdraw)]);
+    #[rustfmt::skip]
+    let seen = [
+        REPLAY, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED,
+        DELETED, KEY_REUSED,
+    ];
+    holds(withdrawn_twice, &seen);
 }
 
 #[test]
 fn a_key_answers_only_the_request_it_was_first_used_for() {
-    let differing = Commit::of([with_key(0, 1), with_key(0, 2)]);
+    let differing = Commit::of([with_key(0, CancelAt(1)), with_key(0, CancelAt(2))]);
     #[rustfmt::skip]
     let seen = [
         REPLAY, MISMATCH, REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED,
         LOCKED,
     ];
     holds(differing, &seen);
+
+    let differing = one_pending([with_key(0, Withdraw), with_key(0, CancelAt(2))]);
+    #[rustfmt::skip]
+    let seen = [
+        REPLAY, MISMATCH, REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE,
+        LATE_REFUSED, DELETED, KEY_REUSED, LOCKED,
+    ];
+    holds(differing, &seen);
 }
 
 #[test]
 fn requests_without_a_key_leave_the_subscription_consistent() {
-    let keyless = Commit::of([without_key(1), without_key(2)]);
+    let keyless = Commit::of([without_key(CancelAt(1)), without_key(CancelAt(2))]);
     holds(keyless, &[REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, LOCKED]);
+
+    #[rustfmt::skip]
+    let seen = [
+        REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED,
+        LOCKED,
+    ];
+    holds(keyless_withdrawal(), &seen);
+
+    let withdrawn_twice = one_pending([without_key(Withdraw), without_key(Withdraw)]);
+    let seen = [EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED];
+    holds(withdrawn_twice, &seen);
+}
+
+#[test]
+fn a_key_keeps_its_answer_whatever_is_done_without_one() {
+    #[rustfmt::skip]
+    let seen = [
+        REPLAY, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED,
+        KEY_REUSED,
+    ];
+    holds(Commit::of([with_key(0, CancelAt(1)), without_key(Withdraw)]), &seen);
+    holds(one_pending([with_key(0, Withdraw), without_key(Withdraw)]), &seen);
+    holds(keyed_withdrawal(), &[&seen[..], &[REPLACEMENT, LOCKED]].concat());
 }
 
 /// That is why a record stays in the table for an hour after its key is free.
 #[test]
 fn a_late_deletion_extends_the_promise_to_requests_sent_at_the_end_of_a_life() {
-    let sent_in_time = Commit { by_the_request: true, ..one_key() };
-    refuted(sent_in_time.clone(), BY_THE_REQUEST);
+    refuted(Commit { by_the_request: true, ..one_key() }, BY_THE_REQUEST);
 
-    let late_deletion = Commit { deletion_delay: sent_in_time.function_life, last_tick: 3, ..sent_in_time };
+    let late_deletion = |model: Commit| Commit {
+        deletion_delay: model.function_life,
+        last_tick: 3,
+        by_the_request: true,
+        ..model
+    };
     let seen =
         [REPLAY, REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, LOCKED];
-    holds(late_deletion, &seen);
+    holds(late_deletion(one_key()), &seen);
+    holds(late_deletion(keyed_withdrawal()), &[&seen[..], &[WITHDRAWN, NOTHING_PENDING, RACE]].concat());
 }
 
 #[test]
@@ -89,21 +146,33 @@ fn without_the_condition_on_the_version_a_write_is_lost() {
 }
 
 #[test]
+fn without_the_condition_on_the_version_what_was_executed_is_withdrawn() {
+    refuted(Commit { flaw: Some(Flaw::NoVersionCondition), ..keyed_withdrawal() }, WITHDRAWAL);
+}
+
+#[test]
 fn without_the_condition_on_the_key_it_has_two_effects_and_two_answers() {
     refuted(Commit { flaw: Some(Flaw::NoKeyCondition), ..one_key() }, ONE_EFFECT);
-    let twice = Commit::of([with_key(0, 1), with_key(0, 1)]);
+    let twice = Commit::of([with_key(0, CancelAt(1)), with_key(0, CancelAt(1))]);
     refuted(Commit { flaw: Some(Flaw::NoKeyCondition), ..twice }, SAME_ANSWER);
 }
 
 #[test]
 fn without_a_token_a_request_without_a_key_undoes_what_was_changed_since() {
-    let keyless = Commit::of([without_key(1), without_key(2)]);
+    let keyless = Commit::of([without_key(CancelAt(1)), without_key(CancelAt(2))]);
     refuted(Commit { flaw: Some(Flaw::NoToken), ..keyless }, ONE_WRITE);
+    refuted(Commit { flaw: Some(Flaw::NoToken), ..keyless_withdrawal() }, ONE_WRITE);
 }
 
 #[test]
-fn without_the_condition_on_the_cancellation_a_sweep_executes_what_was_replaced() {
+fn without_a_token_a_withdrawal_without_a_key_is_told_that_there_was_nothing_to_withdraw() {
+    refuted(Commit { flaw: Some(Flaw::NoToken), ..keyless_withdrawal() }, TRUE_ANSWER);
+}
+
+#[test]
+fn without_the_condition_on_the_cancellation_a_sweep_executes_what_was_replaced_or_withdrawn() {
     refuted(Commit { flaw: Some(Flaw::ExecutionWithoutId), ..different_keys() }, EXECUTION);
+    refuted(Commit { flaw: Some(Flaw::ExecutionWithoutId), ..keyed_withdrawal() }, WITHDRAWAL);
 }
 
 #[test]
@@ -126,21 +195,35 @@ fn in_two_phases_a_lock_that_stays_leaves_the_retry_without_an_answer() {
 }
 
 fn different_keys() -> Commit {
-    Commit::of([with_key(0, 1), with_key(1, 2)])
+    Commit::of([with_key(0, CancelAt(1)), with_key(1, CancelAt(2))])
 }
 
 /// One key, and somebody else who may replace what was asked for with it. Only then does a second effect show:
 /// asked for again, a cancellation that is still pending would change nothing.
 fn one_key() -> Commit {
-    Commit::of([with_key(0, 1), without_key(2)])
+    Commit::of([with_key(0, CancelAt(1)), without_key(CancelAt(2))])
 }
 
-fn with_key(key: usize, due: u8) -> Request {
-    Request { key: Some(key), due }
+/// A withdrawal, and somebody else who may replace what it withdraws, or cancel anew afterwards.
+fn keyed_withdrawal() -> Commit {
+    one_pending([with_key(0, Withdraw), without_key(CancelAt(2))])
 }
 
-fn without_key(due: u8) -> Request {
-    Request { key: None, due }
+fn keyless_withdrawal() -> Commit {
+    one_pending([without_key(Withdraw), without_key(CancelAt(2))])
+}
+
+/// There is something to withdraw from the beginning.
+fn one_pending(requests: [Request; 2]) -> Commit {
+    Commit { earlier: Some(1), ..Commit::of(requests) }
+}
+
+fn with_key(key: usize, asked: Asked) -> Request {
+    Request { key: Some(key), asked }
+}
+
+fn without_key(asked: Asked) -> Request {
+    Request { key: None, asked }
 }
 
 /// Visits every state. What the checker comes back with are examples of what may happen and counterexamples
@@ -164,8 +247,10 @@ where
     M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
     M::Action: Clone + Debug + PartialEq,
 {
+    let found = HasDiscoveries::AnyOf(BTreeSet::from([rule]));
     for depth in 1..20 {
-        let checker = model.clone().checker().target_max_depth(depth).spawn_bfs().join();
+        let checker =
+            model.clone().checker().target_max_depth(depth).finish_when(found.clone()).spawn_bfs().join();
         if let Some(path) = checker.discovery(rule) {
             let actions = path.into_actions();
             print(rule, &actions);

@@ -24,6 +24,7 @@ pub enum Flaw {
 pub(super) struct Write {
     pub(super) id: Id,
     pub(super) now: u8,
+    pub(super) key: Option<usize>,
     pub(super) answer: Answer,
     pub(super) update: Option<Update>,
 }
@@ -46,17 +47,18 @@ impl Commit {
         if let Some(refusal) = self.refusal(state, write) {
             return refusal;
         }
-        let Request { key, due } = self.requests[write.id.caller];
-        let life = Life { from: state.clock, until: write.now + KEY_LIFE };
+        let Write { id, now, key, answer, .. } = write;
+        let asked = self.requests[id.caller].asked;
+        let life = Life { from: state.clock, until: now + KEY_LIFE };
         let Parts { put, update } = self.parts(state, write);
         if let Some(key) = put {
-            state.records[key] = Some(Record { fingerprint: due, answer: write.answer, life });
+            state.records[key] = Some(Record { fingerprint: asked, answer, life });
         }
         if let Some(Update { version_read }) = update {
-            let pending = Pending { id: write.id, due };
+            let pending = asked.pending(id);
             state.subscription.version = version_read + 1;
-            state.subscription.pending = Some(pending);
-            state.history.push(Event::Changed(Change { pending, key: key.map(|key| (key, life)) }));
+            state.subscription.pending = pending;
+            state.history.push(Event::Changed(Change { id, pending, key: key.map(|key| (key, life)) }));
         }
         if key == put { Reply::Done(key.map(|_| life)) } else { Reply::HalfDone }
     }
@@ -80,8 +82,7 @@ impl Commit {
 
     /// What one request to the database holds: all that has to be written, unless the writes are separate.
     fn parts(&self, state: &State, write: Write) -> Parts {
-        let Write { id, update, .. } = write;
-        let put = self.requests[id.caller].key;
+        let Write { id, key: put, update, .. } = write;
         if self.flaw == Some(Flaw::SeparateWrites) && put.is_some() && update.is_some() {
             if state.has_changed(id) { Parts { put, update: None } } else { Parts { put: None, update } }
         } else {

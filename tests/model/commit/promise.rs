@@ -4,6 +4,7 @@
 //! replay, a lost acknowledgement or a late write would prove nothing.
 
 use super::*;
+use std::iter;
 
 pub const ONE_EFFECT: &str = "a key has at most one effect in its life";
 pub const ONE_WRITE: &str = "one function changes the subscription at most once";
@@ -11,6 +12,8 @@ pub const SAME_ANSWER: &str = "all answers in the life of a key agree";
 pub const LIVE_ANSWER: &str = "with a key every answer is recorded, and an expired record answers nobody";
 pub const TRUE_ANSWER: &str = "an answer tells what happened";
 pub const EXECUTION: &str = "an execution is due, is the only one and is of the latest cancellation";
+pub const WITHDRAWAL: &str = "a withdrawal takes away what is pending, and that never takes effect";
+pub const KEPT: &str = "what is pending stays so until it is executed, withdrawn or replaced";
 pub const VERSION: &str = "the version counts the writes, and a cancelled subscription has nothing pending";
 pub const ATOMIC: &str = "an effect and its record come together";
 pub const SWEPT: &str = "the next undisturbed sweep executes what is due";
@@ -19,12 +22,16 @@ pub const ANSWERED: &str = "an undisturbed attempt is answered";
 /// decides whether the key's life was over. It needs the deletion of expired records to wait for as long as
 /// a function may live. Otherwise a request sent just before the end of a life, and slow, finds the record
 /// already deleted.
-pub const BY_THE_REQUEST: &str = "requests sent within one life of a key have at most one effect";
+pub const BY_THE_REQUEST: &str =
+    "requests sent within one life of a key have at most one effect, and are told of it";
 
 pub const REPLAY: &str = "a replay";
 pub const MISMATCH: &str = "a mismatch";
 pub const REPLACEMENT: &str = "a replacement";
 pub const EXECUTED: &str = "an execution";
+pub const WITHDRAWN: &str = "a withdrawal";
+pub const NOTHING_PENDING: &str = "a withdrawal that finds nothing pending";
+pub const RACE: &str = "a withdrawal and an execution of which either may come first";
 pub const ACKNOWLEDGEMENT_LOST: &str = "a lost acknowledgement survived";
 pub const LATE_WRITE: &str = "a late write carried out";
 pub const LATE_REFUSED: &str = "a late write refused";
@@ -40,6 +47,8 @@ pub fn properties(model: &Commit) -> Vec<Property<Commit>> {
         Property::always(LIVE_ANSWER, live_answer),
         Property::always(TRUE_ANSWER, true_answer),
         Property::always(EXECUTION, execution),
+        Property::always(WITHDRAWAL, withdrawal),
+        Property::always(KEPT, kept),
         Property::always(VERSION, version),
         Property::always(ATOMIC, atomic),
         Property::always(SWEPT, swept),
@@ -50,6 +59,11 @@ pub fn properties(model: &Commit) -> Vec<Property<Commit>> {
         }),
         Property::sometimes(REPLACEMENT, replacement),
         Property::sometimes(EXECUTED, |_, s: &State| s.subscription.cancelled_at.is_some()),
+        Property::sometimes(WITHDRAWN, |_, s: &State| s.changes().any(|c| c.pending.is_none())),
+        Property::sometimes(NOTHING_PENDING, |_, s: &State| {
+            s.told().any(|(_, told)| told.answer == Answer::NoPendingCancellation)
+        }),
+        Property::sometimes(RACE, race),
         Property::sometimes(ACKNOWLEDGEMENT_LOST, acknowledgement_lost),
         Property::sometimes(LATE_WRITE, |m: &Commit, s: &State| {
             s.orphans().any(|w| m.refusal(s, *w).is_none())
@@ -74,14 +88,18 @@ fn one_effect(_: &Commit, state: &State) -> bool {
 }
 
 fn one_write(_: &Commit, state: &State) -> bool {
-    let writer = |change: &Change| (change.pending.id.caller, change.pending.id.attempt);
     let mut writers = BTreeSet::new();
-    state.changes().all(|change| writers.insert(writer(change)))
+    state.changes().all(|change| writers.insert(change.id.writer()))
 }
 
 fn by_the_request(_: &Commit, state: &State) -> bool {
     let sent = |life: Life| life.until - KEY_LIFE;
-    state.lives_of_one_key().all(|(first, second)| sent(second) >= first.until)
+    let one_effect = state.lives_of_one_key().all(|(first, second)| sent(second) >= first.until);
+    one_effect
+        && state.told().all(|(who, told)| {
+            matches!(told.answer, Answer::Changed(_))
+                || state.changes().all(|change| change.id.writer() != (who, told.attempt))
+        })
 }
 
 // Two records of one key never live at the same time, so answers of one life come from one record.
@@ -94,7 +112,7 @@ fn same_answer(model: &Commit, state: &State) -> bool {
     }
     let mismatch = one.answer == Answer::Mismatch || other.answer == Answer::Mismatch;
     let agree =
-        if request.due == other_request.due { one.answer == other.answer && !mismatch } else { mismatch };
+        if request.asked == other_request.asked { one.answer == other.answer && !mismatch } else { mismatch };
     agree && life == other_life
 }
 
@@ -106,14 +124,23 @@ fn live_answer(model: &Commit, state: &State) -> bool {
 
 fn true_answer(model: &Commit, state: &State) -> bool {
     state.told().all(|(who, told)| {
-        let Request { key, due } = model.requests[who];
+        let Request { key, asked } = model.requests[who];
+        let nothing_done = state.changes().all(|change| match told.life {
+            // What comes of a write that is late enough to outlive the record belongs to the key's next life.
+            Some(life) => change.key.is_none_or(|(of, effect)| Some(of) != key || !overlap(effect, life)),
+            None => change.id.writer() != (who, told.attempt),
+        });
         match told.answer {
-            Answer::Accepted(id) => state.changes().any(|change| change.pending == Pending { id, due }),
-            Answer::Mismatch => model.requests.iter().any(|other| other.key == key && other.due != due),
-            Answer::Unchanged | Answer::AlreadyCancelled => told.life.is_none_or(|life| {
-                let mut effects = state.changes().filter_map(|change| change.key);
-                effects.all(|(other, effect)| Some(other) != key || !overlap(effect, life))
-            }),
+            Answer::Changed(id) => state.changes().any(|c| c.id == id && c.pending == asked.pending(id)),
+            Answer::Mismatch => model.requests.iter().any(|other| other.key == key && other.asked != asked),
+            Answer::Unchanged => {
+                let asked_before = |p: Pending| asked == Asked::CancelAt(p.due);
+                nothing_done && state.changes().any(|c| c.pending.is_some_and(asked_before))
+            }
+            Answer::AlreadyCancelled => nothing_done && state.subscription.cancelled_at.is_some(),
+            Answer::NoPendingCancellation => {
+                nothing_done && (model.earlier.is_none() || state.changes().any(|c| c.pending.is_none()))
+            }
         }
     })
 }
@@ -123,7 +150,7 @@ fn execution(_: &Commit, state: &State) -> bool {
     let mut executions = 0;
     state.history.iter().all(|event| match event {
         Event::Changed(change) => {
-            latest = Some(change.pending);
+            latest = change.pending;
             executions == 0
         }
         Event::Executed { entry, in_time } => {
@@ -136,6 +163,20 @@ fn execution(_: &Commit, state: &State) -> bool {
     })
 }
 
+// Told that it is done, a caller that withdrew a cancellation can rely on it.
+fn withdrawal(_: &Commit, state: &State) -> bool {
+    state.steps().all(|(before, event)| match event {
+        Event::Changed(Change { pending: None, .. }) => {
+            before.is_some_and(|entry| !state.has_executed(entry))
+        }
+        _ => true,
+    })
+}
+
+fn kept(_: &Commit, state: &State) -> bool {
+    state.subscription.pending == state.history.last().and_then(Event::pending)
+}
+
 fn version(_: &Commit, state: &State) -> bool {
     let Subscription { version, pending, cancelled_at } = state.subscription;
     usize::from(version) == state.history.len() && (cancelled_at.is_none() || pending.is_none())
@@ -143,15 +184,13 @@ fn version(_: &Commit, state: &State) -> bool {
 
 fn atomic(_: &Commit, state: &State) -> bool {
     let records_have_effects = state.records.iter().flatten().all(|record| match record.answer {
-        Answer::Accepted(id) => state.has_changed(id),
+        Answer::Changed(id) => state.has_changed(id),
         _ => true,
     });
     let effects_have_records = state.changes().all(|change| {
         let Some((key, life)) = change.key else { return true };
         match state.records[key] {
-            Some(record) => {
-                record.answer == Answer::Accepted(change.pending.id) || record.life.from >= life.until
-            }
+            Some(record) => record.answer == Answer::Changed(change.id) || record.life.from >= life.until,
             None => life.until <= state.clock,
         }
     });
@@ -180,13 +219,33 @@ fn answered(model: &Commit, state: &State) -> bool {
 
 fn replay(_: &Commit, state: &State) -> bool {
     state.told().any(|(who, told)| match told.answer {
-        Answer::Accepted(id) => id.caller != who || id.attempt != told.attempt,
+        Answer::Changed(id) => id.caller != who || id.attempt != told.attempt,
         _ => false,
     })
 }
 
 fn replacement(_: &Commit, state: &State) -> bool {
-    state.changes().count() > 1
+    state.steps().any(|(before, event)| matches!((before, event.pending()), (Some(_), Some(_))))
+}
+
+// Both ways from the same state: what comes first is done, and the withdrawal is told which that was.
+fn race(model: &Commit, state: &State) -> bool {
+    let Some(entry) = state.subscription.pending.filter(|p| p.due <= state.clock) else { return false };
+    state.callers.iter().enumerate().any(|(who, caller)| {
+        let Caller::Writing { write: Write { id, update: Some(_), .. } } = *caller else { return false };
+        if model.requests[who].asked != Asked::Withdraw {
+            return false;
+        }
+        let told = |mut state: State| {
+            // Refused, it is decided again, and with a key that answer is written as well.
+            model.write_and_hear(&mut state, who);
+            model.write_and_hear(&mut state, who);
+            state.told().find(|(by, _)| *by == who).map(|(_, told)| told.answer)
+        };
+        let mut executed = state.clone();
+        model.execute(&mut executed, entry);
+        told(state.clone()) == Some(Answer::Changed(id)) && told(executed) == Some(Answer::AlreadyCancelled)
+    })
 }
 
 fn acknowledgement_lost(model: &Commit, state: &State) -> bool {
@@ -227,12 +286,41 @@ fn overlap(one: Life, other: Life) -> bool {
     one.from < other.until && other.from < one.until
 }
 
+impl Id {
+    /// The function that decided: which caller's, and at which attempt.
+    fn writer(self) -> (usize, u8) {
+        (self.caller, self.attempt)
+    }
+}
+
+impl Event {
+    /// What is pending after it.
+    fn pending(&self) -> Option<Pending> {
+        match self {
+            Event::Changed(change) => change.pending,
+            Event::Executed { .. } => None,
+        }
+    }
+}
+
 impl State {
     fn told(&self) -> impl Iterator<Item = (usize, Told)> {
         self.callers.iter().enumerate().filter_map(|(who, caller)| match *caller {
             Caller::Answered(told) => Some((who, told)),
             _ => None,
         })
+    }
+
+    /// Every event, and what was pending before it.
+    fn steps(&self) -> impl Iterator<Item = (Option<Pending>, &Event)> {
+        let before = iter::once(None).chain(self.history.iter().map(Event::pending));
+        before.zip(&self.history)
+    }
+
+    fn has_executed(&self, cancellation: Pending) -> bool {
+        self.history
+            .iter()
+            .any(|event| matches!(event, Event::Executed { entry, .. } if *entry == cancellation))
     }
 
     /// For every two effects of one key, the earlier life and the later.
