@@ -9,18 +9,19 @@
 //! - [`subscription`]: the document that callers see.
 //! - [`calendar`]: when a local date begins.
 //! - [`cancellation`]: what a request to cancel does, and what the arrival of its date does.
+//! - [`event`]: what is told about a change.
 //! - [`import`]: which subscriptions from outside are taken in, and what they may take the place of.
 //! - [`json`], [`fault`], [`cancel_request`]: reading that request, with every fault at once.
 //! - [`api_key`]: who asks, and what they may do.
 //! - [`idempotency`]: the same key and request, the same answer.
 //!
 //! **The store** loads what a rule needs in one round trip and commits what it decided in one more.
-//! - [`store`]: the tables, the read, the conditional writes.
+//! - [`store`]: the tables, the read, the conditional writes, the stream.
 //!
 //! **HTTP** is how callers speak with it.
 //! - [`http`]: requests into types, decisions and problems into answers.
 //!
-//! **What a function runs on**: [`service`], [`clock`], [`telemetry`].
+//! **What a function runs on**: [`service`], [`endpoint`], [`clock`], [`telemetry`].
 
 #![warn(missing_docs)]
 
@@ -29,6 +30,7 @@ pub mod subscription;
 
 pub mod calendar;
 pub mod cancellation;
+pub mod event;
 pub mod import;
 
 pub mod fault;
@@ -44,6 +46,7 @@ pub mod store;
 pub mod http;
 
 pub mod clock;
+pub mod endpoint;
 pub mod service;
 pub mod telemetry;
 

@@ -1,8 +1,9 @@
 //! What a function is built on: the database and the clock.
 
 use crate::clock::Clock;
+use crate::endpoint::{Endpoint, MissingVariable};
+use crate::store::Store;
 use crate::store::tables::TableNames;
-use crate::store::{Endpoint, MissingVariable, Store};
 
 /// The database and the clock, built once when a function starts.
 #[derive(Clone, Debug)]

@@ -3,9 +3,8 @@
 //!
 //! A request reads everything it needs in one round trip ([`load`]) and writes everything it decided
 //! in one more ([`commit`]). Every write of a decision is conditional on the state it was decided from,
-//! and every condition that fails is answered from the item that DynamoDB returns with the failure. No call
-//! waits without bound: connecting, each attempt and each operation have time-outs, and retries are
-//! counted.
+//! and every condition that fails is answered from the item that DynamoDB returns with the failure. Every
+//! write is in the table's stream, which tells it to others ([`stream`]).
 
 pub mod commit;
 pub mod due;
@@ -14,25 +13,22 @@ pub mod inspect;
 mod items;
 pub mod load;
 pub mod scan;
+pub mod stream;
 pub mod tables;
 pub mod tenants;
 
-use std::env;
 use std::error::Error;
 use std::fmt::Write;
-use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::http::HttpResponse;
-use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{
-    AppName, BehaviorVersion, Builder, Config, Credentials, Region, SharedHttpClient,
-};
+use aws_sdk_dynamodb::config::retry::RetryPartition;
+use aws_sdk_dynamodb::config::{Builder, SharedHttpClient};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use self::items::Item;
 use self::tables::TableNames;
+use crate::endpoint::Endpoint;
 
 /// The database, as the functions use it.
 #[derive(Clone, Debug)]
@@ -44,75 +40,6 @@ pub struct Store {
 /// Where the next page of an answer begins that has more than one.
 #[derive(Clone)]
 pub struct NextPage(Item);
-
-/// Where the database is, and as whom to speak to it.
-#[derive(Clone, Debug)]
-pub struct Endpoint {
-    /// Its URL; none means Amazon DynamoDB in `region`.
-    pub url: Option<String>,
-    /// The AWS region.
-    pub region: String,
-    /// The credentials that sign the requests.
-    pub credentials: Credentials,
-    /// The function that sends the requests, which is named in their user agent, and so in CloudTrail.
-    pub function: Option<AppName>,
-}
-
-/// The environment lacks something that Lambda always sets.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the environment variable {0} is not set")]
-pub struct MissingVariable(&'static str);
-
-impl Endpoint {
-    /// The endpoint that the environment names, as it is set in Lambda. `AWS_ENDPOINT_URL_DYNAMODB` or
-    /// `AWS_ENDPOINT_URL` lead elsewhere than to Amazon DynamoDB.
-    ///
-    /// Nothing but the environment is asked for credentials: that is where Lambda puts them, and asking
-    /// elsewhere would only make a start slower.
-    ///
-    /// # Errors
-    /// The region or the credentials are not set.
-    pub fn from_env() -> Result<Self, MissingVariable> {
-        let optional = |name| env::var(name).ok().filter(|value| !value.is_empty());
-        let required = |name| optional(name).ok_or(MissingVariable(name));
-        Ok(Self {
-            url: optional("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| optional("AWS_ENDPOINT_URL")),
-            // Lambda sets the first; on a command line it is often the second.
-            region: required("AWS_REGION")
-                .or_else(|missing| optional("AWS_DEFAULT_REGION").ok_or(missing))?,
-            credentials: Credentials::new(
-                required("AWS_ACCESS_KEY_ID")?,
-                required("AWS_SECRET_ACCESS_KEY")?,
-                optional("AWS_SESSION_TOKEN"),
-                None,
-                "environment",
-            ),
-            function: optional("AWS_LAMBDA_FUNCTION_NAME").and_then(|name| AppName::new(name).ok()),
-        })
-    }
-
-    /// The database at `url`, as whom the environment says; if it says nothing, a local one.
-    #[must_use]
-    pub fn at(url: String) -> Self {
-        match Self::from_env() {
-            Ok(endpoint) => Self { url: Some(url), ..endpoint },
-            Err(_) => Self::local(url),
-        }
-    }
-
-    /// A database on this machine, which asks for a signature but doesn't check whose it is.
-    #[must_use]
-    pub fn local(url: String) -> Self {
-        let credentials = Credentials::new("local", "local", None, None, "local");
-        Self { url: Some(url), region: "eu-north-1".to_owned(), credentials, function: None }
-    }
-
-    /// The same, for the requests of this function.
-    #[must_use]
-    pub fn for_function(self, name: &'static str) -> Self {
-        Self { function: AppName::new(name).ok(), ..self }
-    }
-}
 
 impl Store {
     /// The database at `endpoint`, in `tables`. Connects at the first request.
@@ -130,28 +57,9 @@ impl Store {
 
 /// How the database is spoken to.
 fn config(endpoint: Endpoint) -> Builder {
-    // DynamoDB answers in milliseconds or not at all; a caller waits for at most a few of these.
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(1))
-        .operation_attempt_timeout(Duration::from_secs(2))
-        .operation_timeout(Duration::from_secs(6))
-        .build();
-    let retries = RetryConfig::standard()
-        .with_max_attempts(3)
-        .with_initial_backoff(Duration::from_millis(50))
-        .with_max_backoff(Duration::from_secs(1));
-    let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(endpoint.region))
-        .credentials_provider(endpoint.credentials)
-        .timeout_config(timeouts)
-        .retry_config(retries)
-        // The SDK limits how much it retries a database that keeps failing. A store has a limit of its own,
-        // in Lambda as on one machine, where by default all stores of a process would share one.
-        .retry_partition(RetryPartition::custom("store").build());
-    config.set_endpoint_url(endpoint.url);
-    config.set_app_name(endpoint.function);
-    config
+    // The SDK limits how much it retries a database that keeps failing. A store has a limit of its own, in
+    // Lambda as on one machine, where by default all stores of a process would share one.
+    Builder::from(&endpoint.sdk_config()).retry_partition(RetryPartition::custom("store").build())
 }
 
 /// Why the database did not do what it was asked.

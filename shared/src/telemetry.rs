@@ -43,13 +43,20 @@ pub const UNREAD_SHARDS: &str = "UnreadShards";
 /// A sweep that could not read all of the index does not say.
 pub const SWEEP_LAG: &str = "SweepLag";
 
+/// Events that the bus has taken, by `Type`.
+pub const EVENTS_PUBLISHED: &str = "EventsPublished";
+/// Changes that can't be told, and were put into a queue.
+pub const EVENTS_FAILED: &str = "EventsFailed";
+
 /// The dimensions by which some metrics are told apart.
 pub const OUTCOME: &str = "Outcome";
 /// See [`OUTCOME`].
 pub const REASON: &str = "Reason";
+/// See [`OUTCOME`].
+pub const TYPE: &str = "Type";
 
 /// All of them, with their units.
-pub const METRICS: [(&str, Unit); 9] = [
+pub const METRICS: [(&str, Unit); 11] = [
     (REQUESTS, Unit::Count),
     (CANCELLATIONS_SCHEDULED, Unit::Count),
     (CANCELLATIONS_WITHDRAWN, Unit::Count),
@@ -59,16 +66,23 @@ pub const METRICS: [(&str, Unit); 9] = [
     (CANCELLATIONS_REMAINING, Unit::Count),
     (UNREAD_SHARDS, Unit::Count),
     (SWEEP_LAG, Unit::Seconds),
+    (EVENTS_PUBLISHED, Unit::Count),
+    (EVENTS_FAILED, Unit::Count),
 ];
 
 /// What is logged: this service's events down to `level`, the libraries' from WARN.
 #[must_use]
 pub fn filter(level: LevelFilter) -> Targets {
-    ["subscriptions", "get_subscription", "cancel_subscription", "execute_cancellations", "connect"]
-        .into_iter()
-        .fold(Targets::new().with_default(LevelFilter::WARN), |targets, name| {
-            targets.with_target(name, level)
-        })
+    [
+        "subscriptions",
+        "get_subscription",
+        "cancel_subscription",
+        "execute_cancellations",
+        "publish_events",
+        "connect",
+    ]
+    .into_iter()
+    .fold(Targets::new().with_default(LevelFilter::WARN), |targets, name| targets.with_target(name, level))
 }
 
 /// The telemetry of a function, started once when the function starts.

@@ -3,13 +3,17 @@
 use std::env;
 
 use harness::{ACTIVATED, Service, event, lambda};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 async fn invoke(service: &Service, function: &str) -> Value {
     let folder =
         env::var("BINARIES").expect("BINARIES is the folder of the binaries, named after their functions");
-    let event = event(&format!("{function}/ok"));
-    lambda::invoke(&format!("{folder}/{function}"), &service.dynamodb_url, &event).await.outcome.unwrap()
+    let (binary, event) = (format!("{folder}/{function}"), event(&format!("{function}/ok")));
+    let invocation = match function {
+        "publish-events" => lambda::invoke_publisher(&binary, &service.bus_url(), &event).await,
+        _ => lambda::invoke(&binary, &service.dynamodb_url, &event).await,
+    };
+    invocation.outcome.unwrap()
 }
 
 #[tokio::test]
@@ -20,4 +24,5 @@ async fn each_answers_an_event() {
     assert_eq!(invoke(&service, "cancel-subscription").await["statusCode"], 200);
     assert_eq!(service.version(ACTIVATED).await, 2);
     assert_eq!(invoke(&service, "execute-cancellations").await["failed"], 0);
+    assert_eq!(invoke(&service, "publish-events").await, json!({"batchItemFailures": []}));
 }

@@ -13,6 +13,7 @@ use axum::extract::{self, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use connect::bus;
 use serde_json::Value;
 use subscriptions::clock;
 use subscriptions::telemetry::NAMESPACE;
@@ -59,7 +60,22 @@ impl Invocation {
 
 /// Invokes the binary of a function once, in a process of its own.
 pub async fn invoke(binary: &str, dynamodb_url: &str, event: &Value) -> Invocation {
-    let mut function = Function::start(binary, dynamodb_url, event).await;
+    invoke_with(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)], event).await
+}
+
+/// The same of the function that tells events, with the bus and the queue at this URL.
+pub async fn invoke_publisher(binary: &str, bus_url: &str, event: &Value) -> Invocation {
+    let variables = [
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus_url),
+        ("AWS_ENDPOINT_URL_SQS", bus_url),
+        ("EVENT_BUS_NAME", bus::NAME),
+        ("FAILED_EVENTS_QUEUE_URL", bus::QUEUE),
+    ];
+    invoke_with(binary, &variables, event).await
+}
+
+async fn invoke_with(binary: &str, variables: &[(&str, &str)], event: &Value) -> Invocation {
+    let mut function = Function::start_with(binary, variables, event).await;
     let outcome = function.outcome().await;
     Invocation { outcome, log: function.kill().await }
 }
@@ -74,6 +90,10 @@ pub struct Function {
 impl Function {
     /// Starts the binary of a function, which asks for an event and gets this one.
     pub async fn start(binary: &str, dynamodb_url: &str, event: &Value) -> Self {
+        Self::start_with(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)], event).await
+    }
+
+    async fn start_with(binary: &str, variables: &[(&str, &str)], event: &Value) -> Self {
         let (sender, outcome) = oneshot::channel();
         let api = Arc::new(RuntimeApi {
             request_id: Uuid::new_v4().to_string(),
@@ -98,8 +118,8 @@ impl Function {
                 ("AWS_REGION", "eu-north-1"),
                 ("AWS_ACCESS_KEY_ID", "local"),
                 ("AWS_SECRET_ACCESS_KEY", "local"),
-                ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
             ]))
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()

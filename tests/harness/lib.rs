@@ -9,6 +9,7 @@
 pub mod contract;
 pub mod lambda;
 pub mod openapi;
+pub mod receiver;
 mod response;
 pub mod rights;
 pub mod template;
@@ -19,20 +20,24 @@ use std::env;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
 use chrono::{DateTime, Utc};
+use connect::bus;
 use connect::demo;
 use connect::up::{self, Options, Running};
+use publish_events::Publisher;
 use reqwest::Method;
 use serde_json::{Value, json};
 use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
+use subscriptions::endpoint::Endpoint;
 use subscriptions::import::{Existing, Rules};
+use subscriptions::store::Store;
 use subscriptions::store::due::DueEntry;
 use subscriptions::store::tables::{DUE_SHARDS, TableNames};
-use subscriptions::store::{Endpoint, Store};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
@@ -73,7 +78,7 @@ pub struct Service {
     running: Mutex<Option<Running>>,
 }
 
-/// How the tests run it: nothing kept, no sweep of its own accord.
+/// How the tests run it: nothing kept, and nothing of its own accord, no sweep and no events.
 pub fn options() -> Options {
     let dynamodb_endpoint = env::var("DYNAMODB_ENDPOINT").ok();
     let tables = match dynamodb_endpoint {
@@ -100,6 +105,8 @@ pub fn options() -> Options {
         time_zone: ZONE.parse().unwrap(),
         now: Some(instant(START)),
         tick: 0,
+        webhook: None,
+        tells: false,
     }
 }
 
@@ -272,6 +279,20 @@ impl Service {
         swept.json()
     }
 
+    /// Waits until so many of the last events have been delivered or dropped; the last events, the latest first.
+    pub async fn until_delivered(&self, count: usize) -> Vec<Value> {
+        let delivered = async {
+            loop {
+                let status = self.send(Method::GET, "/_local/status", &[], b"").await.json();
+                let events = status["events"].as_array().unwrap().clone();
+                if events.iter().filter(|event| event["delivery"] != "waiting").count() >= count {
+                    return events;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), delivered).await.expect("they were not delivered")
+    }
+
     /// A DynamoDB client of the test's own.
     pub fn dynamodb(&self) -> Client {
         let endpoint = Endpoint::at(self.dynamodb_url.clone());
@@ -354,6 +375,17 @@ impl Service {
             .send()
             .await
             .unwrap();
+    }
+
+    /// What `publish-events` is built on, with the bus at this URL, or at the end of a wire to it.
+    pub fn publisher(url: &str) -> Publisher {
+        let aws = Endpoint::local(url.to_owned()).for_function("publish-events").sdk_config();
+        Publisher::new(&aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned())
+    }
+
+    /// Where the bus of this service is.
+    pub fn bus_url(&self) -> String {
+        format!("{}{}", self.api_url, bus::PATH)
     }
 
     /// A new tenant in UTC, and a key of it with these scopes.

@@ -159,6 +159,16 @@ impl Operation {
     }
 }
 
+/// Holds an event to the document's webhook for its type.
+///
+/// # Errors
+/// What is not as the document says.
+pub fn check_event(event: &Value) -> Result<(), String> {
+    let kind = event["type"].as_str().unwrap_or_default();
+    let webhook = DOCUMENT["webhooks"].get(kind).ok_or(format!("there is no webhook {kind}"))?;
+    check(&validator(&webhook["post"]["requestBody"]["content"]["application/json"]["schema"]), event)
+}
+
 /// Holds an exchange with the service to the document. What is no operation of it is none of its business.
 ///
 /// # Errors

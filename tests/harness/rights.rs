@@ -1,4 +1,4 @@
-//! What each function may do with the database: the rights that the template grants, and those that a
+//! What each function may do with the database and the bus: the rights that the template grants, and those that a
 //! request needs. A [`Wire`](crate::Wire) is IAM too, and refuses what is not granted, so no suite that uses
 //! one passes if a right is missing.
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::template::resources;
 
-/// The right to an action on a table or an index (`subscriptions/index/due`).
+/// The right to an action on a table, an index (`subscriptions/index/due`), the bus, or the queue.
 pub type Right = (String, String);
 /// The rights of one function.
 pub type Rights = BTreeSet<Right>;
@@ -29,8 +29,7 @@ pub fn granted() -> BTreeMap<String, Rights> {
 }
 
 fn granted_by(role: &Value) -> Rights {
-    let of_database = actions(role).into_iter().filter(|(action, _)| action.starts_with("dynamodb:"));
-    of_database.map(|(action, arn)| (action, resource(&arn))).collect()
+    actions(role).into_iter().filter_map(|(action, arn)| Some((action, resource(&arn)?))).collect()
 }
 
 /// Every action that a role allows, with each resource that it is allowed on.
@@ -51,11 +50,15 @@ fn some(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter()
 }
 
-/// What an ARN in the template names.
-fn resource(arn: &Value) -> String {
-    let arn = arn["Fn::GetAtt"].as_str().or_else(|| arn["Fn::Sub"].as_str()).unwrap();
-    let (table, index) = arn.split_once("Table.Arn").unwrap();
-    format!("{}{}", table.trim_start_matches("${").to_lowercase(), index.trim_start_matches('}'))
+/// What an ARN in the template names, if it is something that a function sends requests to: a table or an index, the bus, the
+/// queue of failed events. To others, Lambda sends them, in the function's role.
+fn resource(arn: &Value) -> Option<String> {
+    let arn = arn["Fn::GetAtt"].as_str().or_else(|| arn["Fn::Sub"].as_str())?;
+    if let Some(other @ ("EventBus" | "FailedEvents")) = arn.strip_suffix(".Arn") {
+        return Some(other.to_owned());
+    }
+    let (table, index) = arn.split_once("Table.Arn")?;
+    Some(format!("{}{}", table.trim_start_matches("${").to_lowercase(), index.trim_start_matches('}')))
 }
 
 /// The function that a request to the database is from, by its user agent.
@@ -72,6 +75,8 @@ pub fn needed(operation: &str, request: &Value) -> Rights {
         (format!("dynamodb:{action}"), table.to_owned())
     };
     match operation {
+        "PutEvents" => Rights::from([("events:PutEvents".to_owned(), "EventBus".to_owned())]),
+        "SendMessage" => Rights::from([("sqs:SendMessage".to_owned(), "FailedEvents".to_owned())]),
         "BatchGetItem" => {
             request["RequestItems"].as_object().unwrap().keys().map(|table| right(operation, table)).collect()
         }

@@ -1,4 +1,5 @@
-//! The connection between the service and its database, and what networks and busy databases do to it.
+//! The connection between the service and its database, or between `publish-events` and the bus, and what networks and busy
+//! databases do to it.
 //!
 //! A [`Wire`] is a proxy on a port of its own. It sees each request as the SDK sends it, retries
 //! included, and meets it with a [`Fault`] if one was set for its operation. A database that has been
@@ -130,7 +131,8 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    seen: Vec<String>,
+    /// The operations, and what was asked for.
+    seen: Vec<(String, Value)>,
     next: HashMap<String, VecDeque<Fault>>,
     always: HashMap<String, Fault>,
     faults: usize,
@@ -212,7 +214,15 @@ impl Wire {
 
     /// The operations that were asked for since, in their order.
     pub fn seen(&self) -> Vec<String> {
-        self.inner.state.lock().unwrap().seen.clone()
+        let state = self.inner.state.lock().unwrap();
+        state.seen.iter().map(|(operation, _)| operation.clone()).collect()
+    }
+
+    /// What was asked for with this operation since.
+    pub fn requests(&self, operation: &str) -> Vec<Value> {
+        let state = self.inner.state.lock().unwrap();
+        let requests = state.seen.iter().filter(|(seen, _)| seen == operation);
+        requests.map(|(_, request)| request.clone()).collect()
     }
 
     /// Waits until nothing is under way: whatever was asked for is done.
@@ -244,7 +254,7 @@ impl Wire {
     }
 }
 
-fn socket() -> TcpSocket {
+pub(crate) fn socket() -> TcpSocket {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket
@@ -279,7 +289,7 @@ async fn pass(wire: Arc<Inner>, request: Request<Incoming>) -> io::Result<Answer
     if let Some(denied) = wire.authorize(&parts.headers, &operation, &body) {
         return Ok(denied);
     }
-    let fault = wire.fault(&operation);
+    let fault = wire.fault(&operation, &body);
     wire.under_way.send_modify(|requests| *requests += 1);
 
     // In a task of its own, so that it is finished whether its sender waits or not.
@@ -320,9 +330,9 @@ async fn pass(wire: Arc<Inner>, request: Request<Incoming>) -> io::Result<Answer
 
 impl Inner {
     /// The fault that meets this request.
-    fn fault(&self, operation: &str) -> Fault {
+    fn fault(&self, operation: &str, body: &[u8]) -> Fault {
         let mut state = self.state.lock().unwrap();
-        state.seen.push(operation.to_owned());
+        state.seen.push((operation.to_owned(), serde_json::from_slice(body).unwrap()));
         let next = state.next.get_mut(operation).and_then(VecDeque::pop_front);
         let fault = next.or_else(|| state.always.get(operation).cloned()).unwrap_or(Fault::Pass);
         state.faults += usize::from(!matches!(fault, Fault::Pass));

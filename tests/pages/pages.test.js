@@ -43,7 +43,8 @@ async function open(test, path, options = {}) {
   return page;
 }
 
-const row = (page, name) => page.getByRole("row").filter({ hasText: name });
+const row = (page, name) => page.locator("#rows").getByRole("row").filter({ hasText: name });
+const cells = (row) => row.getByRole("cell").allTextContents();
 
 /** What makes a page hard to read or to use (WCAG 2.1 AA). */
 async function barriers(page) {
@@ -79,12 +80,34 @@ test("a cancellation, from the click to its effect", async (t) => {
   await subscription.getByText("2026-01-31T23:00:00Z").waitFor();
   assert.equal(await subscription.getByRole("button").isDisabled(), true);
   const execution = page.locator("#sweeps").getByRole("row").first();
-  assert.deepEqual((await execution.getByRole("cell").allTextContents()).slice(1, 4), ["1", "1", "0"]);
+  assert.deepEqual((await cells(execution)).slice(1, 4), ["1", "1", "0"]);
+  const told = page.locator("#told").getByRole("row");
+  await told.filter({ hasText: "subscription.cancelled" }).waitFor();
+  assert.deepEqual(await cells(told.first()), [
+    "2026-01-31T23:00:00Z", "subscription.cancelled", "rid_crm-1001", "CANCELLED", "none",
+  ]);
+  assert.deepEqual((await cells(told.nth(1))).slice(1, 4), [
+    "subscription.updated", "rid_crm-1001", "ACTIVATED, CANCELLED on 2026-02-01",
+  ]);
+});
+
+test("a cancellation is withdrawn", async (t) => {
+  const page = await open(t, "/");
+  const subscription = row(page, "rid_crm-1004");
+  const withdraw = subscription.getByRole("button", { name: /^Withdraw/ });
+  await subscription.getByRole("button", { name: /^Cancel/ }).click();
+  await page.getByRole("button", { name: "Cancel the subscription" }).click();
+  await withdraw.click();
+  await page.getByRole("status").getByText("Withdrawn.").waitFor();
+  await withdraw.waitFor({ state: "hidden" });
+  assert.equal(await subscription.getByText(/CANCELLED/).count(), 0);
+  const cancel = subscription.getByRole("button", { name: /^Cancel/ });
+  assert.equal(await cancel.evaluate((node) => node === document.activeElement), true, "the focus is lost");
 });
 
 test("the same with the keyboard alone", async (t) => {
   const page = await open(t, "/");
-  const button = row(page, "rid_crm-1002").getByRole("button");
+  const button = row(page, "rid_crm-1002").getByRole("button", { name: /^Cancel/ });
   await button.waitFor();
   for (let presses = 0; !(await button.evaluate((node) => node === document.activeElement)); presses += 1) {
     assert.ok(presses < 40, "the button can't be reached");
@@ -140,7 +163,7 @@ for (const colorScheme of ["light", "dark"]) {
         assert.equal(await fits(page), true, "it is too wide");
         if (path === "/") {
           if (screenshots) await page.screenshot({ path: `${screenshots}/page-${colorScheme}-${viewport.width}.png` });
-          await row(page, "rid_crm-1003").getByRole("button").click();
+          await row(page, "rid_crm-1003").getByRole("button", { name: /^Cancel/ }).click();
           assert.deepEqual(await barriers(page), []);
         }
       }

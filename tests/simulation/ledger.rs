@@ -27,6 +27,12 @@ pub struct Ledger {
     executed: BTreeSet<String>,
     /// Cancellations that were withdrawn.
     withdrawn: BTreeSet<String>,
+    /// What became of each subscription, change by change: of which type its event is, and what it tells.
+    changes: BTreeMap<String, Vec<(&'static str, Value)>>,
+    /// The ids of the events about each subscription, in the order in which they came first.
+    told: BTreeMap<String, Vec<String>>,
+    /// All that came, by their ids.
+    events: BTreeMap<String, Value>,
     /// The lives of each idempotency key, the oldest first.
     lives: BTreeMap<String, Vec<Life>>,
 }
@@ -172,9 +178,42 @@ impl Ledger {
             assert_eq!(local(due), date, "{pk}: due on its date");
             assert!(local(due - TimeDelta::seconds(1)) < date, "{pk}: due at the first instant of its date");
         }
+        let kind =
+            if status(&item) == "CANCELLED" { "subscription.cancelled" } else { "subscription.updated" };
+        self.changes.entry(pk.clone()).or_default().push((kind, plain(&item["document"])));
         self.versions.insert((pk.clone(), number(&item["version"])), seen(&item));
         self.subscriptions.insert(pk, item);
         true
+    }
+
+    /// Takes down an event that has come onto the bus: the one of the first change that was not told yet, or one that was.
+    pub fn told(&mut self, entry: &Value) {
+        let event: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
+        assert_eq!(
+            (&entry["Source"], &entry["DetailType"]),
+            (&"connect.subscriptions".into(), &event["type"])
+        );
+        let tenant = entry["Resources"][0].as_str().unwrap().strip_prefix("tenant/").unwrap();
+        let pk = format!("{tenant}#{}", event["data"]["subscriptionId"].as_str().unwrap());
+        let id = event["eventId"].as_str().unwrap().to_owned();
+        if let Some(before) = self.events.get(&id) {
+            assert_eq!(*before, event, "{pk}: what is told again is the same");
+            return;
+        }
+        let told = self.told.entry(pk.clone()).or_default();
+        let change = self.changes.get(&pk).and_then(|changes| changes.get(told.len()));
+        let (kind, document) = change.unwrap_or_else(|| panic!("{pk}: no change is told: {event}"));
+        assert_eq!(event["type"], *kind, "{pk}: told in its order");
+        assert_eq!(event["data"], *document, "{pk}: told as it was");
+        told.push(id.clone());
+        self.events.insert(id, event);
+    }
+
+    /// Whether all that happened has been told.
+    fn all_is_told(&self) {
+        for (pk, changes) in &self.changes {
+            assert_eq!(self.told.get(pk).map(Vec::len), Some(changes.len()), "{pk}: each change is told");
+        }
     }
 
     /// Whether an idempotency key has begun a life.
@@ -286,12 +325,18 @@ impl Ledger {
             assert!(id.is_none_or(|id| self.executed.contains(id)), "{pk}: by itself");
         }
         self.indexed(database);
+        self.all_is_told();
         assert!(self.executed.is_subset(&self.scheduled));
     }
 
     /// How many cancellations have become pending since the beginning.
     pub fn changes(&self) -> usize {
         self.scheduled.len() - self.at_the_beginning
+    }
+
+    /// How many events there were.
+    pub fn events(&self) -> usize {
+        self.events.len()
     }
 
     /// How many were withdrawn.
@@ -341,6 +386,16 @@ fn date(schedule: &Value, today: NaiveDate) -> NaiveDate {
         "CancelNextDay" => today + Days::new(1),
         "CancelAtBeginningOfNextMonth" => (today + Months::new(1)).with_day(1).unwrap(),
         _ => schedule["date"].as_str().unwrap().parse().unwrap(),
+    }
+}
+
+/// An attribute as JSON.
+fn plain(attribute: &Value) -> Value {
+    let (kind, value) = attribute.as_object().unwrap().iter().next().unwrap();
+    match kind.as_str() {
+        "S" => value.clone(),
+        "M" => value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
+        _ => panic!("no such document has {attribute}"),
     }
 }
 

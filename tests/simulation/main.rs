@@ -11,6 +11,7 @@
 
 mod ledger;
 mod network;
+mod outbox;
 mod world;
 
 use std::env;

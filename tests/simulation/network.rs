@@ -24,7 +24,7 @@ pub struct Network {
     waiting: Arc<Mutex<Vec<Message>>>,
 }
 
-/// A request to the database on its way.
+/// A request to the database or the bus on its way.
 #[derive(Debug)]
 pub struct Message {
     pub operation: String,
@@ -142,14 +142,41 @@ impl Database {
         assert_eq!((reply.status, &reply.body["LastEvaluatedKey"]), (200, &Value::Null), "{}", reply.body);
         reply.body["Items"].as_array().unwrap().clone()
     }
+
+    /// The records of a table's stream after the one with this sequence number, or from the oldest on.
+    pub fn stream(&self, table: &str, after: Option<&str>, most: usize) -> Vec<Value> {
+        let ask = |operation: &str, body: Value| {
+            let reply = self.ask(operation, &body);
+            assert_eq!(reply.status, 200, "{operation}: {}", reply.body);
+            reply.body
+        };
+        let arn = &ask("DescribeTable", json!({"TableName": table}))["Table"]["LatestStreamArn"];
+        let shards = ask("DescribeStream", json!({"StreamArn": arn}));
+        let mut from = json!({
+            "StreamArn": arn,
+            "ShardId": shards["StreamDescription"]["Shards"][0]["ShardId"],
+            "ShardIteratorType": "TRIM_HORIZON",
+        });
+        if let Some(number) = after {
+            from["ShardIteratorType"] = json!("AFTER_SEQUENCE_NUMBER");
+            from["SequenceNumber"] = json!(number);
+        }
+        let iterator = ask("GetShardIterator", from);
+        let page = ask("GetRecords", json!({"ShardIterator": iterator["ShardIterator"], "Limit": most}));
+        page["Records"].as_array().unwrap().clone()
+    }
 }
 
 async fn ask(client: &reqwest::Client, url: &str, operation: &str, body: &Value) -> Reply {
+    let interface = match operation {
+        "DescribeStream" | "GetShardIterator" | "GetRecords" => "DynamoDBStreams_20120810",
+        _ => "DynamoDB_20120810",
+    };
     let credential = "Credential=local/20260101/eu-north-1/dynamodb/aws4_request";
     let request = client
         .post(url)
         .header("content-type", "application/x-amz-json-1.0")
-        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+        .header("x-amz-target", format!("{interface}.{operation}"))
         .header("x-amz-date", "20260101T000000Z")
         .header(
             "authorization",

@@ -4,6 +4,7 @@
 //! between retries take no time, and come in the same order in every run of a seed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
@@ -12,20 +13,23 @@ use fastrand::Rng;
 use harness::instant;
 use lambda_http::request::LambdaRequest;
 use lambda_runtime::{Context, LambdaEvent};
+use publish_events::Publisher;
 use serde_json::{Value, json};
 use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
 use subscriptions::calendar::Calendar;
 use subscriptions::clock::{self, Clock};
+use subscriptions::endpoint::Endpoint;
 use subscriptions::http::event;
 use subscriptions::import::NewSubscription;
 use subscriptions::service::Service;
+use subscriptions::store::Store;
 use subscriptions::store::tables::TableNames;
-use subscriptions::store::{Endpoint, Store};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, sleep};
 
 use super::ledger::{Answer, Intent, Ledger, zone};
 use super::network::{Database, Message, Network, Reply};
+use super::outbox::Outbox;
 
 const TENANTS: [&str; 2] = ["north", "south"];
 const SUBSCRIPTIONS: usize = 6;
@@ -46,6 +50,7 @@ pub struct Figures {
     pub changes: usize,
     pub withdrawals: usize,
     pub executions: usize,
+    pub events: usize,
     pub replays: usize,
 }
 
@@ -60,6 +65,7 @@ impl AddAssign for Figures {
         self.changes += more.changes;
         self.withdrawals += more.withdrawals;
         self.executions += more.executions;
+        self.events += more.events;
         self.replays += more.replays;
     }
 }
@@ -88,6 +94,7 @@ struct World<'t> {
     unanswered: Vec<usize>,
     functions: Vec<Function>,
     sweeps: Vec<(DateTime<Utc>, JoinHandle<bool>)>,
+    outbox: Outbox,
     /// Which intent each request was about.
     requests: BTreeMap<String, usize>,
     /// Earlier answers of the index, by shard: it may answer so again, as it is not always up to date.
@@ -126,6 +133,7 @@ impl<'t> World<'t> {
             unanswered: Vec::new(),
             functions: Vec::new(),
             sweeps: Vec::new(),
+            outbox: Outbox::default(),
             requests: BTreeMap::new(),
             index: BTreeMap::new(),
             figures: Figures::default(),
@@ -174,6 +182,13 @@ impl<'t> World<'t> {
         Arc::new(Service { store, clock: self.clock.clone() })
     }
 
+    /// What the function that tells changes has when it starts.
+    fn publisher(&self) -> Arc<Publisher> {
+        let aws = Endpoint::local("http://bus".to_owned()).sdk_config().into_builder();
+        let aws = aws.http_client(self.network.client()).build();
+        Arc::new(Publisher::new(&aws, "bus".to_owned(), &aws, "http://queue/0/failed".to_owned()))
+    }
+
     /// Waits for something while every message arrives.
     async fn calmly<T: Send + 'static>(&mut self, future: impl Future<Output = T> + Send + 'static) -> T {
         let task = tokio::spawn(future);
@@ -200,7 +215,8 @@ impl<'t> World<'t> {
             }
             58..78 if self.functions.len() < 6 => self.send(),
             78..81 if self.sweeps.len() < 3 => self.sweep(),
-            81..89 => {
+            81..85 => self.tell(),
+            85..89 => {
                 let pause = [50, 200, 2_100][self.random.usize(..3)];
                 sleep(Duration::from_millis(self.random.u64(..=pause))).await;
             }
@@ -321,6 +337,14 @@ impl<'t> World<'t> {
         })
     }
 
+    /// The stream is told on.
+    fn tell(&mut self) {
+        let most = self.random.usize(1..=15);
+        if let Some(count) = self.outbox.invoke(&self.database, self.publisher(), most, self.clock.now()) {
+            self.say(format!("{count} records are to be told"));
+        }
+    }
+
     /// Callers hear what they are answered.
     async fn listen(&mut self) {
         let finished = |function: &mut Function| function.task.is_finished();
@@ -331,6 +355,10 @@ impl<'t> World<'t> {
         for (_, sweep) in self.sweeps.extract_if(.., |(_, sweep)| sweep.is_finished()).collect::<Vec<_>>() {
             let done = sweep.await.unwrap();
             self.say(format!("a sweep ends: {}", if done { "done" } else { "the database is unavailable" }));
+        }
+        if self.outbox.has_returned() {
+            let (told, of) = self.outbox.returned().await;
+            self.say(format!("{told} of {of} records are told"));
         }
     }
 
@@ -367,6 +395,9 @@ impl<'t> World<'t> {
     /// The database does what a message asks.
     fn arrive(&mut self, message: &Message) -> Reply {
         self.figures.messages += 1;
+        if message.operation == "PutEvents" {
+            return self.put(message, |_| true);
+        }
         let reply = self.database.ask(&message.operation, &message.body);
         if message.operation == "Query" {
             let earlier = self.index.entry(message.body["ExpressionAttributeValues"][":shard"].to_string());
@@ -379,6 +410,21 @@ impl<'t> World<'t> {
             self.ledger.written(&self.database, &message.operation, &message.body, self.clock.now());
         }
         reply
+    }
+
+    /// The bus takes some of the events that a message brings.
+    fn put(&mut self, message: &Message, takes: impl Fn(usize) -> bool) -> Reply {
+        let entries = message.body["Entries"].as_array().unwrap().iter().enumerate().map(|(n, entry)| {
+            if takes(n) {
+                self.ledger.told(entry);
+                json!({"EventId": format!("{n}")})
+            } else {
+                json!({"ErrorCode": "ThrottlingException", "ErrorMessage": ""})
+            }
+        });
+        let entries: Vec<_> = entries.collect();
+        let failed = (0..entries.len()).filter(|n| !takes(*n)).count();
+        Reply { status: 200, body: json!({"FailedEntryCount": failed, "Entries": entries}) }
     }
 
     /// A message meets the network, and a database that may be busy.
@@ -430,6 +476,12 @@ impl<'t> World<'t> {
                 message.reply(Reply { status: 200, body });
                 "is left unprocessed"
             }
+            (16..36, "PutEvents") => {
+                let taken = self.random.u32(..);
+                let reply = self.put(&message, |n| taken >> n & 1 == 1);
+                message.reply(reply);
+                "is taken in part"
+            }
             (16..30, "Query") if self.stale(&message).is_some() => {
                 let reply = self.stale(&message).unwrap();
                 message.reply(reply);
@@ -462,6 +514,10 @@ impl<'t> World<'t> {
             self.figures.deaths += 1;
             self.say("a sweep dies".to_owned());
         }
+        if self.random.u32(..4) == 0 && self.outbox.kill(self.clock.now() + LIFETIME) {
+            self.figures.deaths += 1;
+            self.say("the function that tells changes dies".to_owned());
+        }
     }
 
     /// Seconds pass. What has lived too long dies.
@@ -474,6 +530,7 @@ impl<'t> World<'t> {
         for (_, sweep) in self.sweeps.extract_if(.., |(begun, _)| *begun < too_old) {
             sweep.abort();
         }
+        self.outbox.kill(too_old);
     }
 
     /// Hours pass, often until just before or after the moment at which something changes. Nothing is
@@ -532,7 +589,18 @@ impl<'t> World<'t> {
         self.clock.set(self.clock.now() + TimeDelta::days(400));
         let sweep = self.start_sweep();
         assert!(self.calmly(async { sweep.await.unwrap() }).await);
+        self.outbox.kill(self.clock.now() + LIFETIME);
+        while self.outbox.invoke(&self.database, self.publisher(), 100, self.clock.now()).is_some() {
+            let mut outbox = mem::take(&mut self.outbox);
+            self.outbox = self
+                .calmly(async {
+                    outbox.returned().await;
+                    outbox
+                })
+                .await;
+        }
         self.ledger.end(&self.database);
+        self.figures.events = self.ledger.events();
         self.figures.changes = self.ledger.changes();
         self.figures.withdrawals = self.ledger.withdrawals();
         self.figures.executions = self.ledger.executions();

@@ -2,13 +2,17 @@
 //! metrics.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeySchemaElement, Projection};
 use connect::gateway;
 use harness::rights::{actions, granted};
 use harness::template::{resources, template};
-use harness::{ACTIVATED, CANCELLED, Service, cancel_next_day};
+use harness::{ACTIVATED, CANCELLED, Service, Wire, cancel_next_day, event};
+use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
+use subscriptions::clock::deadline_in;
+use subscriptions::event::SOURCE;
 use subscriptions::telemetry::{METRICS, NAMESPACE};
 
 #[tokio::test]
@@ -21,8 +25,20 @@ async fn each_function_uses_exactly_the_rights_it_has() {
     assert_eq!(service.cancel_once(CANCELLED, "k2", &cancel_next_day()).await.status, 409);
     service.set_clock("2026-02-01T00:00:00Z").await;
     assert_eq!(service.execute().await["executed"], 1);
+    // A change that is told, and one that can't be.
+    let bus = Wire::start(&service.bus_url()).await;
+    let mut records = event("publish-events/ok");
+    let mut poison = records["Records"][0].clone();
+    poison["dynamodb"]["NewImage"]["document"] = json!({"S": ""});
+    records["Records"].as_array_mut().unwrap().push(poison);
+    let mut context = Context::default();
+    context.deadline = deadline_in(Duration::from_secs(60));
+    let records = LambdaEvent::new(serde_json::from_value(records).unwrap(), context);
+    publish_events::handle(&Service::publisher(&bus.url), records).await.unwrap();
 
-    assert_eq!(wire.used(), granted());
+    let mut used = wire.used();
+    used.extend(bus.used());
+    assert_eq!(used, granted());
 }
 
 #[tokio::test]
@@ -44,6 +60,53 @@ fn no_function_may_do_what_is_not_its_own() {
     }
     assert!(!may("cancel-subscription", "Query", ""));
     assert!(granted["execute-cancellations"].iter().all(|(_, what)| what.starts_with("subscriptions")));
+    assert!(!may("publish-events", "", "subscriptions"));
+}
+
+#[test]
+fn the_stream_is_read_and_told_on_for_almost_as_long_as_it_lasts() {
+    let mappings = resources("AWS::Lambda::EventSourceMapping");
+    let mapping = &mappings["StreamOfSubscriptions"];
+    assert_eq!(mapping["EventSourceArn"]["Fn::GetAtt"], "SubscriptionsTable.StreamArn");
+    assert_eq!(mapping["FunctionName"]["Ref"], "PublishEvents");
+    assert_eq!(mapping["StartingPosition"], "TRIM_HORIZON");
+    assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    assert_eq!(mapping["BisectBatchOnFunctionError"], true);
+    assert_eq!(mapping["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"], "FailedEvents.Arn");
+    let oldest = mapping["MaximumRecordAgeInSeconds"].as_u64().unwrap();
+    assert!((80_000..86_400).contains(&oldest), "{oldest}");
+    // In the name of the function, Lambda reads it, and nothing else of the table.
+    let role = &resources("AWS::IAM::Role")["PublishEventsRole"];
+    let of_database = actions(role).into_iter().filter(|(action, _)| action.starts_with("dynamodb:"));
+    assert!(of_database.into_iter().all(|(_, what)| what["Fn::GetAtt"] == "SubscriptionsTable.StreamArn"));
+}
+
+#[test]
+fn a_webhook_gets_the_event_itself_and_is_tried_for_a_day() {
+    let rule = &resources("AWS::Events::Rule")["WebhookRule"];
+    assert_eq!(rule["EventPattern"]["source"], json!([SOURCE]));
+    let target = &rule["Targets"][0];
+    assert_eq!(
+        (&target["InputPath"], &target["Arn"]["Fn::GetAtt"]),
+        (&json!("$.detail"), &json!("Webhook.Arn"))
+    );
+    assert_eq!(target["RetryPolicy"]["MaximumEventAgeInSeconds"], 86_400);
+    assert_eq!(target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"], "UndeliveredEvents.Arn");
+    // What there is only with a webhook, and all of it.
+    let template = template();
+    let of_webhook = template["Resources"].as_object().unwrap().iter();
+    let of_webhook = of_webhook.filter(|(_, resource)| resource["Condition"] == "HasWebhook");
+    let of_webhook: BTreeSet<_> = of_webhook.map(|(id, _)| id.as_str()).collect();
+    let expected = [
+        "UndeliveredEvents",
+        "UndeliveredEventsPolicy",
+        "Webhook",
+        "WebhookConnection",
+        "WebhookFails",
+        "WebhookRole",
+        "WebhookRule",
+    ];
+    assert_eq!(of_webhook, expected.into());
 }
 
 #[test]
@@ -55,6 +118,8 @@ fn beside_the_database_a_role_may_log_trace_and_hand_over() {
         "xray:PutTelemetryRecords",
         "sqs:SendMessage",
         "lambda:InvokeFunction",
+        "events:PutEvents",
+        "events:InvokeApiDestination",
     ];
     for (id, role) in resources("AWS::IAM::Role") {
         assert!(role.get("ManagedPolicyArns").is_none(), "{id}");
@@ -169,7 +234,9 @@ fn every_alarm_is_told_and_shown() {
         for actions in ["AlarmActions", "OKActions"] {
             assert_eq!(alarm[actions]["Fn::If"][0], "HasAlarmTopic", "{id}");
         }
-        assert!(dashboard.contains(&format!("<{id}.Arn>")), "{id}");
+        // One that may not be there can't be named.
+        let may_be_missing = template()["Resources"][&id].get("Condition").is_some();
+        assert_eq!(dashboard.contains(&format!("<{id}.Arn>")), !may_be_missing, "{id}");
     }
 }
 

@@ -1,13 +1,15 @@
 //! The binary `connect`: Connect Subscriptions on one machine, and the operator's commands.
 //!
 //! On one machine, the functions run as they do in Lambda: their own handlers are called with the events that
-//! API Gateway and EventBridge Scheduler send, and speak to a DynamoDB over HTTP. What AWS does
+//! API Gateway, EventBridge Scheduler and DynamoDB send, and speak to a DynamoDB over HTTP. What AWS does
 //! around them is done here in their place.
 //! - [`up`]: puts it all together, and takes it down again.
 //! - [`database`]: the DynamoDB API on an embedded SQLite.
 //! - [`demo`]: a tenant, keys and a few subscriptions to begin with.
 //! - [`gateway`]: what API Gateway does, from an HTTP request to an event, and back.
 //! - [`scheduler`]: what EventBridge Scheduler does, every minute.
+//! - [`stream`], [`event_source`]: what Lambda does with the stream of a table.
+//! - [`bus`], [`webhook`]: what EventBridge does with events.
 //! - [`local`]: what only exists here, the clock that can be moved.
 //! - [`pages`]: what people read and click.
 //!
@@ -24,9 +26,16 @@ pub mod database;
 pub mod demo;
 
 pub mod gateway;
+pub mod scheduler;
+
+pub mod event_source;
+pub mod stream;
+
+pub mod bus;
+pub mod webhook;
+
 pub mod local;
 pub mod pages;
-pub mod scheduler;
 
 pub mod ndjson;
 pub mod operate;

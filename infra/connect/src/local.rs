@@ -1,4 +1,4 @@
-//! What only exists on one machine: a clock that can be moved, a sweep on demand, and what runs here.
+//! What only exists on one machine: a clock that can be moved, a sweep on demand, what stands in for AWS, and what runs here.
 //!
 //! It is for whoever sits at the machine. A page of another origin that is open in the same browser can't use it.
 
@@ -24,6 +24,7 @@ use subscriptions::store::{Store, StoreError};
 use subscriptions::subscription::Subscription;
 use url::{Host, Url};
 
+use crate::bus::{self, Bus, ShownEvent};
 use crate::pages;
 use crate::scheduler::{Execution, Scheduler};
 use crate::up::Addresses;
@@ -42,6 +43,10 @@ pub struct Local {
     pub tick: u64,
     /// What sweeps.
     pub scheduler: Arc<Scheduler>,
+    /// What takes events.
+    pub bus: Arc<Bus>,
+    /// Where they are posted to.
+    pub webhook: Option<Url>,
 }
 
 /// How many subscriptions a page gets, at most.
@@ -49,11 +54,13 @@ const SHOWN: usize = 20;
 
 /// The routes under `/_local/`, and the pages.
 pub fn routes(local: Local) -> Router {
+    let bus = bus::routes(Arc::clone(&local.bus));
     Router::new()
         .route("/_local/status", get(status))
         .route("/_local/clock", post(move_clock))
         .route("/_local/execute-cancellations", post(execute_cancellations))
         .with_state(Arc::new(local))
+        .merge(bus)
         .merge(pages::routes())
         .layer(from_fn(only_from_here))
 }
@@ -97,6 +104,9 @@ struct Status {
     next_month: Value,
     tick: u64,
     executions: Vec<Execution>,
+    events: Vec<ShownEvent>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook: Option<String>,
 }
 
 async fn status(State(local): State<Arc<Local>>) -> Response {
@@ -134,6 +144,8 @@ async fn read_status(local: &Local) -> Result<Status, StoreError> {
         next_month: date(calendar.beginning_of_next_month()),
         tick: local.tick,
         executions: local.scheduler.executions(),
+        events: local.bus.last(),
+        webhook: local.webhook.as_ref().map(ToString::to_string),
     })
 }
 

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use connect::operate::{self, CommandError, SCHEDULE_VARIABLE, Session};
 use connect::up::{self, Addresses, Options, Running};
 use subscriptions::clock::Clock;
-use subscriptions::store::Endpoint;
+use subscriptions::endpoint::Endpoint;
 use subscriptions::store::tables::TableNames;
 use subscriptions::telemetry;
 use tokio_util::sync::CancellationToken;
@@ -133,7 +133,7 @@ async fn until_stopped(
 ) -> Result<(), CommandError> {
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
-    let ends_by_itself = command.ends_by_itself();
+    let (ends_by_itself, goes_on) = (command.ends_by_itself(), command.goes_on());
     let (mut out, mut notes) = (io::stdout(), io::stderr());
     let mut session = Session {
         endpoint,
@@ -149,7 +149,10 @@ async fn until_stopped(
     let running = operate::run(command, &mut session);
     tokio::select! {
         outcome = running => outcome,
-        () = stop.cancelled(), if !ends_by_itself => Err(CommandError::Incomplete("interrupted".to_owned())),
+        () = stop.cancelled(), if !ends_by_itself => match goes_on {
+            true => Ok(()),
+            false => Err(CommandError::Incomplete("interrupted".to_owned())),
+        },
     }
 }
 
@@ -245,6 +248,9 @@ fn welcome(running: &Running, options: &Options) -> String {
          Tenant    {tenant}, whose days begin in {zone}\n  \
          API key   {api_key}\n"
     );
+    if let Some(webhook) = &options.webhook {
+        text += &format!("  Webhook   {}\n", webhook.url);
+    }
     if let Some(id) = running.example {
         // Another key with each start: the line shall do something again.
         let key = Uuid::new_v4();

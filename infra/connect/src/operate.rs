@@ -6,6 +6,7 @@
 mod cancellations;
 mod clock;
 mod doctor;
+mod events;
 mod import;
 mod keys;
 mod patience;
@@ -27,6 +28,7 @@ use clap::Subcommand;
 
 pub use self::cancellations::Cancellations;
 pub use self::doctor::Doctor;
+pub use self::events::Events;
 pub use self::import::Import;
 pub use self::keys::{Expiry, Keys};
 pub use self::report::Report;
@@ -35,6 +37,7 @@ pub use self::subscriptions::Subscriptions;
 pub use self::tables::Tables;
 pub use self::tenants::Tenants;
 pub use self::when::When;
+use crate::stream::StreamError;
 
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
@@ -51,6 +54,9 @@ pub enum Command {
     /// See what will be cancelled and what has been, and execute what is due
     #[command(subcommand)]
     Cancellations(Cancellations),
+    /// See what is told about subscriptions
+    #[command(subcommand)]
+    Events(Events),
     /// Create the tables where no template does
     #[command(subcommand)]
     Tables(Tables),
@@ -74,6 +80,12 @@ impl Command {
         }
     }
 
+    /// Whether it has no end of its own, so that it ends well whenever it is stopped.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        matches!(self, Self::Events(Events::Tail { .. }))
+    }
+
     /// Whether it changes nothing, so that it may end where its reader stops.
     #[must_use]
     pub fn only_reads(&self) -> bool {
@@ -83,7 +95,7 @@ impl Command {
             Self::Subscriptions(command) => !matches!(command, Subscriptions::Import(_)),
             Self::Cancellations(command) => !matches!(command, Cancellations::Run),
             Self::Tables(_) => false,
-            Self::Doctor(_) => true,
+            Self::Events(_) | Self::Doctor(_) => true,
         }
     }
 }
@@ -108,6 +120,10 @@ pub enum CommandError {
     NoSubscription(TenantId),
     #[error("{0} does not lie in the future")]
     Past(&'static str),
+    #[error("the table of subscriptions has no stream; connect doctor says more")]
+    NoStream,
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     #[error("the database does not say what time it is, so cancellations might take effect early")]
     NoTime,
     #[error(transparent)]
@@ -167,6 +183,7 @@ pub async fn run(command: Command, session: &mut Session<'_>) -> Result<(), Comm
         Command::Keys(command) => keys::run(command, session).await,
         Command::Subscriptions(command) => subscriptions::run(command, session).await,
         Command::Cancellations(command) => cancellations::run(command, session).await,
+        Command::Events(command) => events::run(command, session).await,
         Command::Tables(command) => tables::run(command, session).await,
         Command::Doctor(command) => doctor::run(command, session).await,
     }

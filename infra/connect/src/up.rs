@@ -11,27 +11,33 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use clap::Args;
+use publish_events::Publisher;
 use serde::Serialize;
 use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
 use subscriptions::calendar::Calendar;
 use subscriptions::clock::Clock;
+use subscriptions::endpoint::Endpoint;
 use subscriptions::identifiers::{InvalidIdentifier, SubscriptionId, TenantId};
 use subscriptions::import::{Existing, NewSubscription, Rules};
 use subscriptions::service::Service;
 use subscriptions::store::tables::TableNames;
-use subscriptions::store::{Endpoint, Store, StoreError};
+use subscriptions::store::{Store, StoreError};
 use subscriptions::subscription::Status;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
+use crate::bus::{self, Bus};
 use crate::database::{self, Folder, FolderError};
 use crate::demo::{self, KeyError};
+use crate::event_source::EventSource;
 use crate::gateway;
 use crate::local::{self, Local};
 use crate::ndjson::{Line, Lines};
 use crate::operate::parse_zone;
 use crate::scheduler::Scheduler;
+use crate::webhook::{self, Webhook};
 
 /// How long what is under way gets to finish when the service is stopped: longer than a request or a
 /// sweep may take.
@@ -70,6 +76,12 @@ pub struct Options {
     /// Seconds between two sweeps for cancellations that are due; 0: none but those asked for
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub tick: u64,
+    /// Post each event to this URL, again and again until it is answered with 2xx
+    #[arg(long, value_name = "URL")]
+    pub webhook: Option<Webhook>,
+    /// Whether changes become events
+    #[arg(skip = true)]
+    pub tells: bool,
 }
 
 /// Every option at its default.
@@ -131,6 +143,8 @@ pub struct Running {
     stop: CancellationToken,
     api: JoinHandle<io::Result<()>>,
     scheduler: Option<JoinHandle<()>>,
+    events: Option<JoinHandle<()>>,
+    deliveries: Option<JoinHandle<()>>,
     stop_database: CancellationToken,
     database: Option<JoinHandle<Result<(), String>>>,
     /// Held until the service has stopped.
@@ -149,6 +163,14 @@ impl Running {
             Some(scheduler) => finish("a sweep", scheduler).await,
             None => Ok(()),
         };
+        let events = match self.events {
+            Some(events) => finish("the telling of events", events).await,
+            None => Ok(()),
+        };
+        let deliveries = match self.deliveries {
+            Some(deliveries) => finish("the delivery of events", deliveries).await,
+            None => Ok(()),
+        };
         self.stop_database.cancel();
         let database = match self.database {
             Some(database) => finish("the database", database).await,
@@ -156,6 +178,8 @@ impl Running {
         };
         api?.map_err(|error| format!("the API failed: {error}"))?;
         scheduler?;
+        events?;
+        deliveries?;
         database?
     }
 }
@@ -254,6 +278,11 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         }
     }
 
+    let stream = if options.tells { store.stream_arn().await.map_err(unusable)? } else { None };
+    if options.tells && stream.is_none() {
+        warn!("the table of subscriptions has no stream, so there are no events");
+    }
+
     let addresses = Addresses {
         api_url: url_of(&api)?,
         dynamodb_url,
@@ -270,6 +299,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         cancel_subscription: service("cancel-subscription"),
     };
     let scheduler = Arc::new(Scheduler::new(service("execute-cancellations")));
+    let (lanes, exits) = options.webhook.as_ref().map(|_| webhook::lanes()).unzip();
+    let bus = Arc::new(Bus::new(lanes));
     let local = Local {
         addresses: addresses.clone(),
         store,
@@ -277,7 +308,24 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         time_zone: options.time_zone,
         tick: options.tick,
         scheduler: Arc::clone(&scheduler),
+        bus: Arc::clone(&bus),
+        webhook: options.webhook.as_ref().map(|webhook| webhook.url.clone()),
     };
+    let events = match stream {
+        Some(arn) => {
+            let aws =
+                Endpoint::local(format!("{}{}", addresses.api_url, bus::PATH)).for_function("publish-events");
+            let aws = aws.sdk_config();
+            let publisher = Publisher::new(&aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned());
+            let checkpoint = folder.as_ref().map(|folder| folder.file("events-checkpoint.json"));
+            let source = EventSource::new(publisher, endpoint, arn, Arc::clone(&bus), checkpoint);
+            Some(tokio::spawn(source.run(stop.clone())))
+        }
+        None => None,
+    };
+    let deliveries = exits
+        .zip(options.webhook.clone())
+        .map(|(exits, webhook)| tokio::spawn(exits.deliver(webhook, Arc::clone(&bus), stop.clone())));
     let routes = gateway::routes(functions).merge(local::routes(local));
     let scheduler = (options.tick > 0).then(|| {
         let tick = Duration::from_secs(options.tick);
@@ -285,7 +333,18 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     });
     let api = tokio::spawn(serve(api, routes, stop.clone()));
     stop_on_error.disarm();
-    Ok(Running { addresses, example, stop, api, scheduler, stop_database, database, _folder: folder })
+    Ok(Running {
+        addresses,
+        example,
+        stop,
+        api,
+        scheduler,
+        events,
+        deliveries,
+        stop_database,
+        database,
+        _folder: folder,
+    })
 }
 
 /// The subscriptions to begin with.

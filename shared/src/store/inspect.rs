@@ -77,6 +77,14 @@ impl Store {
         }
     }
 
+    /// The ARN of the stream of the subscriptions, if there is one.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn stream_arn(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.describe(&self.tables.subscriptions).await?.and_then(|table| table.latest_stream_arn))
+    }
+
     async fn removes_old_records(&self, name: &str) -> Result<bool, StoreError> {
         let current = self.client.describe_time_to_live().table_name(name).send().await;
         let current = current.map_err(StoreError::from_sdk)?.time_to_live_description;

@@ -25,6 +25,7 @@ use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
 use crate::api_key::{ApiKey, Scope, Tenant};
 use crate::cancellation::{Cancellation, DueCancellation, Reason, StoredSubscription};
+use crate::event::Version;
 use crate::idempotency::{Answer, IdempotencyKey, Record};
 use crate::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
 use crate::import::{Present, StoredDocument};
@@ -109,6 +110,20 @@ pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreE
     let SubscriptionItem { document, version, cancellation } =
         read(item, |key| format!("the subscription {key}"))?;
     Ok(StoredSubscription { document, version, cancellation })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionItem {
+    document: Subscription,
+    version: u64,
+    cancellation_id: Option<CancellationId>,
+}
+
+/// What a write found or left, of an item as the stream holds it.
+pub(super) fn read_version(item: serde_dynamo::Item) -> Option<Version> {
+    let VersionItem { document: subscription, version: number, cancellation_id } = from_item(item).ok()?;
+    Some(Version { subscription, number, cancellation_id })
 }
 
 pub(super) fn read_present(item: Item) -> Result<Present, StoreError> {

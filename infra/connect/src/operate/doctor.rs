@@ -3,9 +3,10 @@
 use std::env;
 use std::time::Duration;
 
+use ::subscriptions::endpoint::Endpoint;
+use ::subscriptions::store::Store;
 use ::subscriptions::store::inspect::{InspectedTable, TableFault};
 use ::subscriptions::store::tables::TableNames;
-use ::subscriptions::store::{Endpoint, Store};
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::config::timeout::TimeoutConfig;
 use aws_sdk_scheduler::config::{BehaviorVersion, Config, Region};

@@ -4,8 +4,9 @@ use std::io::{self, IsTerminal, Write};
 use std::thread;
 
 use ::subscriptions::clock::Clock;
+use ::subscriptions::endpoint::Endpoint;
+use ::subscriptions::store::Store;
 use ::subscriptions::store::tables::TableNames;
-use ::subscriptions::store::{Endpoint, Store};
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;

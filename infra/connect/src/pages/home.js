@@ -39,6 +39,21 @@ async function refresh() {
   for (const row of [...element("rows").children]) if (!ids.includes(row.id)) row.remove();
   element("more").textContent = service.more ? `and ${service.more} more` : "";
   element("sweeps").replaceChildren(...service.executions.map(sweep));
+  element("webhook").textContent = service.webhook
+    ? `They are posted to ${service.webhook}.`
+    : "None are posted: this service was started without --webhook.";
+  element("told").replaceChildren(...service.events.map(told));
+}
+
+function told({ event, delivery, attempts }) {
+  const row = document.createElement("tr");
+  const { status, pendingStatus: change } = event.data;
+  row.append(cell("Occurred", event.occurredAt), cell("Event", event.type));
+  row.append(cell("Subscription", event.data.referenceId ? `rid_${event.data.referenceId}` : event.data.subscriptionId));
+  row.append(cell("Now", change ? `${status}, ${change.status} on ${change.scheduledAt}` : status));
+  row.append(cell("Delivery", delivery ? `${delivery}${attempts > 1 ? `, ${attempts} attempts` : ""}` : "none"));
+  row.title = event.eventId;
+  return row;
 }
 
 function sweep({ at, summary, error }) {
@@ -74,8 +89,14 @@ function show(subscription) {
   const change = subscription.pendingStatus;
   pending.textContent = change ? `${change.status} on ${change.scheduledAt}` : "";
   cancelled.textContent = subscription.cancelledAt ?? "";
-  action.firstChild.disabled = subscription.status === "CANCELLED";
-  action.firstChild.setAttribute("aria-label", `Cancel ${display}`);
+  const [cancel, withdraw] = action.children;
+  cancel.disabled = subscription.status === "CANCELLED";
+  cancel.setAttribute("aria-label", `Cancel ${display}`);
+  withdraw.setAttribute("aria-label", `Withdraw the cancellation of ${display}`);
+  const isPending = change?.status === "CANCELLED";
+  // Whoever is on it shall not fall off the page.
+  if (!isPending && document.activeElement === withdraw) cancel.focus();
+  withdraw.hidden = !isPending;
 }
 
 function newRow(id) {
@@ -85,11 +106,15 @@ function newRow(id) {
   const detail = document.createElement("small");
   name.append(document.createElement("strong"), " ", detail);
   const action = cell("");
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "Cancel…";
-  button.addEventListener("click", () => ask(id));
-  action.append(button);
+  const button = (text, clicked) => {
+    const added = document.createElement("button");
+    added.type = "button";
+    added.textContent = text;
+    added.addEventListener("click", clicked);
+    action.append(added, " ");
+  };
+  button("Cancel…", () => ask(id));
+  button("Withdraw", saying(() => withdraw(id)));
   row.append(name, cell("Status"), cell("Pending"), cell("Cancelled"), action);
   element("rows").append(row);
   return row;
@@ -135,6 +160,17 @@ async function cancel() {
   }
 }
 
+/** One key for what a click asks for; another click is asked anew. */
+async function withdraw(id) {
+  const response = await fetch(`/subscriptions/${id}/cancel`, {
+    method: "DELETE",
+    headers: { "X-Api-Key": service.apiKey, "X-Idempotency-Key": crypto.randomUUID() },
+  });
+  const answer = await response.json();
+  await refresh();
+  say(response.ok ? "Withdrawn." : answer.title ?? answer.message);
+}
+
 const say = (text) => { element("message").textContent = text; };
 
 /** Moves the clock, and lets the schedule come round, as it would have meanwhile. */
@@ -150,14 +186,15 @@ async function execute() {
 }
 
 /** Runs what a click asks for, and says what went wrong. */
-const on = (id, event, action) => element(id).addEventListener(event, async (happened) => {
+const saying = (action) => async (happened) => {
   happened.preventDefault();
   try {
     await action();
   } catch (error) {
     (dialog.open ? element("problem") : element("message")).textContent = `That failed: ${error.message}`;
   }
-});
+};
+const on = (id, event, action) => element(id).addEventListener(event, saying(action));
 
 on("next-day", "click", () => move({ now: service.nextDay.instant }));
 on("next-month", "click", () => move({ now: service.nextMonth.instant }));

@@ -10,6 +10,7 @@
 
 mod cancellations;
 mod doctor;
+mod events;
 mod import;
 mod keys;
 mod subscriptions;
@@ -19,7 +20,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use ::subscriptions::clock::Clock;
-use ::subscriptions::store::Endpoint;
+use ::subscriptions::endpoint::Endpoint;
 use ::subscriptions::store::tables::TableNames;
 use clap::{CommandFactory, Parser};
 use connect::operate::{self, Session};

@@ -1,0 +1,171 @@
+//! The bus that events are put onto: Amazon EventBridge.
+
+use std::collections::HashSet;
+
+use aws_sdk_eventbridge::Client;
+use aws_sdk_eventbridge::config::Builder;
+use aws_sdk_eventbridge::config::retry::RetryPartition;
+use aws_sdk_eventbridge::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
+use aws_types::SdkConfig;
+use subscriptions::event::SOURCE;
+use subscriptions::store::stream::Told;
+use uuid::Uuid;
+
+/// EventBridge's limits for one request.
+const MOST_ENTRIES: usize = 10;
+/// Of one request, and so of one event, in bytes as EventBridge counts them. What it puts around an event counts too, for which
+/// 1 KiB of its 256 is left.
+const MOST_BYTES: usize = 255 * 1024;
+
+/// A bus.
+#[derive(Clone, Debug)]
+pub(crate) struct Bus {
+    client: Client,
+    name: String,
+}
+
+/// An event as it goes onto the bus, with where it is from.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// The key of the item that changed.
+    pub key: String,
+    /// Where in the stream it changed.
+    pub sequence_number: String,
+    pub event_id: Uuid,
+    pub event_type: &'static str,
+    resources: [String; 2],
+    detail: String,
+}
+
+impl Entry {
+    pub(crate) fn new(key: String, sequence_number: String, told: Told) -> Self {
+        let Told { tenant, event } = told;
+        Self {
+            key,
+            sequence_number,
+            event_id: event.event_id,
+            event_type: event.r#type.as_str(),
+            // By which rules can tell whose it is: the event itself doesn't say.
+            resources: [format!("tenant/{tenant}"), format!("subscription/{}", event.data.subscription_id)],
+            // Its types always have a JSON form.
+            detail: serde_json::to_string(&event).unwrap_or_default(),
+        }
+    }
+
+    /// How large it is, if that is more than the bus takes.
+    pub(crate) fn excess(&self) -> Option<usize> {
+        Some(self.bytes()).filter(|bytes| *bytes > MOST_BYTES)
+    }
+
+    fn bytes(&self) -> usize {
+        let resources: usize = self.resources.iter().map(String::len).sum();
+        SOURCE.len() + self.event_type.len() + resources + self.detail.len()
+    }
+}
+
+/// Events that may go onto the bus with one request: so many as it takes, and no two of one item, as one of them could be taken
+/// without the one before it.
+#[derive(Default)]
+pub(crate) struct Batch {
+    entries: Vec<Entry>,
+    keys: HashSet<String>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Whether there is room for it.
+    pub(crate) fn fits(&self, entry: &Entry) -> bool {
+        self.entries.len() < MOST_ENTRIES
+            && self.bytes + entry.bytes() <= MOST_BYTES
+            && !self.keys.contains(&entry.key)
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.bytes += entry.bytes();
+        self.keys.insert(entry.key.clone());
+        self.entries.push(entry);
+    }
+
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        self.entries
+    }
+}
+
+/// What became of one event.
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    Taken,
+    /// It never will be; why.
+    Refused(String),
+    /// It may be later; why not yet.
+    NotTaken(String),
+}
+
+impl Bus {
+    pub(crate) fn new(eventbridge: &SdkConfig, name: String) -> Self {
+        // As the database has: a limit of its own on how much is tried again.
+        let retries = RetryPartition::custom("bus").build();
+        Self { client: Client::from_conf(Builder::from(eventbridge).retry_partition(retries).build()), name }
+    }
+
+    /// Puts events onto the bus; what became of each, in their order.
+    pub(crate) async fn put(&self, entries: &[Entry]) -> Vec<Outcome> {
+        match self.request(entries).await {
+            Ok(outcomes) => outcomes,
+            // One of them is at fault, or all of them together.
+            Err(_) if entries.len() > 1 => {
+                let mut outcomes = Vec::new();
+                for entry in entries.chunks(1) {
+                    let outcome = self.request(entry).await;
+                    outcomes.extend(outcome.unwrap_or_else(|refusal| vec![refusal]));
+                }
+                outcomes
+            }
+            Err(refusal) => vec![refusal],
+        }
+    }
+
+    /// One request.
+    ///
+    /// # Errors
+    /// The bus refuses it as a whole.
+    async fn request(&self, entries: &[Entry]) -> Result<Vec<Outcome>, Outcome> {
+        let entry = |entry: &Entry| {
+            PutEventsRequestEntry::builder()
+                .event_bus_name(&self.name)
+                .source(SOURCE)
+                .detail_type(entry.event_type)
+                .set_resources(Some(entry.resources.to_vec()))
+                .detail(&entry.detail)
+                .build()
+        };
+        let request = self.client.put_events().set_entries(Some(entries.iter().map(entry).collect()));
+        match request.send().await {
+            Ok(answer) => {
+                let mut outcomes: Vec<_> = answer.entries().iter().map(outcome).collect();
+                // It answers for each; should it not, who is not answered for is put again.
+                outcomes.resize(entries.len(), Outcome::NotTaken("no answer".to_owned()));
+                Ok(outcomes)
+            }
+            Err(error) => match error.code() {
+                Some(code @ "ValidationException") => Err(Outcome::Refused(code.to_owned())),
+                Some(code) => Ok(vec![Outcome::NotTaken(code.to_owned()); entries.len()]),
+                None => {
+                    let cause = DisplayErrorContext(&error).to_string();
+                    Ok(vec![Outcome::NotTaken(cause); entries.len()])
+                }
+            },
+        }
+    }
+}
+
+fn outcome(entry: &PutEventsResultEntry) -> Outcome {
+    // Those that are about the event. The others are about the bus, the rights, the moment.
+    const ABOUT_THE_EVENT: [&str; 3] = ["InvalidArgument", "MalformedDetail", "RedactionFailure"];
+    match entry.error_code() {
+        None => Outcome::Taken,
+        Some(code) if ABOUT_THE_EVENT.contains(&code) => Outcome::Refused(code.to_owned()),
+        Some(code) => Outcome::NotTaken(code.to_owned()),
+    }
+}

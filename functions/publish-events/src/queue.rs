@@ -1,0 +1,54 @@
+//! The queue of what can't be an event: Amazon SQS. A message names what it is about, and has nothing personal in it.
+
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::Builder;
+use aws_sdk_sqs::config::retry::RetryPartition;
+use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_types::SdkConfig;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// A queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    client: Client,
+    url: String,
+}
+
+/// A change that can't be told.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FailedEvent {
+    /// The key of the item that changed.
+    pub key: String,
+    /// Where in the stream it changed.
+    pub sequence_number: String,
+    /// The event that it would have been, as far as it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#type: Option<&'static str>,
+    /// Why it can't be told.
+    pub reason: String,
+}
+
+impl Queue {
+    pub(crate) fn new(sqs: &SdkConfig, url: String) -> Self {
+        let retries = RetryPartition::custom("queue").build();
+        Self { client: Client::from_conf(Builder::from(sqs).retry_partition(retries).build()), url }
+    }
+
+    /// Puts it into the queue.
+    ///
+    /// # Errors
+    /// Why that failed.
+    pub(crate) async fn send(&self, failed: &FailedEvent) -> Result<(), String> {
+        // Its types always have a JSON form.
+        let body = serde_json::to_string(failed).unwrap_or_default();
+        let sent = self.client.send_message().queue_url(&self.url).message_body(body).send().await;
+        sent.map(drop).map_err(|error| match error.code() {
+            Some(code) => code.to_owned(),
+            None => DisplayErrorContext(&error).to_string(),
+        })
+    }
+}

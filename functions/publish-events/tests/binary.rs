@@ -1,0 +1,45 @@
+//! The binary, as Lambda runs it.
+
+use harness::{Fault, Service, Wire, event, lambda};
+use serde_json::json;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_publish-events");
+
+#[tokio::test]
+async fn it_tells_a_change_and_counts_it() {
+    let service = Service::start().await;
+    let told = lambda::invoke_publisher(BINARY, &service.bus_url(), &event("publish-events/ok")).await;
+    assert_eq!(told.metrics(), [metric("EventsPublished", "subscription.updated")]);
+    let line = told.log.iter().find(|line| line["message"] == "told").unwrap();
+    assert_eq!(line["key"], "demo#5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001");
+    assert_eq!(line["span"]["traceId"], lambda::TRACE_ID);
+    assert_eq!(told.outcome.unwrap(), json!({"batchItemFailures": []}));
+}
+
+#[tokio::test]
+async fn it_reports_what_was_not_told_and_counts_what_can_not_be() {
+    let service = Service::start().await;
+    let wire = Wire::start(&service.bus_url()).await;
+    wire.always("PutEvents", Fault::refusal("AccessDeniedException"));
+    let mut records = event("publish-events/ok");
+    let mut poison = records["Records"][0].clone();
+    poison["dynamodb"]["NewImage"]["document"] = json!({"S": "Astrid Lindqvist"});
+    poison["dynamodb"]["SequenceNumber"] = json!("1");
+    records["Records"].as_array_mut().unwrap().insert(0, poison);
+    let left = lambda::invoke_publisher(BINARY, &wire.url, &records).await;
+    assert_eq!(left.metrics(), [metric("EventsFailed", "")]);
+    assert!(!format!("{:?}", left.log).contains("Astrid"));
+    let again = records["Records"][1]["dynamodb"]["SequenceNumber"].clone();
+    assert_eq!(left.outcome.unwrap(), json!({"batchItemFailures": [{"itemIdentifier": again}]}));
+}
+
+#[tokio::test]
+async fn an_event_that_is_none_of_a_stream_is_an_error() {
+    let elsewhere = event("publish-events/unexpected_event");
+    let error = lambda::invoke_publisher(BINARY, "http://127.0.0.1:9", &elsewhere).await.outcome.unwrap_err();
+    assert!(error["errorMessage"].as_str().unwrap().contains("stream of a DynamoDB table"), "{error}");
+}
+
+fn metric(name: &str, by: &str) -> (String, String, String, f64) {
+    (name.to_owned(), "Count".to_owned(), by.to_owned(), 1.0)
+}

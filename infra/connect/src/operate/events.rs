@@ -1,0 +1,91 @@
+//! Events, as they happen.
+
+use std::time::Duration;
+
+use ::subscriptions::event::{Event, EventType};
+use ::subscriptions::identifiers::TenantId;
+use ::subscriptions::store::stream::Told;
+use ::subscriptions::subscription::Status;
+use clap::Subcommand;
+
+use super::session::{Session, instant};
+use super::{CommandError, parse_tenant};
+use crate::stream::{Start, Stream, as_write};
+
+/// How long the stream is left alone when there is nothing new in it.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long, when it can't be read.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Commands on events.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Events {
+    /// Show events as they happen, until you stop it
+    ///
+    /// It reads the stream of the table, which events are made from wherever the service runs. So it shows them also while
+    /// they can't be delivered. With --json, each is one line, as it is sent.
+    Tail {
+        /// Whose events; everybody's if it is not said
+        #[arg(long, value_parser = parse_tenant)]
+        tenant: Option<TenantId>,
+        /// Begin with the oldest that the stream still has; it keeps them for 24 hours
+        #[arg(long)]
+        from_beginning: bool,
+    },
+}
+
+pub(super) async fn run(command: Events, session: &mut Session<'_>) -> Result<(), CommandError> {
+    let Events::Tail { tenant, from_beginning } = command;
+    let arn = session.store().stream_arn().await?.ok_or(CommandError::NoStream)?;
+    let start = if from_beginning { Start::Oldest } else { Start::Now };
+    let mut stream = Stream::new(session.endpoint.clone(), arn, start);
+    let mut pages = stream.read().await?;
+    session.note("waiting for events; Ctrl-C ends it");
+    let mut is_failing = false;
+    loop {
+        let pause = if pages.is_empty() { PAUSE } else { Duration::ZERO };
+        for record in pages.into_iter().flat_map(|page| page.records) {
+            match as_write(record).told() {
+                Ok(Some(told)) if tenant.as_ref().is_none_or(|tenant| told.tenant == *tenant) => {
+                    print(session, &told)?;
+                }
+                Ok(_) => {}
+                Err(unreadable) => session.note(&unreadable.to_string()),
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pages = match stream.read().await {
+            Ok(pages) => {
+                is_failing = false;
+                pages
+            }
+            Err(cause) => {
+                // Once: it may be so for long.
+                if !is_failing {
+                    session.note(&format!("{cause}; trying again"));
+                }
+                is_failing = true;
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+                Vec::new()
+            }
+        };
+    }
+}
+
+fn print(session: &mut Session<'_>, told: &Told) -> Result<(), CommandError> {
+    session.print(&told.event, || text(told))?;
+    Ok(session.out.flush()?)
+}
+
+fn text(Told { tenant, event }: &Told) -> String {
+    let Event { r#type, occurred_at, data, .. } = event;
+    let pending = data.pending_status.as_ref().filter(|pending| pending.status == Status::Cancelled);
+    let what = match (r#type, pending) {
+        (EventType::Cancelled, _) => "is CANCELLED".to_owned(),
+        (EventType::Updated, Some(pending)) => format!("will be CANCELLED on {}", pending.scheduled_at),
+        (EventType::Updated, None) => {
+            format!("stays {}", serde_json::json!(data.status).as_str().unwrap_or("-"))
+        }
+    };
+    format!("{}  {:<22}  {tenant}  {}  {what}", instant(*occurred_at), r#type.as_str(), data.subscription_id)
+}

@@ -1,0 +1,103 @@
+//! Events, as they happen.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use harness::{ACTIVATED, BLOCKED, Service, cancel_at, cancel_next_day};
+use serde_json::Value;
+
+use super::{connect, process};
+
+/// `connect events tail`, from the moment on at which it waits.
+struct Tail {
+    process: Child,
+    out: Lines<BufReader<ChildStdout>>,
+    notes: Lines<BufReader<ChildStderr>>,
+}
+
+impl Tail {
+    fn start(service: &Service, arguments: &[&str]) -> Self {
+        let arguments = [&["events", "tail"], arguments].concat();
+        let mut command = process(service, &service.dynamodb_url, &arguments);
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = BufReader::new(process.stdout.take().unwrap()).lines();
+        let notes = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut tail = Self { process, out, notes };
+        assert_eq!(tail.note(), "waiting for events; Ctrl-C ends it");
+        tail
+    }
+
+    fn line(&mut self) -> String {
+        self.out.next().unwrap().unwrap()
+    }
+
+    fn note(&mut self) -> String {
+        self.notes.next().unwrap().unwrap()
+    }
+
+    /// Interrupts it; its exit code.
+    fn interrupt(mut self) -> Option<i32> {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        self.process.wait().unwrap().code()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_shown_as_they_happen() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_at("2026-03-01")).await;
+    let mut tail = Tail::start(&service, &[]);
+    let mut json = Tail::start(&service, &["--json"]);
+    let mut all = Tail::start(&service, &["--from-beginning"]);
+    let scheduled = service.cancel(ACTIVATED, &cancel_next_day()).await.json();
+    service.cancel(BLOCKED, &cancel_next_day()).await;
+    service.withdraw(BLOCKED).await;
+    service.set_clock("2026-01-31T23:00:30Z").await;
+    service.execute().await;
+
+    let at = scheduled["updatedAt"].as_str().unwrap().split('.').next().unwrap().to_owned();
+    assert_eq!(
+        tail.line(),
+        format!("{at}Z  subscription.updated    demo  {ACTIVATED}  will be CANCELLED on 2026-02-01")
+    );
+    assert!(tail.line().ends_with(&format!("{BLOCKED}  will be CANCELLED on 2026-02-01")));
+    assert!(tail.line().ends_with(&format!("{BLOCKED}  stays BLOCKED")));
+    let last = format!("2026-01-31T23:00:00Z  subscription.cancelled  demo  {ACTIVATED}  is CANCELLED");
+    assert_eq!(tail.line(), last);
+    assert!(all.line().ends_with("will be CANCELLED on 2026-03-01"));
+    let event: Value = serde_json::from_str(&json.line()).unwrap();
+    harness::openapi::check_event(&event).unwrap();
+    assert_eq!(event["data"], scheduled);
+    for tail in [tail, json, all] {
+        assert_eq!(tail.interrupt(), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_another_tenants_is_left_out_and_what_can_not_be_read_is_named() {
+    let service = Service::start().await;
+    let mut others = Tail::start(&service, &["--tenant", "acme"]);
+    let mut demos = Tail::start(&service, &["--tenant", "demo"]);
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let key = format!("demo#{BLOCKED}");
+    service.update("subscriptions", &key, "SET document = :value", AttributeValue::M([].into())).await;
+    assert!(demos.line().contains(ACTIVATED));
+    for tail in [&mut others, &mut demos] {
+        assert_eq!(tail.note(), format!("{key} is not what this service writes"));
+    }
+    assert_eq!((others.interrupt(), demos.interrupt()), (Some(0), Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_are_none_without_a_table() {
+    let service = Service::start().await;
+    let nowhere = process(&service, &service.dynamodb_url, &["events", "tail"])
+        .env("SUBSCRIPTIONS_TABLE", "nothing")
+        .output()
+        .unwrap();
+    assert!(super::Said::of(nowhere).failed(1).contains("has no stream"));
+    let said = connect(&service, &["events", "tail", "--tenant", "A!"]);
+    assert!(said.failed(2).contains("a tenant is named by"));
+}

@@ -1,0 +1,238 @@
+//! From a change to its receiver: what happens on the way delays events, and loses none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use connect::up::Options;
+use connect::webhook::Webhook;
+use futures::future::join_all;
+use harness::receiver::{Answer, Receiver};
+use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, options};
+use serde_json::{Value, json};
+use subscriptions::calendar::Calendar;
+use subscriptions::import::{Existing, NewSubscription, Rules};
+use tempfile::tempdir;
+
+fn telling(webhook: Webhook) -> Options {
+    Options { webhook: Some(webhook), tells: true, ..options() }
+}
+
+async fn start(receiver: &Receiver) -> Service {
+    Service::start_with(telling(receiver.webhook())).await
+}
+
+/// The dates for which a subscription is said to be cancelled, in the order of the events.
+fn dates(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["data"]["pendingStatus"]["scheduledAt"].as_str().unwrap_or("-")).collect()
+}
+
+#[tokio::test]
+async fn each_change_of_a_subscription_is_told_once_in_its_order() {
+    let receiver = Receiver::start();
+    let service = start(&receiver).await;
+    let scheduled = service.cancel(ACTIVATED, &cancel_next_day()).await.json();
+    let replaced = service.cancel(ACTIVATED, &cancel_at("2026-03-15")).await.json();
+    // None of these is a change.
+    service.cancel(ACTIVATED, &cancel_at("2026-03-15")).await;
+    service.cancel(ACTIVATED, &json!({})).await.assert_problem(422, "validation_failed");
+    service.withdraw(BLOCKED).await.assert_problem(409, "no_pending_cancellation");
+    let withdrawn = service.withdraw_once(ACTIVATED, "k").await.json();
+    assert!(service.withdraw_once(ACTIVATED, "k").await.is_replay());
+    let again = service.cancel(ACTIVATED, &cancel_next_day()).await.json();
+    service.set_clock("2026-01-31T23:00:30Z").await;
+    assert_eq!(service.execute().await["executed"], 1);
+    let cancelled = service.get(ACTIVATED).await.json();
+
+    let events = receiver.taken(5).await;
+    let data: Vec<_> = events.iter().map(|event| event["data"].clone()).collect();
+    assert_eq!(data, [scheduled, replaced, withdrawn, again, cancelled.clone()]);
+    let types: Vec<_> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, [&["subscription.updated"; 4][..], &["subscription.cancelled"]].concat());
+    for event in &events[..4] {
+        assert_eq!(event["occurredAt"], event["data"]["updatedAt"]);
+    }
+    assert_eq!(events[4]["occurredAt"], cancelled["cancelledAt"]);
+    let ids: BTreeSet<_> = events.iter().map(|event| event["eventId"].to_string()).collect();
+    assert_eq!(ids.len(), 5);
+}
+
+#[tokio::test]
+async fn an_import_is_told_as_far_as_it_changes_what_was_there() {
+    let receiver = Receiver::start();
+    let service = start(&receiver).await;
+    let now = harness::instant(harness::START);
+    let import = async |mut document: Value| {
+        let known = service.get(document["subscriptionId"].as_str().unwrap()).await;
+        if known.status == 200 {
+            let mut all = known.json();
+            all.as_object_mut().unwrap().extend(document.as_object().unwrap().clone());
+            document = all;
+        }
+        let new = NewSubscription::from_json(document, &Calendar::new(chrono_tz::Tz::UTC, now), now).unwrap();
+        let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
+        service.store().import(&"demo".parse().unwrap(), &new, rules).await.unwrap();
+    };
+    import(json!({"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "ACTIVATED"})).await;
+    import(json!({"subscriptionId": BLOCKED, "puk": "12345678"})).await;
+    import(json!({"subscriptionId": BLOCKED, "display": "070-1"})).await;
+    import(json!({"subscriptionId": BLOCKED, "status": "CANCELLED", "cancelledAt": "2026-01-01T00:00:00Z"}))
+        .await;
+
+    let events = receiver.taken(2).await;
+    let said: Vec<_> = events.iter().map(|event| (&event["type"], &event["data"]["display"])).collect();
+    let display = json!("070-1");
+    assert_eq!(
+        said,
+        [(&json!("subscription.updated"), &display), (&json!("subscription.cancelled"), &display)]
+    );
+    assert_eq!(events[1]["occurredAt"], "2026-01-01T00:00:00Z");
+    assert!(!format!("{events:?}").contains("12345678"));
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_down_is_told_when_it_is_back() {
+    let receiver = Receiver::down();
+    let service = start(&receiver).await;
+    for date in ["2026-03-01", "2026-04-01", "2026-05-01"] {
+        assert_eq!(service.cancel(ACTIVATED, &cancel_at(date)).await.status, 200);
+    }
+    receiver.open();
+    assert_eq!(dates(&receiver.taken(3).await), ["2026-03-01", "2026-04-01", "2026-05-01"]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_or_is_slow_is_told_again_until_it_has_an_event() {
+    let receiver = Receiver::start();
+    let failures = [Answer::Status(500), Answer::Status(429), Answer::Never, Answer::Status(503)];
+    receiver.next(failures);
+    let service = start(&receiver).await;
+    for date in ["2026-03-01", "2026-04-01"] {
+        service.cancel(ACTIVATED, &cancel_at(date)).await;
+    }
+    let posted = receiver.posted(2).await;
+    let answers: Vec<_> = posted.iter().map(|(_, answer)| *answer).collect();
+    assert_eq!(answers, [&failures[..], &[Answer::Status(204); 2]].concat());
+    // Each time the same; and the second one waits for the first.
+    let (first, second) = posted.split_at(5);
+    assert!(first.iter().all(|(event, _)| *event == first[0].0));
+    assert_eq!(
+        (&second[0].0["data"]["pendingStatus"]["scheduledAt"], second.len()),
+        (&json!("2026-04-01"), 1)
+    );
+}
+
+#[tokio::test]
+async fn what_a_receiver_does_not_want_is_not_told_again() {
+    let receiver = Receiver::start();
+    receiver.next([Answer::Status(400), Answer::Status(302)]);
+    let service = start(&receiver).await;
+    for date in ["2026-03-01", "2026-04-01", "2026-05-01"] {
+        service.cancel(ACTIVATED, &cancel_at(date)).await;
+    }
+    let posted = receiver.posted(1).await;
+    let events: Vec<_> = posted.into_iter().map(|(event, _)| event).collect();
+    assert_eq!(dates(&events), ["2026-03-01", "2026-04-01", "2026-05-01"]);
+}
+
+#[tokio::test]
+async fn one_that_is_not_taken_holds_up_no_other_subscription() {
+    let receiver = Receiver::start();
+    receiver.next([Answer::Never]);
+    let slow = Webhook { timeout: std::time::Duration::from_secs(3600), ..receiver.webhook() };
+    let service = Service::start_with(telling(slow)).await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    // Two of these may share the way to the receiver; all of them can't.
+    for id in [BLOCKED, PAUSED, PENDING] {
+        service.cancel(id, &cancel_next_day()).await;
+    }
+    assert_ne!(receiver.taken(1).await[0]["data"]["subscriptionId"], ACTIVATED);
+}
+
+#[tokio::test]
+async fn of_many_changes_at_once_each_is_told_once() {
+    let receiver = Receiver::start();
+    receiver.next([Answer::Status(500); 10]);
+    let service = start(&receiver).await;
+    let ids = [ACTIVATED, BLOCKED, PAUSED, PENDING];
+    let change = async |n: usize| {
+        let id = ids[n % ids.len()];
+        match n % 3 {
+            0 => service.withdraw(id).await,
+            _ => service.cancel(id, &cancel_at(&format!("2026-03-{:02}", n % 28 + 1))).await,
+        }
+    };
+    join_all((0..60).map(change)).await;
+    let mut versions = BTreeMap::new();
+    for id in ids {
+        versions.insert(id.to_owned(), usize::try_from(service.version(id).await - 1).unwrap());
+    }
+    let events = receiver.taken(versions.values().sum()).await;
+    let mut told: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for event in &events {
+        let id = event["data"]["subscriptionId"].as_str().unwrap().to_owned();
+        assert!(told.entry(id).or_default().insert(event["eventId"].to_string()), "told twice: {event}");
+    }
+    assert_eq!(told.into_iter().map(|(id, told)| (id, told.len())).collect::<BTreeMap<_, _>>(), versions);
+    // The last that is told of each is how it is.
+    for id in ids {
+        let last = events.iter().rfind(|event| event["data"]["subscriptionId"] == id);
+        assert_eq!(last.unwrap()["data"], service.get(id).await.json());
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_delivered_when_the_service_stopped_is_told_when_it_starts_again() {
+    let folder = tempdir().unwrap();
+    let receiver = Receiver::start();
+    let kept = || Options { memory: false, data: folder.path().to_owned(), ..telling(receiver.webhook()) };
+    let service = Service::start_with(kept()).await;
+    service.cancel(ACTIVATED, &cancel_at("2026-03-01")).await;
+    service.until_delivered(1).await;
+    service.stop().await;
+
+    receiver.next([Answer::Status(500); 1_000]);
+    let service = Service::start_with(kept()).await;
+    service.cancel(ACTIVATED, &cancel_at("2026-04-01")).await;
+    service.cancel(BLOCKED, &cancel_at("2026-05-01")).await;
+    receiver.posted(1).await;
+    service.stop().await;
+
+    let back = Receiver::start();
+    let service = Service::start_with(Options { webhook: Some(back.webhook()), ..kept() }).await;
+    service.withdraw(BLOCKED).await;
+    let events = back.taken(3).await;
+    let of = |id: &str| {
+        events.iter().filter(|event| event["data"]["subscriptionId"] == id).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(dates(&of(ACTIVATED)), ["2026-04-01"]);
+    assert_eq!(dates(&of(BLOCKED)), ["2026-05-01", "-"]);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_not_told_again_by_the_next_start() {
+    let folder = tempdir().unwrap();
+    let receiver = Receiver::start();
+    let kept = || Options { memory: false, data: folder.path().to_owned(), ..telling(receiver.webhook()) };
+    let service = Service::start_with(kept()).await;
+    service.cancel(ACTIVATED, &cancel_at("2026-03-01")).await;
+    service.until_delivered(1).await;
+    service.stop().await;
+    let service = Service::start_with(kept()).await;
+    service.cancel(ACTIVATED, &cancel_at("2026-04-01")).await;
+    assert_eq!(dates(&receiver.taken(2).await), ["2026-03-01", "2026-04-01"]);
+}
+
+#[tokio::test]
+async fn the_last_events_are_shown_with_what_became_of_them() {
+    let receiver = Receiver::start();
+    receiver.next([Answer::Status(500), Answer::Status(204), Answer::Status(410)]);
+    let service = start(&receiver).await;
+    service.cancel(ACTIVATED, &cancel_at("2026-03-01")).await;
+    service.cancel(ACTIVATED, &cancel_at("2026-04-01")).await;
+    receiver.posted(1).await;
+    let shown = service.until_delivered(2).await;
+    let said: Vec<_> =
+        shown.iter().map(|shown| (shown["delivery"].clone(), shown["attempts"].clone())).collect();
+    assert_eq!(said, [(json!("dropped"), json!(1)), (json!("delivered"), json!(2))]);
+    assert_eq!(shown[1]["event"], receiver.taken(1).await[0]);
+}

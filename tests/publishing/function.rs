@@ -1,0 +1,290 @@
+//! What `publish-events` does with the records of the stream, and with a bus that does not take them.
+
+use aws_lambda_events::dynamodb::Event;
+use harness::{Fault, Service, Wire, event};
+use lambda_runtime::{Context, LambdaEvent};
+use publish_events::UnexpectedEvent;
+use serde_json::{Value, json};
+use std::time::Duration;
+use subscriptions::clock::deadline_in;
+
+/// A function between records that are made up and a bus.
+struct Function {
+    /// Runs the bus.
+    _service: Service,
+    wire: Wire,
+}
+
+impl Function {
+    async fn start() -> Self {
+        let service = Service::start().await;
+        let wire = Wire::start(&service.bus_url()).await;
+        Self { _service: service, wire }
+    }
+
+    /// Hands it records; the number of the one to begin with again.
+    async fn publish(&self, records: &[Value]) -> Option<String> {
+        self.publish_in(Duration::from_secs(60), records).await
+    }
+
+    async fn publish_in(&self, timeout: Duration, records: &[Value]) -> Option<String> {
+        let event: Event = serde_json::from_value(json!({"Records": records})).unwrap();
+        let mut context = Context::default();
+        context.deadline = deadline_in(timeout);
+        let publisher = Service::publisher(&self.wire.url);
+        let answer = publish_events::handle(&publisher, LambdaEvent::new(event, context)).await.unwrap();
+        answer.batch_item_failures.into_iter().find_map(|failure| failure.item_identifier)
+    }
+
+    /// The subscriptions that were put onto the bus, by request, as far as they came through.
+    fn told(&self) -> Vec<Vec<String>> {
+        let entries = |request: &Value| {
+            let entries = request["Entries"].as_array().unwrap().iter();
+            entries.map(|entry| detail(entry)["data"]["display"].as_str().unwrap().to_owned()).collect()
+        };
+        self.wire.requests("PutEvents").iter().map(entries).collect()
+    }
+
+    /// What was put into the queue.
+    fn set_aside(&self) -> Vec<Value> {
+        let messages = self.wire.requests("SendMessage").into_iter();
+        messages
+            .map(|message| serde_json::from_str(message["MessageBody"].as_str().unwrap()).unwrap())
+            .collect()
+    }
+}
+
+fn detail(entry: &Value) -> Value {
+    serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap()
+}
+
+fn id(n: usize) -> String {
+    format!("00000000-0000-4000-8000-{n:012x}")
+}
+
+fn key(n: usize) -> String {
+    format!("demo#{}", id(n))
+}
+
+/// A change of the `n`th subscription, in which its `display` becomes this.
+fn change(n: usize, version: u64, display: &str) -> Value {
+    let mut record = event("publish-events/ok")["Records"][0].clone();
+    let item = |version: u64, display: &str| {
+        json!({
+            "pk": {"S": key(n)},
+            "version": {"N": version.to_string()},
+            "document": {"M": {
+                "subscriptionId": {"S": id(n)}, "status": {"S": "ACTIVATED"}, "display": {"S": display},
+            }},
+        })
+    };
+    let change = &mut record["dynamodb"];
+    change["Keys"]["pk"]["S"] = json!(key(n));
+    change["OldImage"] = item(version - 1, "");
+    change["NewImage"] = item(version, display);
+    change["SequenceNumber"] = json!(format!("{n}-{version}"));
+    record
+}
+
+/// What the bus answers if it does not take those of the entries that have a code.
+fn partly(codes: &[Option<&str>]) -> Fault {
+    let entries = codes.iter().map(|code| match code {
+        None => json!({"EventId": "11710aed-b79e-4468-a20b-bb3c0c3b4860"}),
+        Some(code) => json!({"ErrorCode": code, "ErrorMessage": "refused"}),
+    });
+    let failed = codes.iter().flatten().count();
+    Fault::Answer(200, json!({"FailedEntryCount": failed, "Entries": entries.collect::<Vec<_>>()}))
+}
+
+#[tokio::test]
+async fn an_event_goes_onto_the_bus_with_what_rules_can_tell_it_by() {
+    let function = Function::start().await;
+    assert_eq!(function.publish(&[change(1, 2, "a")]).await, None);
+    let request = &function.wire.requests("PutEvents")[0];
+    let entry = &request["Entries"][0];
+    assert_eq!(entry["EventBusName"], "connect-subscriptions");
+    assert_eq!(entry["Source"], "connect.subscriptions");
+    assert_eq!(entry["DetailType"], "subscription.updated");
+    assert_eq!(entry["Resources"], json!(["tenant/demo", format!("subscription/{}", id(1))]));
+    let event = detail(entry);
+    harness::openapi::check_event(&event).unwrap();
+    assert_eq!(event["data"]["display"], "a");
+    // As the stream says: the document does not.
+    assert_eq!(event["occurredAt"], "2026-01-31T22:30:00Z");
+}
+
+#[tokio::test]
+async fn what_no_caller_sees_is_not_told() {
+    let function = Function::start().await;
+    let mut added = change(1, 1, "a");
+    added["eventName"] = json!("INSERT");
+    added["dynamodb"].as_object_mut().unwrap().remove("OldImage");
+    let mut removed = change(2, 2, "a");
+    removed["eventName"] = json!("REMOVE");
+    removed["dynamodb"].as_object_mut().unwrap().remove("NewImage");
+    let mut unseen = change(3, 2, "");
+    unseen["dynamodb"]["NewImage"]["document"]["M"]["puk"] = json!({"S": "12345678"});
+    let mut pointer = change(4, 2, "a");
+    pointer["dynamodb"]["Keys"]["pk"]["S"] = json!("demo#rid_crm-1001");
+    assert_eq!(function.publish(&[added, removed, unseen, pointer]).await, None);
+    assert_eq!(function.wire.seen(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn events_are_put_in_tens_and_never_two_of_one_subscription_together() {
+    let function = Function::start().await;
+    let mut records: Vec<_> = (0..23).map(|n| change(n, 2, &n.to_string())).collect();
+    records.push(change(22, 3, "22 again"));
+    records.push(change(5, 3, "5 again"));
+    assert_eq!(function.publish(&records).await, None);
+    let tens = |range: std::ops::Range<usize>| range.map(|n| n.to_string()).collect::<Vec<_>>();
+    let last = ["22 again", "5 again"].map(str::to_owned).to_vec();
+    assert_eq!(function.told(), [tens(0..10), tens(10..20), tens(20..23), last]);
+}
+
+#[tokio::test]
+async fn large_events_are_put_with_fewer_others_and_too_large_ones_set_aside() {
+    let function = Function::start().await;
+    let large = "x".repeat(120_000);
+    let records = [
+        change(1, 2, &large),
+        change(2, 2, &large),
+        change(3, 2, &large),
+        change(4, 2, &"x".repeat(262_144)),
+        change(5, 2, "small"),
+    ];
+    assert_eq!(function.publish(&records).await, None);
+    let told: Vec<_> = function.told().iter().map(Vec::len).collect();
+    assert_eq!(told, [2, 1, 1]);
+    let set_aside = function.set_aside();
+    assert_eq!(set_aside.len(), 1);
+    assert_eq!((&set_aside[0]["key"], &set_aside[0]["sequenceNumber"]), (&json!(key(4)), &json!("4-2")));
+    assert_eq!(set_aside[0]["type"], "subscription.updated");
+    assert!(set_aside[0]["reason"].as_str().unwrap().starts_with("too large: 262"), "{}", set_aside[0]);
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_is_set_aside_with_its_key_and_holds_up_nothing() {
+    let function = Function::start().await;
+    let mut records: Vec<_> = (0..6).map(|n| change(n, 2, &n.to_string())).collect();
+    records[1]["dynamodb"]["NewImage"]["document"] = json!({"S": "Astrid Lindqvist"});
+    records[2]["dynamodb"]["OldImage"].as_object_mut().unwrap().remove("version");
+    records[3]["dynamodb"]["Keys"]["pk"]["S"] = json!("demo#1001");
+    records[4]["dynamodb"]["NewImage"]["document"]["M"]["subscriptionId"]["S"] = json!(id(7));
+    assert_eq!(function.publish(&records).await, None);
+    assert_eq!(function.told(), [["0"], ["5"]]);
+    let set_aside = function.set_aside();
+    let keys: Vec<_> = set_aside.iter().map(|message| message["key"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(keys, [key(1), key(2), "demo#1001".to_owned(), key(4)]);
+    assert!(!format!("{set_aside:?}").contains("Astrid"));
+}
+
+#[tokio::test]
+async fn an_entry_that_the_bus_does_not_take_is_put_again_alone() {
+    let function = Function::start().await;
+    function.wire.next("PutEvents", [partly(&[None, Some("ThrottlingException"), None])]);
+    let records = [change(1, 2, "1"), change(2, 2, "2"), change(3, 2, "3")];
+    assert_eq!(function.publish(&records).await, None);
+    assert_eq!(function.told(), [vec!["1", "2", "3"], vec!["2"]]);
+}
+
+#[tokio::test]
+async fn what_the_bus_never_takes_is_left_to_the_stream_and_nothing_later_is_told() {
+    for code in ["ThrottlingException", "InternalFailure", "AccessDeniedException"] {
+        let function = Function::start().await;
+        let refusals = [&[None, Some(code), Some(code)][..], &[Some(code), None], &[Some(code)]];
+        function.wire.next("PutEvents", refusals.map(partly));
+        let records = [change(1, 2, "1"), change(2, 2, "2"), change(3, 2, "3"), change(2, 3, "2 again")];
+        assert_eq!(function.publish(&records).await.as_deref(), Some("2-2"), "{code}");
+        assert_eq!(function.told(), [vec!["1", "2", "3"], vec!["2", "3"], vec!["2"]]);
+
+        // The stream begins there again.
+        function.wire.forget();
+        assert_eq!(function.publish(&records[1..]).await, None);
+        assert_eq!(function.told(), [vec!["2", "3"], vec!["2 again"]]);
+    }
+}
+
+#[tokio::test]
+async fn what_the_bus_refuses_for_good_is_set_aside() {
+    let function = Function::start().await;
+    function.wire.next("PutEvents", [partly(&[None, Some("MalformedDetail"), None])]);
+    let records = [change(1, 2, "1"), change(2, 2, "2"), change(3, 2, "3")];
+    assert_eq!(function.publish(&records).await, None);
+    assert_eq!(function.told(), [vec!["1", "2", "3"]]);
+    let set_aside = function.set_aside();
+    assert_eq!((set_aside.len(), &set_aside[0]["key"]), (1, &json!(key(2))));
+    assert_eq!(set_aside[0]["reason"], "MalformedDetail");
+    assert_eq!(
+        set_aside[0]["eventId"],
+        detail(&function.wire.requests("PutEvents")[0]["Entries"][1])["eventId"]
+    );
+
+    // A request that is refused as a whole is made one by one.
+    function.wire.forget();
+    let refused = || Fault::refusal("ValidationException");
+    function.wire.next("PutEvents", [refused(), Fault::Pass, refused()]);
+    assert_eq!(function.publish(&records).await, None);
+    assert_eq!(function.told(), [vec!["1", "2", "3"], vec!["1"], vec!["2"], vec!["3"]]);
+    assert_eq!(function.set_aside()[0]["key"], key(2));
+}
+
+#[tokio::test]
+async fn a_bus_that_can_not_be_reached_leaves_all_to_the_stream() {
+    for (name, fault) in [
+        ("dropped", Fault::DropRequest),
+        ("throttled", Fault::refusal("ThrottlingException")),
+        ("failing", Fault::internal_server_error()),
+        ("denied", Fault::refusal("AccessDeniedException")),
+        ("unanswered", Fault::DropAnswer),
+    ] {
+        let function = Function::start().await;
+        function.wire.always("PutEvents", fault.clone());
+        let records = [change(1, 2, "1"), change(2, 2, "2"), change(1, 3, "1 again")];
+        assert_eq!(function.publish(&records).await.as_deref(), Some("1-2"), "{name}");
+        assert!(function.told().iter().all(|told| *told == ["1", "2"]), "{name}");
+        function.wire.mend();
+        function.wire.next("PutEvents", [fault]);
+        function.wire.forget();
+        assert_eq!(function.publish(&records).await, None, "{name}");
+        assert_eq!(function.told().last().unwrap(), &["1 again"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_twice_has_the_same_id() {
+    let function = Function::start().await;
+    function.wire.next("PutEvents", [Fault::DropAnswer]);
+    let records = [change(1, 2, "1"), change(2, 2, "2")];
+    assert_eq!(function.publish(&records).await, None);
+    assert_eq!(function.publish(&records).await, None);
+    let requests = function.wire.requests("PutEvents");
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|request| request["Entries"] == requests[0]["Entries"]));
+}
+
+#[tokio::test]
+async fn what_can_neither_be_told_nor_be_set_aside_is_left_to_the_stream() {
+    let function = Function::start().await;
+    function.wire.always("SendMessage", Fault::refusal("AccessDeniedException"));
+    let mut poison = change(2, 2, "2");
+    poison["dynamodb"]["NewImage"]["document"] = json!({"S": ""});
+    let records = [change(1, 2, "1"), poison, change(3, 2, "3")];
+    assert_eq!(function.publish(&records).await.as_deref(), Some("2-2"));
+    assert_eq!(function.told(), [["1"]]);
+}
+
+#[tokio::test]
+async fn what_there_is_no_time_for_is_left_to_the_stream() {
+    let function = Function::start().await;
+    assert_eq!(function.publish_in(Duration::ZERO, &[change(1, 2, "1")]).await.as_deref(), Some("1-2"));
+    assert_eq!(function.wire.seen(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_event_from_elsewhere_is_an_error() {
+    let publisher = Service::publisher("http://127.0.0.1:9");
+    let event = serde_json::from_value(event("publish-events/unexpected_event")).unwrap();
+    let refused = publish_events::handle(&publisher, LambdaEvent::new(event, Context::default())).await;
+    assert_eq!(refused.unwrap_err().downcast_ref(), Some(&UnexpectedEvent));
+}

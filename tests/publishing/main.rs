@@ -1,0 +1,4 @@
+//! Every change that callers can see is told, and nothing else is.
+
+mod delivery;
+mod function;

@@ -1,0 +1,89 @@
+//! What Lambda does with the stream of the table: it invokes the function that tells changes, one invocation at a time, with
+//! the records after those that were told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use lambda_runtime::{Context, LambdaEvent};
+use publish_events::Publisher;
+use serde_json::{Value, json};
+use subscriptions::clock;
+use tokio::task::JoinHandle;
+
+use super::network::Database;
+
+/// How far the stream was told, and what is under way.
+#[derive(Default)]
+pub struct Outbox {
+    /// The sequence number of the last record that was told.
+    told: Option<String>,
+    invocation: Option<Invocation>,
+}
+
+struct Invocation {
+    /// The sequence numbers of its records.
+    records: Vec<String>,
+    begun: DateTime<Utc>,
+    task: JoinHandle<Option<String>>,
+}
+
+impl Outbox {
+    /// Invokes the function with the next records, unless there are none or it is running.
+    pub fn invoke(
+        &mut self,
+        database: &Database,
+        publisher: Arc<Publisher>,
+        most: usize,
+        now: DateTime<Utc>,
+    ) -> Option<usize> {
+        if self.invocation.is_some() {
+            return None;
+        }
+        let records = database.stream("subscriptions", self.told.as_deref(), most);
+        if records.is_empty() {
+            return None;
+        }
+        let numbers =
+            records.iter().map(|record| record["dynamodb"]["SequenceNumber"].as_str().unwrap().to_owned());
+        let numbers: Vec<_> = numbers.collect();
+        let count = numbers.len();
+        let task = tokio::spawn(async move {
+            let event: Value = json!({"Records": records});
+            let mut context = Context::default();
+            context.deadline = clock::deadline_in(Duration::from_secs(3600));
+            let event = LambdaEvent::new(serde_json::from_value(event).unwrap(), context);
+            let answer = publish_events::handle(&publisher, event).await.unwrap();
+            answer.batch_item_failures.into_iter().find_map(|failure| failure.item_identifier)
+        });
+        self.invocation = Some(Invocation { records: numbers, begun: now, task });
+        Some(count)
+    }
+
+    /// Whether an invocation has returned.
+    pub fn has_returned(&self) -> bool {
+        self.invocation.as_ref().is_some_and(|invocation| invocation.task.is_finished())
+    }
+
+    /// Waits until the invocation returns; how many of its records are told, and of how many.
+    pub async fn returned(&mut self) -> (usize, usize) {
+        let Invocation { records, task, .. } = self.invocation.take().unwrap();
+        let told = match task.await.unwrap() {
+            None => records.len(),
+            Some(again) => records.iter().position(|number| *number == again).expect("none of its records"),
+        };
+        if let Some(last) = records[..told].last() {
+            self.told = Some(last.clone());
+        }
+        (told, records.len())
+    }
+
+    /// Ends the invocation that began before; whether there was one.
+    pub fn kill(&mut self, before: DateTime<Utc>) -> bool {
+        let killed = self.invocation.take_if(|invocation| invocation.begun < before);
+        killed.is_some_and(|invocation| {
+            invocation.task.abort();
+            true
+        })
+    }
+}
