@@ -93,7 +93,7 @@ test("a cancellation, from the click to its effect", async (t) => {
 
 test("a cancellation is withdrawn", async (t) => {
   const page = await open(t, "/");
-  const subscription = row(page, "rid_crm-1004");
+  const subscription = row(page, "rid_crm-1007");
   const withdraw = subscription.getByRole("button", { name: /^Withdraw/ });
   await subscription.getByRole("button", { name: /^Cancel/ }).click();
   await page.getByRole("button", { name: "Cancel the subscription" }).click();
