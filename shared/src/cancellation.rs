@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
@@ -95,6 +95,22 @@ pub struct Asking {
     pub requested_by: KeyId,
     /// When it asks.
     pub now: DateTime<Utc>,
+}
+
+/// By how much clocks are taken to differ.
+const MOST_SKEW: TimeDelta = TimeDelta::minutes(1);
+
+impl Asking {
+    /// When a subscription that is changed by this was updated: later than before, though another request, which asked later or
+    /// by another clock, may have been first. So changes can be told apart, and put in order.
+    fn updated_at(&self, before: &Subscription) -> DateTime<Utc> {
+        match before.updated_at {
+            Some(before) if self.now <= before && before - self.now <= MOST_SKEW => {
+                before + TimeDelta::milliseconds(1)
+            }
+            _ => self.now,
+        }
+    }
 }
 
 /// A cancellation as it is kept with its subscription, also after it took effect or was withdrawn, for reporting.
@@ -197,7 +213,7 @@ pub fn decide_cancel(
         return Decision::NoChange(stored);
     }
     stored.version += 1;
-    stored.document.updated_at = Some(asking.now);
+    stored.document.updated_at = Some(asking.updated_at(&stored.document));
     stored.document.pending_status =
         Some(PendingStatus { status: Status::Cancelled, scheduled_at: request.effective.date() });
     stored.cancellation = Some(Cancellation {
@@ -231,7 +247,7 @@ pub fn decide_withdrawal(stored: Option<StoredSubscription>, asking: &Asking) ->
         return Decision::Refuse(Refusal::NoPendingCancellation);
     };
     stored.version += 1;
-    stored.document.updated_at = Some(asking.now);
+    stored.document.updated_at = Some(asking.updated_at(&stored.document));
     stored.document.pending_status = None;
     stored.cancellation = Some(Cancellation {
         withdrawn_at: Some(asking.now),
@@ -413,6 +429,26 @@ mod tests {
             assert_eq!(kept.withdrawn_by.as_ref(), Some(&asking.requested_by));
             assert!(Cancellation { withdrawn_at: None, withdrawn_by: None, ..kept } == before);
         }
+    }
+
+    #[test]
+    fn each_change_is_updated_later_than_the_one_before() {
+        let first = request(Schedule::NextDay, Reason::NoNeed);
+        let pending = changed(decide_cancel(Some(stored(Status::Activated)), &first, &asking()));
+        let other = request(Schedule::NextDay, Reason::Fraud);
+        // In the same millisecond, and from before.
+        let replaced = changed(decide_cancel(Some(pending), &other, &asking()));
+        let earlier = Asking { now: "2026-01-31T22:29:30Z".parse().unwrap(), ..asking() };
+        let withdrawn = changed(decide_withdrawal(Some(replaced.clone()), &earlier));
+        let at = |stored: &StoredSubscription| stored.document.updated_at.unwrap().to_rfc3339();
+        assert_eq!(at(&replaced), "2026-01-31T22:30:00.001+00:00");
+        assert_eq!(at(&withdrawn), "2026-01-31T22:30:00.002+00:00");
+        assert_eq!(withdrawn.cancellation.as_ref().unwrap().withdrawn_at, Some(earlier.now));
+
+        // What comes from far ahead, an import may have made up.
+        let long_before = Asking { now: "2025-06-01T00:00:00Z".parse().unwrap(), ..asking() };
+        let again = changed(decide_cancel(Some(withdrawn), &first, &long_before));
+        assert_eq!(again.document.updated_at, Some(long_before.now));
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct Endpoint {
     pub function: Option<AppName>,
 }
 
-/// The environment lacks something that Lambda always sets.
+/// The environment lacks something that a function needs: what Lambda always sets, or what the template does.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the environment variable {0} is not set")]
 pub struct MissingVariable(pub &'static str);

@@ -1,15 +1,15 @@
-//! Events: what is told about a subscription when it changes, to whoever wants to know.
+//! Events: what is published about a subscription when it changes, for whoever wants to know.
 //!
 //! An event is decided from the subscription before and after one write, and from nothing else. So the same
 //! write always gives the same event, with the same id, however often it is looked at: whoever gets one twice can tell. What
-//! callers neither asked for nor can see is no change, and has no event.
+//! callers can't see is no change, and has no event.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use strum::VariantArray;
 use uuid::{Uuid, uuid};
 
-use crate::identifiers::{CancellationId, TenantId};
+use crate::identifiers::TenantId;
 use crate::subscription::{Status, Subscription};
 
 /// Where events come from, as EventBridge names it.
@@ -44,7 +44,7 @@ impl EventType {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Names what happened: the same each time that it is told.
+    /// Names what happened: the same each time that it is published.
     pub event_id: Uuid,
     /// What happened.
     pub r#type: EventType,
@@ -61,11 +61,9 @@ pub struct Version {
     pub subscription: Subscription,
     /// Counts the writes: +1 with each.
     pub number: u64,
-    /// The cancellation that is pending, or has taken effect.
-    pub cancellation_id: Option<CancellationId>,
 }
 
-/// Decides whether a write of a tenant's subscription is told, and how. `written_at` is for what does not say itself when
+/// Decides which event a write of a tenant's subscription is, if it is one. `written_at` is for what does not say itself when
 /// it changed.
 #[must_use]
 pub fn decide_event(
@@ -74,9 +72,8 @@ pub fn decide_event(
     after: Version,
     written_at: DateTime<Utc>,
 ) -> Option<Event> {
-    let Version { subscription: data, number, cancellation_id } = after;
-    // For another reason, a cancellation is replaced though its date is the same; so it may be within one millisecond.
-    if data == before.subscription && cancellation_id == before.cancellation_id {
+    let Version { subscription: data, number } = after;
+    if data == before.subscription {
         return None;
     }
     let took_effect = data.status == Status::Cancelled && before.subscription.status != Status::Cancelled;
@@ -104,7 +101,7 @@ mod tests {
         let mut all =
             json!({"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "ACTIVATED"});
         all.as_object_mut().unwrap().extend(document.as_object().unwrap().clone());
-        Version { subscription: serde_json::from_value(all).unwrap(), number, cancellation_id: None }
+        Version { subscription: serde_json::from_value(all).unwrap(), number }
     }
 
     fn event(before: &Version, after: &Version) -> Option<Event> {
@@ -112,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_callers_see_of_a_change_is_told_in_the_shape_of_the_contract() {
+    fn what_callers_see_of_a_change_is_published_in_the_shape_of_the_contract() {
         let before = version(1, json!({"updatedAt": "2026-01-01T00:00:00Z"}));
         let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"});
         let after = version(2, json!({"updatedAt": "2026-01-31T22:30:00.5Z", "pendingStatus": pending}));
@@ -172,13 +169,6 @@ mod tests {
     #[test]
     fn what_callers_do_not_see_is_no_change() {
         assert_eq!(event(&version(1, json!({})), &version(2, json!({"puk": "1234"}))), None);
-    }
-
-    #[test]
-    fn what_callers_asked_for_is_a_change_though_it_looks_the_same() {
-        let before = version(2, json!({}));
-        let replaced = Version { cancellation_id: Some(CancellationId::random()), ..version(3, json!({})) };
-        assert_eq!(event(&before, &replaced).unwrap().r#type, EventType::Updated);
     }
 
     #[test]

@@ -162,8 +162,8 @@ fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
 pub enum Existing {
     /// It stays as it is.
     Keep,
-    /// It gets the document that is imported, unless that would undo or change a cancellation that is pending, or has
-    /// taken effect.
+    /// It gets the document that is imported, unless that would undo or change a cancellation that is pending or has taken
+    /// effect, or bring one back that was withdrawn.
     Update,
     /// It gets the document that is imported, and with it that document's cancellation, or none.
     Overwrite,
@@ -188,6 +188,8 @@ pub struct Present {
     pub version: u64,
     /// Whether the index of pending cancellations has it.
     pub is_due: bool,
+    /// Whether its last cancellation was withdrawn.
+    pub is_withdrawn: bool,
 }
 
 /// Where the cancellation of a subscription stands.
@@ -199,6 +201,8 @@ enum Standing {
     Pending(Option<NaiveDate>),
     /// It took effect at this instant.
     Done(Option<DateTime<Utc>>),
+    /// There was one, and a caller withdrew it.
+    Withdrawn,
     /// The document says that it is pending, and nothing will execute it: this service did not write that.
     Forgotten,
 }
@@ -244,7 +248,7 @@ pub struct Replacement {
     pub freed: Option<ReferenceId>,
     /// Whether the cancellation stays as it is, with its reason and its instant: the document says the same of it.
     pub keeps_cancellation: bool,
-    /// Whether a cancellation is undone or changed that was pending, or had taken effect.
+    /// Whether a cancellation is undone or changed that was pending or had taken effect, or one comes back that was withdrawn.
     pub undoes_cancellation: bool,
 }
 
@@ -275,7 +279,10 @@ pub fn decide_import(
 }
 
 fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existing) -> ImportDecision {
-    let standing = Standing::of(&present.subscription, present.is_due);
+    let standing = match Standing::of(&present.subscription, present.is_due) {
+        Standing::None if present.is_withdrawn => Standing::Withdrawn,
+        standing => standing,
+    };
     let mut document = new.document.clone();
     let keeps_cancellation = match (&standing, Standing::of(&new.subscription, new.cancellation.is_some())) {
         // It does not say when, which is no reason to forget it.
@@ -284,6 +291,7 @@ fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existi
             document.extend(present.document.get(&name).map(|at| (name, at.clone())));
             true
         }
+        (Standing::Withdrawn, Standing::None) => true,
         (standing, of_new) => *standing == of_new,
     };
     keep_unseen(&mut document, present);
@@ -291,7 +299,7 @@ fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existi
         return ImportDecision::Unchanged;
     }
     let undoes_cancellation =
-        !keeps_cancellation && matches!(standing, Standing::Pending(_) | Standing::Done(_));
+        !keeps_cancellation && !matches!(standing, Standing::None | Standing::Forgotten);
     let keep = match existing {
         Existing::Keep => true,
         Existing::Update => undoes_cancellation,
@@ -328,7 +336,7 @@ mod tests {
     fn present(document: Value) -> Present {
         let is_due = document.get("pendingStatus").is_some();
         let NewSubscription { subscription, document, .. } = new(document);
-        Present { subscription, document, version: 7, is_due }
+        Present { subscription, document, version: 7, is_due, is_withdrawn: false }
     }
 
     fn text(value: &str) -> AttributeValue {
@@ -387,6 +395,23 @@ mod tests {
                 assert!(replacement.undoes_cancellation && !replacement.keeps_cancellation);
             }
         }
+    }
+
+    #[test]
+    fn a_cancellation_that_was_withdrawn_only_comes_back_on_request() {
+        let there = Present { is_withdrawn: true, ..present(json!({"status": "ACTIVATED"})) };
+        for document in [pending("2026-03-02"), json!({"status": "CANCELLED"})] {
+            for existing in [Existing::Keep, Existing::Update] {
+                assert_eq!(decide(document.clone(), Some(&there), existing), ImportDecision::Keep);
+            }
+            assert!(replace(document, &there, Existing::Overwrite).undoes_cancellation);
+        }
+        let renamed = json!({"status": "ACTIVATED", "display": "new"});
+        let replacement = replace(renamed, &there, Existing::Update);
+        assert!(replacement.keeps_cancellation && !replacement.undoes_cancellation);
+        // And again pending, it is one like any other.
+        let again = Present { is_withdrawn: true, ..present(pending("2026-03-02")) };
+        assert_eq!(decide(pending("2026-03-02"), Some(&again), Existing::Update), ImportDecision::Unchanged);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! - [`subscription`]: the document that callers see.
 //! - [`calendar`]: when a local date begins.
 //! - [`cancellation`]: what a request to cancel does, and what the arrival of its date does.
-//! - [`event`]: what is told about a change.
+//! - [`event`]: what is published about a change.
 //! - [`import`]: which subscriptions from outside are taken in, and what they may take the place of.
 //! - [`json`], [`fault`], [`cancel_request`]: reading that request, with every fault at once.
 //! - [`api_key`]: who asks, and what they may do.

@@ -4,7 +4,7 @@
 //! A request reads everything it needs in one round trip ([`load`]) and writes everything it decided
 //! in one more ([`commit`]). Every write of a decision is conditional on the state it was decided from,
 //! and every condition that fails is answered from the item that DynamoDB returns with the failure. Every
-//! write is in the table's stream, which tells it to others ([`stream`]).
+//! write is in the table's stream, which events are made from ([`stream`]).
 
 pub mod commit;
 pub mod due;

@@ -45,7 +45,7 @@ pub const SWEEP_LAG: &str = "SweepLag";
 
 /// Events that the bus has taken, by `Type`.
 pub const EVENTS_PUBLISHED: &str = "EventsPublished";
-/// Changes that can't be told, and were put into a queue.
+/// Changes that can't be published, and were put into a queue; one that is tried again with others may be counted again.
 pub const EVENTS_FAILED: &str = "EventsFailed";
 
 /// The dimensions by which some metrics are told apart.

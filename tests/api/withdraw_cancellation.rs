@@ -1,7 +1,7 @@
 //! `DELETE /subscriptions/{subscriptionId}/cancel`.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Fault, Response, Service, cancel_at, cancel_next_day};
+use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Response, Service, cancel_at, cancel_next_day};
 use reqwest::Method;
 use serde_json::json;
 use subscriptions::api_key::Scope;
@@ -186,9 +186,14 @@ async fn an_execution_that_meets_a_withdrawal_is_skipped() {
 async fn without_a_key_a_lost_answer_withdraws_nothing_that_came_after() {
     let (database, service, wire) = Service::start_wired().await;
     database.cancel(ACTIVATED, &cancel_next_day()).await;
-    wire.next("TransactWriteItems", [Fault::GatewayTimeout]);
-    let answer = service.withdraw(ACTIVATED).await;
+    let held = wire.hold_answer("TransactWriteItems");
+    let (answer, ()) = tokio::join!(service.withdraw(ACTIVATED), async {
+        held.reached().await;
+        assert_eq!(database.cancel(ACTIVATED, &cancel_at("2026-06-01")).await.status, 200);
+        // Never released: the attempt times out, and the SDK tries again.
+    });
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
-    assert_eq!(database.version(ACTIVATED).await, 3);
+    assert_eq!(database.due("9999-01-01T00:00:00Z").await, [ACTIVATED]);
+    assert_eq!(database.version(ACTIVATED).await, 4);
 }

@@ -63,7 +63,7 @@ pub async fn invoke(binary: &str, dynamodb_url: &str, event: &Value) -> Invocati
     invoke_with(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)], event).await
 }
 
-/// The same of the function that tells events, with the bus and the queue at this URL.
+/// The same of the function that publishes events, with the bus and the queue at this URL.
 pub async fn invoke_publisher(binary: &str, bus_url: &str, event: &Value) -> Invocation {
     let variables = [
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus_url),

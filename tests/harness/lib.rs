@@ -106,7 +106,7 @@ pub fn options() -> Options {
         now: Some(instant(START)),
         tick: 0,
         webhook: None,
-        tells: false,
+        publishes: false,
     }
 }
 
@@ -281,8 +281,10 @@ impl Service {
 
     /// Waits until so many of the last events have been delivered or dropped; the last events, the latest first.
     pub async fn until_delivered(&self, count: usize) -> Vec<Value> {
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
         let delivered = async {
             loop {
+                looks.tick().await;
                 let status = self.send(Method::GET, "/_local/status", &[], b"").await.json();
                 let events = status["events"].as_array().unwrap().clone();
                 if events.iter().filter(|event| event["delivery"] != "waiting").count() >= count {
@@ -291,6 +293,22 @@ impl Service {
             }
         };
         tokio::time::timeout(Duration::from_secs(60), delivered).await.expect("they were not delivered")
+    }
+
+    /// Waits until an event has been posted so often.
+    pub async fn until_posted(&self, attempts: u64) {
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        let posted = async {
+            loop {
+                looks.tick().await;
+                let status = self.send(Method::GET, "/_local/status", &[], b"").await.json();
+                let events = status["events"].as_array().unwrap().iter();
+                if events.map(|event| event["attempts"].as_u64().unwrap()).max() >= Some(attempts) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), posted).await.expect("nothing was posted")
     }
 
     /// A DynamoDB client of the test's own.

@@ -13,7 +13,6 @@ use connect::webhook::Webhook;
 use serde_json::Value;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::openapi::check_event;
 use crate::wire::socket;
@@ -35,7 +34,6 @@ pub struct Receiver {
     inner: Arc<Inner>,
     /// Keeps the port while nothing listens on it, so that connecting is refused and no one else gets it.
     port: TcpSocket,
-    server: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Inner {
@@ -59,7 +57,7 @@ impl Receiver {
         port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let inner = Inner { next: Mutex::default(), posted: watch::Sender::default() };
         let url = format!("http://{}/events", port.local_addr().unwrap());
-        Self { url, inner: Arc::new(inner), port, server: Mutex::default() }
+        Self { url, inner: Arc::new(inner), port }
     }
 
     /// Lets connect who wants to.
@@ -68,8 +66,7 @@ impl Receiver {
         listening.bind(self.port.local_addr().unwrap()).unwrap();
         let listener = listening.listen(128).unwrap();
         let routes = Router::new().route("/events", post(receive)).with_state(Arc::clone(&self.inner));
-        let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        *self.server.lock().unwrap() = Some(server);
+        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
     }
 
     /// How the next events are answered.
@@ -77,13 +74,9 @@ impl Receiver {
         self.inner.next.lock().unwrap().extend(answers);
     }
 
-    /// It as a webhook, which is impatient: what waits for a second elsewhere, waits for milliseconds here.
+    /// It as a webhook, to which an event is posted again at once.
     pub fn webhook(&self) -> Webhook {
-        Webhook {
-            timeout: Duration::from_millis(300),
-            first_pause: Duration::from_millis(5),
-            ..self.url.parse().unwrap()
-        }
+        Webhook { timeout: LONG_ENOUGH, first_pause: Duration::from_millis(5), ..self.url.parse().unwrap() }
     }
 
     /// Waits until so many events were posted and taken; all of them, with those that were not.
@@ -94,6 +87,13 @@ impl Receiver {
         };
         let waiting = tokio::time::timeout(LONG_ENOUGH, posted.wait_for(enough));
         waiting.await.expect("they did not come").unwrap().clone()
+    }
+
+    /// Waits until so many events were posted, taken or not.
+    pub async fn posted_at_all(&self, count: usize) {
+        let mut posted = self.inner.posted.subscribe();
+        let waiting = tokio::time::timeout(LONG_ENOUGH, posted.wait_for(|posted| posted.len() >= count));
+        waiting.await.expect("they did not come").unwrap();
     }
 
     /// Waits until so many events were taken; those.

@@ -81,12 +81,12 @@ test("a cancellation, from the click to its effect", async (t) => {
   assert.equal(await subscription.getByRole("button").isDisabled(), true);
   const execution = page.locator("#sweeps").getByRole("row").first();
   assert.deepEqual((await cells(execution)).slice(1, 4), ["1", "1", "0"]);
-  const told = page.locator("#told").getByRole("row");
-  await told.filter({ hasText: "subscription.cancelled" }).waitFor();
-  assert.deepEqual(await cells(told.first()), [
+  const published = page.locator("#published").getByRole("row");
+  await published.filter({ hasText: "subscription.cancelled" }).waitFor();
+  assert.deepEqual(await cells(published.first()), [
     "2026-01-31T23:00:00Z", "subscription.cancelled", "rid_crm-1001", "CANCELLED", "none",
   ]);
-  assert.deepEqual((await cells(told.nth(1))).slice(1, 4), [
+  assert.deepEqual((await cells(published.nth(1))).slice(1, 4), [
     "subscription.updated", "rid_crm-1001", "ACTIVATED, CANCELLED on 2026-02-01",
   ]);
 });

@@ -1,4 +1,4 @@
-//! Every change that callers can see is told, and nothing else is.
+//! Every change that callers can see is published, and nothing else is.
 
 mod delivery;
 mod function;

@@ -27,10 +27,10 @@ pub struct Ledger {
     executed: BTreeSet<String>,
     /// Cancellations that were withdrawn.
     withdrawn: BTreeSet<String>,
-    /// What became of each subscription, change by change: of which type its event is, and what it tells.
+    /// What became of each subscription, change by change: of which type its event is, and what it holds.
     changes: BTreeMap<String, Vec<(&'static str, Value)>>,
     /// The ids of the events about each subscription, in the order in which they came first.
-    told: BTreeMap<String, Vec<String>>,
+    published: BTreeMap<String, Vec<String>>,
     /// All that came, by their ids.
     events: BTreeMap<String, Value>,
     /// The lives of each idempotency key, the oldest first.
@@ -186,8 +186,8 @@ impl Ledger {
         true
     }
 
-    /// Takes down an event that has come onto the bus: the one of the first change that was not told yet, or one that was.
-    pub fn told(&mut self, entry: &Value) {
+    /// Takes down an event that has come onto the bus: the one of the first change that was not published yet, or one that was.
+    pub fn published(&mut self, entry: &Value) {
         let event: Value = serde_json::from_str(entry["Detail"].as_str().unwrap()).unwrap();
         assert_eq!(
             (&entry["Source"], &entry["DetailType"]),
@@ -197,22 +197,30 @@ impl Ledger {
         let pk = format!("{tenant}#{}", event["data"]["subscriptionId"].as_str().unwrap());
         let id = event["eventId"].as_str().unwrap().to_owned();
         if let Some(before) = self.events.get(&id) {
-            assert_eq!(*before, event, "{pk}: what is told again is the same");
+            assert_eq!(*before, event, "{pk}: what is published again is the same");
             return;
         }
-        let told = self.told.entry(pk.clone()).or_default();
-        let change = self.changes.get(&pk).and_then(|changes| changes.get(told.len()));
-        let (kind, document) = change.unwrap_or_else(|| panic!("{pk}: no change is told: {event}"));
-        assert_eq!(event["type"], *kind, "{pk}: told in its order");
-        assert_eq!(event["data"], *document, "{pk}: told as it was");
-        told.push(id.clone());
+        let published = self.published.entry(pk.clone()).or_default();
+        let change = self.changes.get(&pk).and_then(|changes| changes.get(published.len()));
+        let (kind, document) = change.unwrap_or_else(|| panic!("{pk}: no change is published: {event}"));
+        assert_eq!(event["type"], *kind, "{pk}: published in its order");
+        assert_eq!(event["data"], *document, "{pk}: published as it was");
+        let of = if *kind == "subscription.cancelled" { "cancelledAt" } else { "updatedAt" };
+        assert_eq!(event["occurredAt"], document[of], "{pk}: when it was");
+        let about = format!("subscription/{}", document["subscriptionId"].as_str().unwrap());
+        assert_eq!(entry["Resources"][1], about);
+        published.push(id.clone());
         self.events.insert(id, event);
     }
 
-    /// Whether all that happened has been told.
-    fn all_is_told(&self) {
+    /// Whether all that happened has been published.
+    fn all_is_published(&self) {
         for (pk, changes) in &self.changes {
-            assert_eq!(self.told.get(pk).map(Vec::len), Some(changes.len()), "{pk}: each change is told");
+            assert_eq!(
+                self.published.get(pk).map(Vec::len),
+                Some(changes.len()),
+                "{pk}: each change is published"
+            );
         }
     }
 
@@ -325,7 +333,7 @@ impl Ledger {
             assert!(id.is_none_or(|id| self.executed.contains(id)), "{pk}: by itself");
         }
         self.indexed(database);
-        self.all_is_told();
+        self.all_is_published();
         assert!(self.executed.is_subset(&self.scheduled));
     }
 

@@ -1,5 +1,5 @@
-//! What Lambda does with the stream of the table: it invokes the function that tells changes, one invocation at a time, with
-//! the records after those that were told.
+//! What Lambda does with the stream of the table: it invokes the function that publishes changes, one invocation at a time, with
+//! the records after those that were published.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tokio::task::JoinHandle;
 
 use super::network::Database;
 
-/// How far the stream was told, and what is under way.
+/// How far the stream was published, and what is under way.
 #[derive(Default)]
 pub struct Outbox {
-    /// The sequence number of the last record that was told.
-    told: Option<String>,
+    /// The sequence number of the last record that was published.
+    published: Option<String>,
     invocation: Option<Invocation>,
 }
 
@@ -40,7 +40,7 @@ impl Outbox {
         if self.invocation.is_some() {
             return None;
         }
-        let records = database.stream("subscriptions", self.told.as_deref(), most);
+        let records = database.stream("subscriptions", self.published.as_deref(), most);
         if records.is_empty() {
             return None;
         }
@@ -65,17 +65,17 @@ impl Outbox {
         self.invocation.as_ref().is_some_and(|invocation| invocation.task.is_finished())
     }
 
-    /// Waits until the invocation returns; how many of its records are told, and of how many.
+    /// Waits until the invocation returns; how many of its records are published, and of how many.
     pub async fn returned(&mut self) -> (usize, usize) {
         let Invocation { records, task, .. } = self.invocation.take().unwrap();
-        let told = match task.await.unwrap() {
+        let published = match task.await.unwrap() {
             None => records.len(),
             Some(again) => records.iter().position(|number| *number == again).expect("none of its records"),
         };
-        if let Some(last) = records[..told].last() {
-            self.told = Some(last.clone());
+        if let Some(last) = records[..published].last() {
+            self.published = Some(last.clone());
         }
-        (told, records.len())
+        (published, records.len())
     }
 
     /// Ends the invocation that began before; whether there was one.

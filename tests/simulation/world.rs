@@ -182,7 +182,7 @@ impl<'t> World<'t> {
         Arc::new(Service { store, clock: self.clock.clone() })
     }
 
-    /// What the function that tells changes has when it starts.
+    /// What the function that publishes changes has when it starts.
     fn publisher(&self) -> Arc<Publisher> {
         let aws = Endpoint::local("http://bus".to_owned()).sdk_config().into_builder();
         let aws = aws.http_client(self.network.client()).build();
@@ -215,7 +215,7 @@ impl<'t> World<'t> {
             }
             58..78 if self.functions.len() < 6 => self.send(),
             78..81 if self.sweeps.len() < 3 => self.sweep(),
-            81..85 => self.tell(),
+            81..85 => self.publish(),
             85..89 => {
                 let pause = [50, 200, 2_100][self.random.usize(..3)];
                 sleep(Duration::from_millis(self.random.u64(..=pause))).await;
@@ -337,11 +337,11 @@ impl<'t> World<'t> {
         })
     }
 
-    /// The stream is told on.
-    fn tell(&mut self) {
+    /// What is in the stream is published.
+    fn publish(&mut self) {
         let most = self.random.usize(1..=15);
         if let Some(count) = self.outbox.invoke(&self.database, self.publisher(), most, self.clock.now()) {
-            self.say(format!("{count} records are to be told"));
+            self.say(format!("{count} records are to be published"));
         }
     }
 
@@ -357,8 +357,8 @@ impl<'t> World<'t> {
             self.say(format!("a sweep ends: {}", if done { "done" } else { "the database is unavailable" }));
         }
         if self.outbox.has_returned() {
-            let (told, of) = self.outbox.returned().await;
-            self.say(format!("{told} of {of} records are told"));
+            let (published, of) = self.outbox.returned().await;
+            self.say(format!("{published} of {of} records are published"));
         }
     }
 
@@ -416,7 +416,7 @@ impl<'t> World<'t> {
     fn put(&mut self, message: &Message, takes: impl Fn(usize) -> bool) -> Reply {
         let entries = message.body["Entries"].as_array().unwrap().iter().enumerate().map(|(n, entry)| {
             if takes(n) {
-                self.ledger.told(entry);
+                self.ledger.published(entry);
                 json!({"EventId": format!("{n}")})
             } else {
                 json!({"ErrorCode": "ThrottlingException", "ErrorMessage": ""})
@@ -516,7 +516,7 @@ impl<'t> World<'t> {
         }
         if self.random.u32(..4) == 0 && self.outbox.kill(self.clock.now() + LIFETIME) {
             self.figures.deaths += 1;
-            self.say("the function that tells changes dies".to_owned());
+            self.say("the function that publishes changes dies".to_owned());
         }
     }
 

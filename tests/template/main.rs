@@ -25,7 +25,7 @@ async fn each_function_uses_exactly_the_rights_it_has() {
     assert_eq!(service.cancel_once(CANCELLED, "k2", &cancel_next_day()).await.status, 409);
     service.set_clock("2026-02-01T00:00:00Z").await;
     assert_eq!(service.execute().await["executed"], 1);
-    // A change that is told, and one that can't be.
+    // A change that is published, and one that can't be.
     let bus = Wire::start(&service.bus_url()).await;
     let mut records = event("publish-events/ok");
     let mut poison = records["Records"][0].clone();
@@ -64,7 +64,7 @@ fn no_function_may_do_what_is_not_its_own() {
 }
 
 #[test]
-fn the_stream_is_read_and_told_on_for_almost_as_long_as_it_lasts() {
+fn the_stream_is_read_and_published_on_for_almost_as_long_as_it_lasts() {
     let mappings = resources("AWS::Lambda::EventSourceMapping");
     let mapping = &mappings["StreamOfSubscriptions"];
     assert_eq!(mapping["EventSourceArn"]["Fn::GetAtt"], "SubscriptionsTable.StreamArn");
@@ -85,6 +85,7 @@ fn the_stream_is_read_and_told_on_for_almost_as_long_as_it_lasts() {
 fn a_webhook_gets_the_event_itself_and_is_tried_for_a_day() {
     let rule = &resources("AWS::Events::Rule")["WebhookRule"];
     assert_eq!(rule["EventPattern"]["source"], json!([SOURCE]));
+    assert_eq!(rule["EventPattern"]["resources"], json!([{"Fn::Sub": "tenant/${WebhookTenant}"}]));
     let target = &rule["Targets"][0];
     assert_eq!(
         (&target["InputPath"], &target["Arn"]["Fn::GetAtt"]),
@@ -228,7 +229,7 @@ fn alarms_and_dashboard_show_the_metrics_that_are_counted_and_all_of_them() {
 }
 
 #[test]
-fn every_alarm_is_told_and_shown() {
+fn every_alarm_is_published_and_shown() {
     let dashboard = dashboard().to_string();
     for (id, alarm) in resources("AWS::CloudWatch::Alarm") {
         for actions in ["AlarmActions", "OKActions"] {

@@ -188,12 +188,8 @@ async fn settle(
 /// Counts the cancellation that a commit has made pending or withdrawn, if it has.
 fn count(change: Option<&StoredSubscription>) {
     let Some(after) = change else { return };
-    match after.pending_cancellation().map(|pending| pending.reason) {
-        Some(Some(reason)) => {
-            counter!(CANCELLATIONS_SCHEDULED, REASON => reason.to_string()).increment(1);
-        }
-        // Only an imported one has no reason.
-        Some(None) => {}
+    match after.pending_cancellation().and_then(|pending| pending.reason) {
+        Some(reason) => counter!(CANCELLATIONS_SCHEDULED, REASON => reason.to_string()).increment(1),
         None => counter!(CANCELLATIONS_WITHDRAWN).increment(1),
     }
 }

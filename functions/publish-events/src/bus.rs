@@ -9,14 +9,14 @@ use aws_sdk_eventbridge::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use aws_types::SdkConfig;
 use subscriptions::event::SOURCE;
-use subscriptions::store::stream::Told;
+use subscriptions::store::stream::Published;
 use uuid::Uuid;
 
-/// EventBridge's limits for one request.
+/// EventBridge's limit for one request.
 const MOST_ENTRIES: usize = 10;
-/// Of one request, and so of one event, in bytes as EventBridge counts them. What it puts around an event counts too, for which
-/// 1 KiB of its 256 is left.
-const MOST_BYTES: usize = 255 * 1024;
+/// Its limit for one request, and so for one event, in bytes as it counts them: 1 MB, of which some are left for what it puts
+/// around events. It was 256 KiB before, and may be so in places; what is refused there is put one by one.
+const MOST_BYTES: usize = 1_000_000 - 10 * 1_024;
 
 /// A bus.
 #[derive(Clone, Debug)]
@@ -39,8 +39,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(key: String, sequence_number: String, told: Told) -> Self {
-        let Told { tenant, event } = told;
+    pub(crate) fn new(key: String, sequence_number: String, published: Published) -> Self {
+        let Published { tenant, event } = published;
         Self {
             key,
             sequence_number,
@@ -109,28 +109,11 @@ impl Bus {
         Self { client: Client::from_conf(Builder::from(eventbridge).retry_partition(retries).build()), name }
     }
 
-    /// Puts events onto the bus; what became of each, in their order.
-    pub(crate) async fn put(&self, entries: &[Entry]) -> Vec<Outcome> {
-        match self.request(entries).await {
-            Ok(outcomes) => outcomes,
-            // One of them is at fault, or all of them together.
-            Err(_) if entries.len() > 1 => {
-                let mut outcomes = Vec::new();
-                for entry in entries.chunks(1) {
-                    let outcome = self.request(entry).await;
-                    outcomes.extend(outcome.unwrap_or_else(|refusal| vec![refusal]));
-                }
-                outcomes
-            }
-            Err(refusal) => vec![refusal],
-        }
-    }
-
-    /// One request.
+    /// Puts events onto the bus with one request; what became of each, in their order.
     ///
     /// # Errors
-    /// The bus refuses it as a whole.
-    async fn request(&self, entries: &[Entry]) -> Result<Vec<Outcome>, Outcome> {
+    /// The bus refuses the request as a whole: one of the events is at fault, or all of them together. Why.
+    pub(crate) async fn put(&self, entries: &[Entry]) -> Result<Vec<Outcome>, String> {
         let entry = |entry: &Entry| {
             PutEventsRequestEntry::builder()
                 .event_bus_name(&self.name)
@@ -149,7 +132,7 @@ impl Bus {
                 Ok(outcomes)
             }
             Err(error) => match error.code() {
-                Some(code @ "ValidationException") => Err(Outcome::Refused(code.to_owned())),
+                Some(code @ "ValidationException") => Err(code.to_owned()),
                 Some(code) => Ok(vec![Outcome::NotTaken(code.to_owned()); entries.len()]),
                 None => {
                     let cause = DisplayErrorContext(&error).to_string();

@@ -1,8 +1,8 @@
-//! Tells changes of subscriptions to whoever wants to know: each write that callers can see becomes an event on a bus.
+//! Publishes changes of subscriptions: each write that callers can see becomes an event on a bus.
 //!
 //! The stream of the table is the outbox: it has every write, in the order of each item, and keeps it for 24 hours. What
-//! it holds is told at least once, each time with the same id. Of one subscription, nothing is told before what came before it
-//! has been taken. A write that can never be told goes into a queue, with its key, and holds up nothing.
+//! it holds is published at least once, each time with the same id. Of one subscription, nothing is published before what came
+//! before it has been taken. A write that can never be published goes into a queue, with its key, and holds up nothing.
 
 mod bus;
 mod queue;
@@ -26,13 +26,13 @@ use self::queue::{FailedEvent, Queue};
 
 /// How often what the bus does not take is put onto it before the batch is left to the stream.
 const MOST_ATTEMPTS: u32 = 3;
-/// Nothing is begun this close to the deadline: longer than the attempts at one request to the bus can take.
-const MARGIN: Duration = Duration::from_secs(25);
+/// No request is begun this close to the deadline: longer than one can take.
+const MARGIN: Duration = Duration::from_secs(10);
 
 /// Where a record of a DynamoDB stream says that it is from.
 const SOURCE: &str = "aws:dynamodb";
 
-/// What the function is built on: the bus, and the queue of what can't be told.
+/// What the function is built on: the bus, and the queue of what can't be published.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     bus: Bus,
@@ -54,7 +54,7 @@ impl Publisher {
         ))
     }
 
-    /// One that puts events onto the bus of this name, and what can't be told into the queue at this URL.
+    /// One that puts events onto the bus of this name, and what can't be published into the queue at this URL.
     #[must_use]
     pub fn new(eventbridge: &SdkConfig, bus: String, sqs: &SdkConfig, queue: String) -> Self {
         Self { bus: Bus::new(eventbridge, bus), failed: Queue::new(sqs, queue) }
@@ -66,7 +66,8 @@ impl Publisher {
 #[error("this function is invoked by the stream of a DynamoDB table; the event is from elsewhere")]
 pub struct UnexpectedEvent;
 
-/// Answers a batch of the stream: with nothing if all of it is told, or else with where it has to be begun again.
+/// Answers a batch of the stream: with nothing if all of it is published, or else with the record from which on it has to be given
+/// again.
 ///
 /// # Errors
 /// The event is not one of a stream.
@@ -87,7 +88,7 @@ pub async fn handle(
     let publish = Box::pin(async {
         let count = records.len();
         let again = Publishing { publisher, stop: deadline - margin }.all(records).await.err();
-        info!(records = count, again, "published");
+        info!(records = count, again, "done");
         let mut response = DynamoDbEventResponse::default();
         if let Some(sequence_number) = again {
             let mut failure = DynamoDbBatchItemFailure::default();
@@ -103,9 +104,9 @@ pub async fn handle(
 enum Task {
     /// Callers see no change.
     Nothing,
-    /// It is told.
-    Tell(Entry),
-    /// It can't be told.
+    /// It is published.
+    Publish(Entry),
+    /// It can't be.
     SetAside(FailedEvent),
 }
 
@@ -120,12 +121,12 @@ fn read(record: EventRecord) -> Result<Task, UnexpectedEvent> {
         at: change.approximate_creation_date_time,
     };
     let key = write.key().to_owned();
-    Ok(match write.told() {
+    Ok(match write.event() {
         Ok(None) => Task::Nothing,
-        Ok(Some(told)) => {
-            let entry = Entry::new(key, sequence_number, told);
+        Ok(Some(event)) => {
+            let entry = Entry::new(key, sequence_number, event);
             match entry.excess() {
-                None => Task::Tell(entry),
+                None => Task::Publish(entry),
                 Some(bytes) => Task::SetAside(failed(&entry, format!("too large: {bytes} bytes"))),
             }
         }
@@ -149,7 +150,7 @@ fn failed(entry: &Entry, reason: String) -> FailedEvent {
     }
 }
 
-/// Where in the stream has to be begun again.
+/// The sequence number of the record from which on the batch has to be given again.
 type Again = String;
 
 struct Publishing<'p> {
@@ -164,72 +165,94 @@ impl Publishing<'_> {
         for task in tasks {
             match task {
                 Task::Nothing => {}
-                Task::Tell(entry) => {
+                Task::Publish(entry) => {
                     if !batch.fits(&entry) {
-                        self.tell(mem::take(&mut batch)).await?;
+                        self.publish(mem::take(&mut batch)).await?;
                     }
                     batch.push(entry);
                 }
                 Task::SetAside(failed) => {
-                    self.tell(mem::take(&mut batch)).await?;
+                    self.publish(mem::take(&mut batch)).await?;
                     self.set_aside(failed).await?;
                 }
             }
         }
-        self.tell(batch).await
+        self.publish(batch).await
     }
 
     /// Puts a batch onto the bus, and what the bus does not take once more.
-    async fn tell(&self, batch: Batch) -> Result<(), Again> {
+    async fn publish(&self, batch: Batch) -> Result<(), Again> {
         let mut left = batch.into_entries();
-        let mut attempt = 0;
-        while let Some(first) = left.first() {
-            if attempt == MOST_ATTEMPTS || clock::time_until(self.stop).is_zero() {
-                return Err(first.sequence_number.clone());
+        for attempt in 0..MOST_ATTEMPTS {
+            if left.is_empty() || self.time_is_up() {
+                break;
             }
-            if attempt > 0 {
-                let pause = Duration::from_millis(100 * u64::from(attempt)).mul_f64(0.5 + fastrand::f64());
-                tokio::time::sleep(pause).await;
-            }
-            attempt += 1;
-            left = self.put(left).await?;
+            let pause = Duration::from_millis(100 * u64::from(attempt)).mul_f64(0.5 + fastrand::f64());
+            tokio::time::sleep(pause).await;
+            left = self.put(left).await;
         }
-        Ok(())
+        left.first().map_or(Ok(()), |first| Err(first.sequence_number.clone()))
     }
 
-    /// Puts events onto the bus, once; those that it does not take.
-    async fn put(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, Again> {
-        let outcomes = self.publisher.bus.put(&entries).await;
+    /// Puts events onto the bus, once; those that are left, in their order.
+    async fn put(&self, entries: Vec<Entry>) -> Vec<Entry> {
+        let bus = &self.publisher.bus;
+        let outcomes = match bus.put(&entries).await {
+            Ok(outcomes) => outcomes,
+            Err(_) => {
+                let mut outcomes = Vec::new();
+                for entry in entries.chunks(1) {
+                    if self.time_is_up() {
+                        outcomes.push(Outcome::NotTaken("no time".to_owned()));
+                        continue;
+                    }
+                    let outcome = bus.put(entry).await;
+                    outcomes.extend(outcome.unwrap_or_else(|reason| vec![Outcome::Refused(reason)]));
+                }
+                outcomes
+            }
+        };
         let mut left = Vec::new();
         for (entry, outcome) in entries.into_iter().zip(outcomes) {
             match outcome {
                 Outcome::Taken => {
-                    info!(key = entry.key, eventId = %entry.event_id, r#type = entry.event_type, "told");
+                    info!(key = entry.key, eventId = %entry.event_id, r#type = entry.event_type, "published");
                     counter!(EVENTS_PUBLISHED, TYPE => entry.event_type).increment(1);
                 }
-                Outcome::Refused(reason) => self.set_aside(failed(&entry, reason)).await?,
+                Outcome::Refused(reason) => {
+                    if self.set_aside(failed(&entry, reason)).await.is_err() {
+                        left.push(entry);
+                    }
+                }
                 Outcome::NotTaken(cause) => {
                     warn!(key = entry.key, eventId = %entry.event_id, cause, "the bus did not take an event");
                     left.push(entry);
                 }
             }
         }
-        Ok(left)
+        left
     }
 
-    /// Puts into the queue what can't be told.
+    /// Puts into the queue what can't be published.
     async fn set_aside(&self, failed: FailedEvent) -> Result<(), Again> {
         let FailedEvent { key, sequence_number, reason, .. } = &failed;
+        if self.time_is_up() {
+            return Err(failed.sequence_number);
+        }
         match self.publisher.failed.send(&failed).await {
             Ok(()) => {
-                error!(key, sequenceNumber = sequence_number, reason, "a change could not be told");
+                error!(key, sequenceNumber = sequence_number, reason, "a change can't be published");
                 counter!(EVENTS_FAILED).increment(1);
                 Ok(())
             }
             Err(cause) => {
-                error!(key, reason, cause, "a change could neither be told nor be set aside");
+                error!(key, reason, cause, "a change can be neither published nor set aside");
                 Err(failed.sequence_number)
             }
         }
+    }
+
+    fn time_is_up(&self) -> bool {
+        clock::time_until(self.stop).is_zero()
     }
 }

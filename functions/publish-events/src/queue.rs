@@ -1,4 +1,5 @@
-//! The queue of what can't be an event: Amazon SQS. A message names what it is about, and has nothing personal in it.
+//! The queue of what can't be an event: Amazon SQS. A message names what it is about, and has nothing
+//! personal in it. It may come twice.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Builder;
@@ -15,7 +16,7 @@ pub(crate) struct Queue {
     url: String,
 }
 
-/// A change that can't be told.
+/// A change that can't be published.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FailedEvent {
@@ -28,7 +29,7 @@ pub(crate) struct FailedEvent {
     pub event_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r#type: Option<&'static str>,
-    /// Why it can't be told.
+    /// Why it can't be published.
     pub reason: String,
 }
 

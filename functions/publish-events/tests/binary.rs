@@ -8,16 +8,16 @@ const BINARY: &str = env!("CARGO_BIN_EXE_publish-events");
 #[tokio::test]
 async fn it_tells_a_change_and_counts_it() {
     let service = Service::start().await;
-    let told = lambda::invoke_publisher(BINARY, &service.bus_url(), &event("publish-events/ok")).await;
-    assert_eq!(told.metrics(), [metric("EventsPublished", "subscription.updated")]);
-    let line = told.log.iter().find(|line| line["message"] == "told").unwrap();
+    let published = lambda::invoke_publisher(BINARY, &service.bus_url(), &event("publish-events/ok")).await;
+    assert_eq!(published.metrics(), [metric("EventsPublished", "subscription.updated")]);
+    let line = published.log.iter().find(|line| line["message"] == "published").unwrap();
     assert_eq!(line["key"], "demo#5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001");
     assert_eq!(line["span"]["traceId"], lambda::TRACE_ID);
-    assert_eq!(told.outcome.unwrap(), json!({"batchItemFailures": []}));
+    assert_eq!(published.outcome.unwrap(), json!({"batchItemFailures": []}));
 }
 
 #[tokio::test]
-async fn it_reports_what_was_not_told_and_counts_what_can_not_be() {
+async fn it_reports_what_was_not_published_and_counts_what_can_not_be() {
     let service = Service::start().await;
     let wire = Wire::start(&service.bus_url()).await;
     wire.always("PutEvents", Fault::refusal("AccessDeniedException"));

@@ -14,10 +14,10 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tracing::error;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::webhook::{Delivery, Lanes};
+use crate::webhook::{Deliveries, Delivery};
 
 /// Where on the service both are reached.
 pub const PATH: &str = "/_local/aws";
@@ -28,12 +28,14 @@ pub const QUEUE: &str = "http://localhost/000000000000/failed-events";
 
 /// How many events are remembered, to be shown.
 const REMEMBERED: usize = 10;
+/// How many events may wait for their delivery before the bus takes no more: the others are safe in the stream.
+const MOST_WAITING: usize = 1_000;
 
 /// A bus and a queue.
 #[derive(Default)]
 pub struct Bus {
     state: Mutex<Events>,
-    webhook: Option<Lanes>,
+    webhook: Option<Deliveries>,
 }
 
 #[derive(Default)]
@@ -52,12 +54,12 @@ struct Events {
 pub struct ShownEvent {
     #[serde(skip)]
     number: u64,
-    /// As it is sent.
+    /// As it is published.
     event: Value,
     /// What has become of its delivery; absent if there is no webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<Progress>,
-    /// How often it has been sent.
+    /// How often it has been posted.
     attempts: u32,
 }
 
@@ -69,15 +71,21 @@ pub enum Progress {
     Waiting,
     /// The receiver has it.
     Delivered,
-    /// The receiver does not want it, or has not taken it for a day.
+    /// The receiver refuses it, or has not taken it for a day.
     Dropped,
 }
 
 impl Bus {
     /// One whose events go to a webhook, if there is one.
     #[must_use]
-    pub fn new(webhook: Option<Lanes>) -> Self {
+    pub fn new(webhook: Option<Deliveries>) -> Self {
         Self { state: Mutex::default(), webhook }
+    }
+
+    /// What delivers its events to a webhook, if there is one.
+    #[must_use]
+    pub fn webhook(&self) -> Option<&Deliveries> {
+        self.webhook.as_ref()
     }
 
     /// How many events there have been.
@@ -111,19 +119,24 @@ impl Bus {
         }
     }
 
-    fn accept(&self, detail: String, event: Value) {
+    /// Takes an event, unless too many wait for their delivery.
+    fn accept(self: &Arc<Self>, body: String, event: Value) -> bool {
         let mut events = self.events();
+        if events.undelivered.len() >= MOST_WAITING {
+            return false;
+        }
         events.accepted += 1;
         let number = events.accepted;
         let delivery = self.webhook.as_ref().map(|_| Progress::Waiting);
         let about = event.pointer("/data/subscriptionId").map(Value::to_string).unwrap_or_default();
         events.last.push_front(ShownEvent { number, event, delivery, attempts: 0 });
         events.last.truncate(REMEMBERED);
-        if let Some(lanes) = &self.webhook {
+        if let Some(deliveries) = &self.webhook {
             events.undelivered.insert(number);
-            // Within the lock, so that they come into their lane in the order of their numbers.
-            lanes.send(Delivery { number, about, body: detail });
+            // Within the lock, so that they are delivered in the order of their numbers.
+            deliveries.deliver(self, Delivery { number, about, body, since: Instant::now() });
         }
+        true
     }
 
     fn events(&self) -> MutexGuard<'_, Events> {
@@ -143,12 +156,12 @@ async fn answer(State(bus): State<Arc<Bus>>, headers: HeaderMap, body: Bytes) ->
             Ok(request) => Json(put_events(&bus, request)).into_response(),
             Err(_) => refuse("ValidationException"),
         },
-        "AmazonSQS.SendMessage" => match serde_json::from_slice::<SendMessage>(&body) {
-            Ok(SendMessage { message_body: message }) => {
-                error!(message, "a change could not be told");
+        // The function has logged what is in a message.
+        "AmazonSQS.SendMessage" => match serde_json::from_slice::<Value>(&body) {
+            Ok(message) if message.get("MessageBody").is_some() => {
                 Json(json!({"MessageId": Uuid::new_v4()})).into_response()
             }
-            Err(_) => refuse("InvalidMessageContents"),
+            _ => refuse("InvalidMessageContents"),
         },
         _ => refuse("UnknownOperationException"),
     }
@@ -170,21 +183,51 @@ struct Entry {
     detail: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SendMessage {
-    message_body: String,
-}
-
-fn put_events(bus: &Bus, request: PutEvents) -> Value {
-    let answer = |entry: Entry| match serde_json::from_str(&entry.detail) {
-        Ok(event @ Value::Object(_)) => {
-            bus.accept(entry.detail, event);
-            json!({"EventId": Uuid::new_v4()})
+fn put_events(bus: &Arc<Bus>, request: PutEvents) -> Value {
+    let answer = |entry: Entry| match serde_json::from_str::<Value>(&entry.detail) {
+        Ok(event) if event.pointer("/data/subscriptionId").is_some() => {
+            if bus.accept(entry.detail, event) {
+                json!({"EventId": Uuid::new_v4()})
+            } else {
+                json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "Too many events are not delivered."})
+            }
         }
         _ => json!({"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}),
     };
     let entries: Vec<_> = request.entries.into_iter().map(answer).collect();
     let failed = entries.iter().filter(|entry| entry.get("ErrorCode").is_some()).count();
     json!({"FailedEntryCount": failed, "Entries": entries})
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_bus_takes_no_more_than_can_wait_and_nothing_that_is_no_event() {
+        let stopped = CancellationToken::new();
+        stopped.cancel();
+        let nowhere = "http://127.0.0.1:9/".parse().unwrap();
+        let bus = Arc::new(Bus::new(Some(Deliveries::new(nowhere, stopped).unwrap())));
+        let put = |detail: Value| {
+            let entries = vec![Entry { detail: detail.to_string() }];
+            put_events(&bus, PutEvents { entries })["Entries"][0]["ErrorCode"].clone()
+        };
+        let event = || json!({"data": {"subscriptionId": Uuid::new_v4()}});
+        assert_eq!(put(json!({})), "MalformedDetail");
+        for _ in 0..MOST_WAITING {
+            assert_eq!(put(event()), Value::Null);
+        }
+        assert_eq!(put(event()), "ThrottlingException");
+        assert_eq!((bus.accepted(), bus.delivered(), bus.last().len()), (1_000, 0, REMEMBERED));
+
+        // They are delivered in any order; those from the first one on count.
+        bus.progress(2, Progress::Delivered);
+        assert_eq!(bus.delivered(), 0);
+        bus.progress(1, Progress::Dropped);
+        assert_eq!(bus.delivered(), 2);
+        assert_eq!(put(event()), Value::Null);
+    }
 }

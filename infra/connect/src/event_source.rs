@@ -1,10 +1,10 @@
 //! What Lambda does between a table's stream and a function: hands `publish-events` the records in their order, and again from
-//! the first that was not told.
+//! the first that was not published.
 //!
-//! How far all that was told has been delivered too is kept in a file. So what was under way when the service stopped is
-//! told again when it starts.
+//! How far all that was published has been delivered too is kept in a file. So what was under way when the service stopped is
+//! published again when it starts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,6 @@ use std::time::Duration;
 use aws_sdk_dynamodbstreams::types::Record;
 use lambda_http::{Context, Error, LambdaEvent};
 use publish_events::Publisher;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use subscriptions::clock;
 use subscriptions::endpoint::Endpoint;
@@ -26,7 +25,7 @@ use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::private;
-use crate::stream::{Page, Positions, Start, Stream, as_in_an_event, sequence_number};
+use crate::stream::{Page, Positions, Start, Stream, StreamError, as_in_an_event, sequence_number};
 
 /// How long an invocation may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -41,46 +40,46 @@ pub struct EventSource {
     arn: String,
     stream: Stream,
     bus: Arc<Bus>,
-    checkpoint: Option<PathBuf>,
-    /// How far everything has been told.
-    told: Positions,
+    file: Option<PathBuf>,
+    /// How far everything has been published.
+    published: Positions,
     /// The last of those below.
     noted: Positions,
-    /// How far it was told when so many events were on the bus; what has been delivered since is not among them.
-    told_before: VecDeque<(u64, Positions)>,
+    /// How far it was published when so many events were on the bus; what has been delivered since is not among them.
+    published_before: VecDeque<(u64, Positions)>,
 }
 
-/// How far everything has been told and delivered.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Checkpoint {
-    stream_arn: String,
-    shards: Positions,
-}
+/// How far everything has been delivered, by stream.
+type Checkpoints = BTreeMap<String, Positions>;
 
 impl EventSource {
-    /// One that begins where `checkpoint` says that an earlier one came to, or with the oldest record.
-    #[must_use]
-    pub fn new(
+    /// One that begins where `file` says that an earlier one came to, or with what is written from now on.
+    ///
+    /// # Errors
+    /// The stream can't be read.
+    pub async fn begin(
         publisher: Publisher,
         database: Endpoint,
         arn: String,
         bus: Arc<Bus>,
-        checkpoint: Option<PathBuf>,
-    ) -> Self {
-        let told = checkpoint.as_ref().and_then(|file| fs::read(file).ok()).and_then(|text| {
-            let kept: Checkpoint = serde_json::from_slice(&text).ok()?;
-            (kept.stream_arn == arn).then_some(kept.shards)
-        });
-        let start = told.clone().map_or(Start::Oldest, Start::After);
-        let stream = Stream::new(database, arn.clone(), start);
-        let told = told.unwrap_or_default();
-        let noted = told.clone();
-        Self { publisher, arn, stream, bus, checkpoint, told, noted, told_before: VecDeque::new() }
+        file: Option<PathBuf>,
+    ) -> Result<Self, StreamError> {
+        let kept = file.as_deref().and_then(read).and_then(|mut kept| kept.remove(&arn));
+        let start = kept.clone().map_or(Start::Now, Start::After);
+        let mut stream = Stream::new(database, arn.clone(), start);
+        let is_new = kept.is_none();
+        let published = kept.unwrap_or_default();
+        if is_new {
+            // Nothing is written before it has taken its place.
+            stream.read().await?;
+        }
+        let noted = published.clone();
+        let published_before = VecDeque::new();
+        Ok(Self { publisher, arn, stream, bus, file, published, noted, published_before })
     }
 
     /// Hands over what is written, until `stop` is cancelled; an invocation that is under way then is finished.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) -> Self {
         let mut failures = 0;
         while !stop.is_cancelled() {
             let pause = match self.stream.read().await {
@@ -91,6 +90,10 @@ impl EventSource {
                         self.hand_over(page, &stop).await;
                     }
                     pause
+                }
+                Err(cause @ StreamError::Lost) => {
+                    error!(%cause, "events are lost");
+                    PAUSE
                 }
                 Err(cause) => {
                     failures += 1;
@@ -107,19 +110,18 @@ impl EventSource {
                 () = sleep(pause) => {}
             }
         }
-        self.keep();
+        self
     }
 
-    /// Hands a page to the function until all of it is told.
+    /// Hands a page to the function until all of it is published.
     async fn hand_over(&mut self, page: Page, stop: &CancellationToken) {
         let Page { shard, mut records } = page;
         let mut failures = 0;
         loop {
-            let again = self.invoke(&records).await;
-            let told = match &again {
+            let published = match self.invoke(&records).await {
                 Ok(None) => records.len(),
                 Ok(Some(number)) => {
-                    let of_it = |record: &Record| sequence_number(record) == Some(number);
+                    let of_it = |record: &Record| sequence_number(record) == Some(&number);
                     records.iter().position(of_it).unwrap_or_default()
                 }
                 Err(cause) => {
@@ -127,14 +129,15 @@ impl EventSource {
                     0
                 }
             };
-            let last = records.drain(..told).next_back();
+            let last = records.drain(..published).next_back();
             if let Some(number) = last.as_ref().and_then(sequence_number) {
-                self.told.insert(shard.clone(), number.to_owned());
+                self.published.insert(shard.clone(), number.to_owned());
             }
             if records.is_empty() {
                 return;
             }
-            failures = if told > 0 { 1 } else { failures + 1 };
+            self.keep();
+            failures = if published > 0 { 1 } else { failures + 1 };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep(longer(failures)) => {}
@@ -155,35 +158,46 @@ impl EventSource {
     }
 
     /// Keeps how far everything has been delivered, if that is farther than before.
-    fn keep(&mut self) {
-        if self.told != self.noted {
-            self.noted = self.told.clone();
-            self.told_before.push_back((self.bus.accepted(), self.told.clone()));
+    pub fn keep(&mut self) {
+        if self.published != self.noted {
+            self.noted = self.published.clone();
+            self.published_before.push_back((self.bus.accepted(), self.published.clone()));
         }
         let delivered = self.bus.delivered();
         let mut reached = None;
-        while self.told_before.front().is_some_and(|(accepted, _)| *accepted <= delivered) {
-            reached = self.told_before.pop_front();
+        while self.published_before.front().is_some_and(|(accepted, _)| *accepted <= delivered) {
+            reached = self.published_before.pop_front();
         }
-        if let (Some((_, shards)), Some(file)) = (reached, &self.checkpoint) {
-            let checkpoint = Checkpoint { stream_arn: self.arn.clone(), shards };
-            if let Err(cause) = write(file, &checkpoint) {
+        if let (Some((_, mut shards)), Some(file)) = (reached, &self.file) {
+            // Those that are gone have been read.
+            shards.retain(|shard, _| self.stream.shards().any(|known| known == shard));
+            let mut checkpoints = read(file).unwrap_or_default();
+            checkpoints.insert(self.arn.clone(), shards);
+            if let Err(cause) = write(file, &checkpoints) {
                 warn!(%cause, "how far events have been delivered can't be kept; they may come again");
             }
         }
     }
 }
 
-/// Writes a checkpoint in the place of the one before.
-fn write(path: &Path, checkpoint: &Checkpoint) -> io::Result<()> {
+fn read(file: &Path) -> Option<Checkpoints> {
+    let checkpoints = fs::read(file).ok().map(|text| serde_json::from_slice(&text));
+    let unusable =
+        |cause| warn!(%cause, "how far events were delivered can't be read; those until now are not sent");
+    checkpoints?.map_err(unusable).ok()
+}
+
+/// Writes checkpoints in the place of those before.
+fn write(path: &Path, checkpoints: &Checkpoints) -> io::Result<()> {
     let mut file = NamedTempFile::new_in(private::folder_of(path))?;
-    serde_json::to_writer(&mut file, checkpoint)?;
+    serde_json::to_writer(&mut file, checkpoints)?;
     file.flush()?;
+    file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
 }
 
 /// A pause that doubles with each failure in a row.
 fn longer(failures: u32) -> Duration {
-    PAUSE.saturating_mul(1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX)).min(LONGEST_PAUSE)
+    PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE)
 }

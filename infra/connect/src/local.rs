@@ -46,7 +46,7 @@ pub struct Local {
     /// What takes events.
     pub bus: Arc<Bus>,
     /// Where they are posted to.
-    pub webhook: Option<Url>,
+    pub webhook: Option<String>,
 }
 
 /// How many subscriptions a page gets, at most.
@@ -145,7 +145,7 @@ async fn read_status(local: &Local) -> Result<Status, StoreError> {
         tick: local.tick,
         executions: local.scheduler.executions(),
         events: local.bus.last(),
-        webhook: local.webhook.as_ref().map(ToString::to_string),
+        webhook: local.webhook.clone(),
     })
 }
 

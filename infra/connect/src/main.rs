@@ -145,7 +145,7 @@ async fn until_stopped(
         notes: &mut notes,
         stop: stop.clone(),
     };
-    tokio::spawn(end_at_signals(signals, stop.clone(), ends_by_itself));
+    tokio::spawn(end_at_signals(signals, stop.clone(), ends_by_itself, goes_on));
     let running = operate::run(command, &mut session);
     tokio::select! {
         outcome = running => outcome,
@@ -158,7 +158,7 @@ async fn until_stopped(
 
 /// Asks a command to stop at the first signal, and ends the process at the second; or soon after the first if the command
 /// should have ended at once, and does not, as it waits for a file.
-async fn end_at_signals(mut signals: Signals, stop: CancellationToken, ends_by_itself: bool) {
+async fn end_at_signals(mut signals: Signals, stop: CancellationToken, ends_by_itself: bool, goes_on: bool) {
     signals.wait().await;
     stop.cancel();
     if ends_by_itself {
@@ -166,6 +166,9 @@ async fn end_at_signals(mut signals: Signals, stop: CancellationToken, ends_by_i
         signals.wait().await;
     } else {
         tokio::time::sleep(Duration::from_secs(2)).await;
+        if goes_on {
+            process::exit(0);
+        }
     }
     fail("error: interrupted", 1);
     process::exit(1);
@@ -249,7 +252,7 @@ fn welcome(running: &Running, options: &Options) -> String {
          API key   {api_key}\n"
     );
     if let Some(webhook) = &options.webhook {
-        text += &format!("  Webhook   {}\n", webhook.url);
+        text += &format!("  Webhook   {}\n", webhook.origin());
     }
     if let Some(id) = running.example {
         // Another key with each start: the line shall do something again.

@@ -54,7 +54,7 @@ pub enum Command {
     /// See what will be cancelled and what has been, and execute what is due
     #[command(subcommand)]
     Cancellations(Cancellations),
-    /// See what is told about subscriptions
+    /// See what is published about subscriptions
     #[command(subcommand)]
     Events(Events),
     /// Create the tables where no template does

@@ -3,7 +3,7 @@
 //! A shard is a part of the stream. It ends after a few hours and has children then, which are read once it has been read to
 //! its end; so what becomes of one item is read in its order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 
 use aws_sdk_dynamodbstreams::Client;
@@ -27,23 +27,35 @@ pub type Positions = BTreeMap<String, String>;
 pub enum Start {
     /// With the oldest record that there is.
     Oldest,
-    /// With what is written from now on.
+    /// With what is written after the first read.
     Now,
     /// After these; in shards that are not among them, with the oldest.
     After(Positions),
 }
 
-/// A stream that can't be read at the moment.
+/// Why a stream was not read.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StreamError(String);
+pub enum StreamError {
+    /// It can't be at the moment.
+    #[error("the stream can't be read for now: {0}")]
+    Unavailable(String),
+    /// It can't be, and no retry mends that.
+    #[error("the stream can't be read: {0}")]
+    Refused(String),
+    /// What came next in a shard is gone: the stream keeps records for 24 hours only.
+    #[error("records of the stream were removed before they were read")]
+    Lost,
+}
 
 impl StreamError {
     fn from_sdk<E: ProvideErrorMetadata + Error + 'static>(error: SdkError<E, HttpResponse>) -> Self {
-        Self(match error.code() {
-            Some(code) => format!("the stream can't be read: {code}"),
-            None => format!("the stream can't be read: {}", DisplayErrorContext(&error)),
-        })
+        const PASSING: [&str; 4] =
+            ["InternalServerError", "LimitExceededException", "ThrottlingException", "ServiceUnavailable"];
+        match error.code() {
+            Some(code) if PASSING.contains(&code) => Self::Unavailable(code.to_owned()),
+            Some(code) => Self::Refused(code.to_owned()),
+            None => Self::Unavailable(DisplayErrorContext(&error).to_string()),
+        }
     }
 }
 
@@ -54,6 +66,7 @@ pub struct Stream {
     start: Start,
     /// Those that are known, by their ids.
     shards: BTreeMap<String, Reading>,
+    has_begun: bool,
 }
 
 /// A shard that is being read.
@@ -78,6 +91,12 @@ enum Next {
     Ended,
 }
 
+impl Reading {
+    fn has_ended(&self) -> bool {
+        matches!(self.next, Next::Ended)
+    }
+}
+
 /// What has been read of a shard.
 pub struct Page {
     /// The shard.
@@ -90,63 +109,79 @@ impl Stream {
     /// The stream of this ARN.
     #[must_use]
     pub fn new(endpoint: Endpoint, arn: String, start: Start) -> Self {
-        Self { client: Client::new(&endpoint.sdk_config()), arn, start, shards: BTreeMap::new() }
+        let client = Client::new(&endpoint.sdk_config());
+        Self { client, arn, start, shards: BTreeMap::new(), has_begun: false }
     }
 
-    /// Reads on: the next page of each shard that has one.
+    /// Reads on: the next page of each shard that has one. What could be read is returned, though something could not; that
+    /// shows at the next read, or has passed by then.
     ///
     /// # Errors
-    /// The stream can't be read. Nothing of it is lost, as long as it is read on within 24 hours.
+    /// Nothing could be read. Nothing of it is lost, as long as it is read on within 24 hours.
     pub async fn read(&mut self) -> Result<Vec<Page>, StreamError> {
-        if self.shards.values().all(|shard| matches!(shard.next, Next::Ended)) {
+        if self.may_have_more_shards() {
             self.look_for_shards().await?;
         }
-        let has_ended =
-            |id: &String| self.shards.get(id).is_none_or(|shard| matches!(shard.next, Next::Ended));
-        let ready = self.shards.iter().filter(|(_, shard)| {
-            !matches!(shard.next, Next::Ended) && shard.parent.as_ref().is_none_or(has_ended)
-        });
+        let has_ended = |id: &String| self.shards.get(id).is_none_or(Reading::has_ended);
+        let is_next = |shard: &Reading| !shard.has_ended() && shard.parent.as_ref().is_none_or(has_ended);
+        let next = self.shards.iter().filter(|(_, shard)| is_next(shard)).map(|(id, _)| id.clone());
         let mut pages = Vec::new();
-        let mut some_ended = false;
-        for id in ready.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            let records = self.read_shard(&id).await?;
-            some_ended |= self.shards.get(&id).is_some_and(|shard| matches!(shard.next, Next::Ended));
-            if !records.is_empty() {
-                pages.push(Page { shard: id, records });
+        let mut failure = None;
+        for id in next.collect::<Vec<_>>() {
+            match self.read_shard(&id).await {
+                Ok(records) if records.is_empty() => {}
+                Ok(records) => pages.push(Page { shard: id, records }),
+                Err(error) => failure = Some(error),
             }
         }
-        if some_ended {
-            self.look_for_shards().await?;
+        match failure {
+            Some(error) if pages.is_empty() => Err(error),
+            _ => Ok(pages),
         }
-        Ok(pages)
     }
 
-    /// Takes in the shards that are not known yet.
+    /// The shards that there are.
+    pub fn shards(&self) -> impl Iterator<Item = &String> {
+        self.shards.keys()
+    }
+
+    /// Whether there may be shards that are not known: at the beginning, and when one has ended whose child is not.
+    fn may_have_more_shards(&self) -> bool {
+        let parents: BTreeSet<_> = self.shards.values().filter_map(|shard| shard.parent.as_ref()).collect();
+        !self.has_begun || self.shards.iter().any(|(id, shard)| shard.has_ended() && !parents.contains(id))
+    }
+
+    /// Takes in the shards that are not known yet, and forgets those that are gone.
     async fn look_for_shards(&mut self) -> Result<(), StreamError> {
+        let mut listed: BTreeMap<String, Option<String>> = BTreeMap::new();
         let mut after = None;
         loop {
             let request = self.client.describe_stream().stream_arn(&self.arn);
             let answer = request.set_exclusive_start_shard_id(after).send().await;
-            let Some(stream) = answer.map_err(StreamError::from_sdk)?.stream_description else {
-                return Ok(());
-            };
-            let is_first = self.shards.is_empty();
-            for shard in stream.shards.unwrap_or_default() {
-                let Shard { shard_id: Some(id), parent_shard_id: parent, .. } = shard else { continue };
-                let next = match &self.start {
-                    Start::After(positions) => positions.get(&id).cloned().map_or(Next::Oldest, Next::After),
-                    Start::Now if is_first => Next::Now,
-                    // What has begun since is new as a whole.
-                    Start::Now | Start::Oldest => Next::Oldest,
-                };
-                let reading = Reading { parent, next, last: None };
-                self.shards.entry(id).or_insert(reading);
-            }
+            let Some(stream) = answer.map_err(StreamError::from_sdk)?.stream_description else { break };
+            listed.extend(stream.shards.unwrap_or_default().into_iter().filter_map(|shard| {
+                let Shard { shard_id, parent_shard_id, .. } = shard;
+                Some((shard_id?, parent_shard_id))
+            }));
             after = stream.last_evaluated_shard_id;
             if after.is_none() {
-                return Ok(());
+                break;
             }
         }
+        self.shards.retain(|id, _| listed.contains_key(id));
+        let parents: BTreeSet<_> = listed.values().flatten().cloned().collect();
+        for (id, parent) in listed {
+            let next = match &self.start {
+                Start::After(positions) => positions.get(&id).cloned().map_or(Next::Oldest, Next::After),
+                Start::Now if !self.has_begun && parents.contains(&id) => Next::Ended,
+                Start::Now if !self.has_begun => Next::Now,
+                // What has begun since is new as a whole.
+                Start::Now | Start::Oldest => Next::Oldest,
+            };
+            self.shards.entry(id).or_insert(Reading { parent, next, last: None });
+        }
+        self.has_begun = true;
+        Ok(())
     }
 
     async fn read_shard(&mut self, id: &str) -> Result<Vec<Record>, StreamError> {
@@ -162,13 +197,7 @@ impl Stream {
             let request = request.shard_iterator_type(kind).set_sequence_number(after);
             match request.send().await {
                 Ok(answer) => *next = answer.shard_iterator.map_or(Next::Ended, Next::At),
-                Err(error) => {
-                    // What came after it is gone, or it is of another stream: there is nothing left to miss.
-                    if matches!(next, Next::After(_)) && is_lost(error.code()) {
-                        *next = Next::Oldest;
-                    }
-                    return Err(StreamError::from_sdk(error));
-                }
+                Err(error) => return Err(lose(next, error.code()).unwrap_or(StreamError::from_sdk(error))),
             }
         }
         let Next::At(iterator) = next else { return Ok(Vec::new()) };
@@ -181,30 +210,34 @@ impl Stream {
                 }
                 Ok(records)
             }
-            Err(error) => {
-                // Iterators last for minutes only.
-                if error.code() == Some("ExpiredIteratorException") {
-                    *next = match (&last, &self.start) {
-                        (Some(last), _) => Next::After(last.clone()),
-                        (None, Start::Now) => Next::Now,
-                        (None, Start::After(positions)) if positions.contains_key(id) => {
-                            Next::After(positions.get(id).cloned().unwrap_or_default())
-                        }
-                        (None, _) => Next::Oldest,
-                    };
-                }
-                if is_lost(error.code()) {
-                    *next = Next::Oldest;
-                }
-                Err(StreamError::from_sdk(error))
+            // Iterators last for minutes only. Another one begins where the last page ended.
+            Err(error) if error.code() == Some("ExpiredIteratorException") => {
+                *next = match (&last, &self.start) {
+                    (Some(last), _) => Next::After(last.clone()),
+                    (None, Start::Now) => Next::Now,
+                    (None, Start::After(positions)) => {
+                        positions.get(id).cloned().map_or(Next::Oldest, Next::After)
+                    }
+                    (None, Start::Oldest) => Next::Oldest,
+                };
+                Ok(Vec::new())
             }
+            Err(error) => Err(lose(next, error.code()).unwrap_or(StreamError::from_sdk(error))),
         }
     }
 }
 
-/// Whether an error says that what was asked for is no longer there.
-fn is_lost(code: Option<&str>) -> bool {
-    matches!(code, Some("TrimmedDataAccessException" | "ResourceNotFoundException" | "ValidationException"))
+/// Goes on where there is something left, if what came next is gone.
+fn lose(next: &mut Next, code: Option<&str>) -> Option<StreamError> {
+    *next = match (code, &next) {
+        (Some("ResourceNotFoundException"), _) => Next::Ended,
+        // A sequence number that is none of this stream is as good as gone.
+        (Some("TrimmedDataAccessException"), _) | (Some("ValidationException"), Next::After(_)) => {
+            Next::Oldest
+        }
+        _ => return None,
+    };
+    Some(StreamError::Lost)
 }
 
 /// Where in its shard a record is.
@@ -213,7 +246,7 @@ pub fn sequence_number(record: &Record) -> Option<&str> {
     record.dynamodb.as_ref()?.sequence_number.as_deref()
 }
 
-/// What a record tells.
+/// A record as a write.
 #[must_use]
 pub fn as_write(record: Record) -> Write {
     let change = record.dynamodb.unwrap_or_else(|| StreamRecord::builder().build());
@@ -233,11 +266,8 @@ pub fn as_in_an_event(record: Record, stream_arn: &str) -> Value {
     let change = record.dynamodb.unwrap_or_else(|| StreamRecord::builder().build());
     let item = |image: Option<_>| -> Value {
         let image: Item = image.map(Item::from).unwrap_or_default();
-        image
-            .into_inner()
-            .into_iter()
-            .map(|(name, value): (String, AttributeValue)| (name, json!(value)))
-            .collect()
+        let attributes = image.into_inner().into_iter();
+        attributes.map(|(name, value): (String, AttributeValue)| (name, json!(value))).collect()
     };
     let mut dynamodb = json!({
         "ApproximateCreationDateTime": change.approximate_creation_date_time.map(|at| at.as_secs_f64()),

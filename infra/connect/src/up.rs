@@ -37,7 +37,8 @@ use crate::local::{self, Local};
 use crate::ndjson::{Line, Lines};
 use crate::operate::parse_zone;
 use crate::scheduler::Scheduler;
-use crate::webhook::{self, Webhook};
+use crate::stream::StreamError;
+use crate::webhook::{Deliveries, Webhook};
 
 /// How long what is under way gets to finish when the service is stopped: longer than a request or a
 /// sweep may take.
@@ -52,7 +53,7 @@ pub struct Options {
     /// Port of the embedded database; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     pub dynamodb_port: u16,
-    /// Folder that keeps the database, or the demo key if the database is elsewhere
+    /// Folder that keeps the database, or the demo key if the database is elsewhere, and how far events were delivered
     #[arg(long, value_name = "DIR", default_value = ".connect")]
     pub data: PathBuf,
     /// Keep nothing
@@ -76,12 +77,12 @@ pub struct Options {
     /// Seconds between two sweeps for cancellations that are due; 0: none but those asked for
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub tick: u64,
-    /// Post each event to this URL, again and again until it is answered with 2xx
+    /// Post each event to this URL; again for 24 hours, until the answer is 2xx or refuses it
     #[arg(long, value_name = "URL")]
     pub webhook: Option<Webhook>,
-    /// Whether changes become events
+    /// Whether changes are published as events
     #[arg(skip = true)]
-    pub tells: bool,
+    pub publishes: bool,
 }
 
 /// Every option at its default.
@@ -128,6 +129,10 @@ pub enum StartError {
     SeedFile { path: PathBuf, source: io::Error },
     #[error("{}, line {line}: {fault}", path.display())]
     SeedLine { path: PathBuf, line: u64, fault: String },
+    #[error("there would be no events: {0}")]
+    Stream(#[from] StreamError),
+    #[error("no events could be delivered: {0}")]
+    Webhook(String),
     #[error(transparent)]
     DemoKey(#[from] KeyError),
     #[error(transparent)]
@@ -143,8 +148,9 @@ pub struct Running {
     stop: CancellationToken,
     api: JoinHandle<io::Result<()>>,
     scheduler: Option<JoinHandle<()>>,
-    events: Option<JoinHandle<()>>,
-    deliveries: Option<JoinHandle<()>>,
+    events: Option<JoinHandle<EventSource>>,
+    bus: Arc<Bus>,
+    stop_api: CancellationToken,
     stop_database: CancellationToken,
     database: Option<JoinHandle<Result<(), String>>>,
     /// Held until the service has stopped.
@@ -158,19 +164,25 @@ impl Running {
     /// Something took too long to finish, or had failed before.
     pub async fn stop(self) -> Result<(), String> {
         self.stop.cancel();
-        let api = finish("the API", self.api).await;
         let scheduler = match self.scheduler {
             Some(scheduler) => finish("a sweep", scheduler).await,
             None => Ok(()),
         };
         let events = match self.events {
-            Some(events) => finish("the telling of events", events).await,
-            None => Ok(()),
+            Some(events) => finish("the publishing of events", events).await.map(Some),
+            None => Ok(None),
         };
-        let deliveries = match self.deliveries {
-            Some(deliveries) => finish("the delivery of events", deliveries).await,
-            None => Ok(()),
-        };
+        let bus = Arc::clone(&self.bus);
+        let deliveries = tokio::spawn(async move {
+            if let Some(deliveries) = bus.webhook() {
+                deliveries.finished().await;
+            }
+        });
+        let deliveries = finish("the delivery of an event", deliveries).await;
+        let events = events.map(|source| source.map(|mut source| source.keep()));
+        // What publishes events needs the bus, which is reached by the API.
+        self.stop_api.cancel();
+        let api = finish("the API", self.api).await;
         self.stop_database.cancel();
         let database = match self.database {
             Some(database) => finish("the database", database).await,
@@ -225,7 +237,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
 
     let api = listen(options.port, "port").await?;
     let folder = if options.memory { None } else { Some(Folder::open(&options.data)?) };
-    let (stop, stop_database) = (CancellationToken::new(), CancellationToken::new());
+    let [stop, stop_api, stop_database] = std::array::from_fn(|_| CancellationToken::new());
     let stop_on_error = stop_database.clone().drop_guard();
 
     let (endpoint, database) = match &options.dynamodb_endpoint {
@@ -278,8 +290,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         }
     }
 
-    let stream = if options.tells { store.stream_arn().await.map_err(unusable)? } else { None };
-    if options.tells && stream.is_none() {
+    let stream = if options.publishes { store.stream_arn().await.map_err(unusable)? } else { None };
+    if options.publishes && stream.is_none() {
         warn!("the table of subscriptions has no stream, so there are no events");
     }
 
@@ -299,8 +311,9 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         cancel_subscription: service("cancel-subscription"),
     };
     let scheduler = Arc::new(Scheduler::new(service("execute-cancellations")));
-    let (lanes, exits) = options.webhook.as_ref().map(|_| webhook::lanes()).unzip();
-    let bus = Arc::new(Bus::new(lanes));
+    let deliveries =
+        options.webhook.clone().map(|webhook| Deliveries::new(webhook, stop.clone())).transpose();
+    let bus = Arc::new(Bus::new(deliveries.map_err(|cause| StartError::Webhook(cause.to_string()))?));
     let local = Local {
         addresses: addresses.clone(),
         store,
@@ -309,29 +322,26 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         tick: options.tick,
         scheduler: Arc::clone(&scheduler),
         bus: Arc::clone(&bus),
-        webhook: options.webhook.as_ref().map(|webhook| webhook.url.clone()),
+        webhook: options.webhook.as_ref().map(Webhook::origin),
     };
     let events = match stream {
+        None => None,
         Some(arn) => {
             let aws =
                 Endpoint::local(format!("{}{}", addresses.api_url, bus::PATH)).for_function("publish-events");
             let aws = aws.sdk_config();
             let publisher = Publisher::new(&aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned());
-            let checkpoint = folder.as_ref().map(|folder| folder.file("events-checkpoint.json"));
-            let source = EventSource::new(publisher, endpoint, arn, Arc::clone(&bus), checkpoint);
-            Some(tokio::spawn(source.run(stop.clone())))
+            let file = folder.as_ref().map(|folder| folder.file("events-delivered.json"));
+            let source = EventSource::begin(publisher, endpoint, arn, Arc::clone(&bus), file).await;
+            Some(tokio::spawn(source?.run(stop.clone())))
         }
-        None => None,
     };
-    let deliveries = exits
-        .zip(options.webhook.clone())
-        .map(|(exits, webhook)| tokio::spawn(exits.deliver(webhook, Arc::clone(&bus), stop.clone())));
     let routes = gateway::routes(functions).merge(local::routes(local));
     let scheduler = (options.tick > 0).then(|| {
         let tick = Duration::from_secs(options.tick);
         tokio::spawn(scheduler.run(tick, stop.clone()))
     });
-    let api = tokio::spawn(serve(api, routes, stop.clone()));
+    let api = tokio::spawn(serve(api, routes, stop_api.clone()));
     stop_on_error.disarm();
     Ok(Running {
         addresses,
@@ -340,7 +350,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         api,
         scheduler,
         events,
-        deliveries,
+        bus,
+        stop_api,
         stop_database,
         database,
         _folder: folder,

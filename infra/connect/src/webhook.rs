@@ -1,32 +1,32 @@
 //! What an API destination of EventBridge does: posts each event to a webhook, and again, later and later, for 24 hours, until the
-//! receiver has it.
+//! receiver has it. Unlike one, it keeps the order: an event about a subscription waits for those before it.
 //!
-//! What is about one subscription is delivered in its order. A receiver has an event when it answers with a status of 2xx in
-//! time. After one of 429, of 5xx, or none, the event comes again; any other is the receiver's word that it does not want it.
+//! A receiver has an event when it answers with a status of 2xx in time. After 401, 407, 409, 429, 5xx or no answer, the event
+//! comes again; any other answer refuses it.
 
+use std::collections::{HashMap, VecDeque};
 use std::error::Error;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use crate::bus::{Bus, Progress};
 
-/// How many events are sent at once, each about another subscription.
-const LANES: usize = 8;
-/// How long an event is sent again.
+/// How many events are posted at once.
+const AT_ONCE: usize = 8;
+/// How long an event is posted again.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long it is waited before it is sent again, at most.
+/// How long it is waited before it is posted again, at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A webhook.
@@ -36,7 +36,7 @@ pub struct Webhook {
     pub url: Url,
     /// How long the receiver has for an answer.
     pub timeout: Duration,
-    /// How long it is waited before an event is sent for the second time; from then on, twice as long each time.
+    /// How long it is waited before an event is posted for the second time; from then on, twice as long each time.
     pub first_pause: Duration,
 }
 
@@ -45,6 +45,12 @@ impl Webhook {
     #[must_use]
     pub fn at(url: Url) -> Self {
         Self { url, timeout: Duration::from_secs(5), first_pause: Duration::from_millis(500) }
+    }
+
+    /// Where it is, without what may be secret.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.url.origin().ascii_serialization()
     }
 }
 
@@ -59,6 +65,7 @@ impl FromStr for Webhook {
 }
 
 /// An event to be delivered.
+#[derive(Clone)]
 pub struct Delivery {
     /// Its number on the bus.
     pub number: u64,
@@ -66,109 +73,118 @@ pub struct Delivery {
     pub about: String,
     /// The event.
     pub body: String,
+    /// When it came.
+    pub since: Instant,
 }
 
-/// The ways to the receiver, in each of which events go one after the other.
-pub struct Lanes(Vec<UnboundedSender<Delivery>>);
-
-/// The other ends of these.
-pub struct Exits(Vec<UnboundedReceiver<Delivery>>);
-
-/// Both ends.
-#[must_use]
-pub fn lanes() -> (Lanes, Exits) {
-    let (entrances, exits) = (0..LANES).map(|_| unbounded_channel()).unzip();
-    (Lanes(entrances), Exits(exits))
-}
-
-impl Lanes {
-    /// Sends an event on its way.
-    pub fn send(&self, delivery: Delivery) {
-        let mut hash = DefaultHasher::new();
-        delivery.about.hash(&mut hash);
-        let lane = hash.finish().checked_rem(self.0.len().try_into().unwrap_or(u64::MAX));
-        let lane = lane.and_then(|lane| self.0.get(usize::try_from(lane).ok()?));
-        // Nobody is at the other end when the service stops: it is told again when it starts.
-        let _ = lane.map(|lane| lane.send(delivery));
-    }
-}
-
-impl Exits {
-    /// Delivers what comes, until `stop` is cancelled.
-    pub async fn deliver(self, webhook: Webhook, bus: Arc<Bus>, stop: CancellationToken) {
-        let client = Client::builder().redirect(Policy::none()).timeout(webhook.timeout).build();
-        let client = match client {
-            Ok(client) => client,
-            Err(cause) => return error!(%cause, "no events can be delivered"),
-        };
-        let mut lanes = JoinSet::new();
-        for mut lane in self.0 {
-            let receiver =
-                Receiver { client: client.clone(), webhook: webhook.clone(), bus: Arc::clone(&bus) };
-            lanes.spawn(async move {
-                while let Some(delivery) = lane.recv().await {
-                    receiver.deliver(delivery).await;
-                }
-            });
-        }
-        stop.cancelled().await;
-    }
-}
-
-struct Receiver {
-    client: Client,
+/// What delivers events to a webhook.
+pub struct Deliveries {
     webhook: Webhook,
-    bus: Arc<Bus>,
+    client: Client,
+    /// What waits, by what it is about. Where there is something, there is a task that delivers it.
+    waiting: Mutex<HashMap<String, VecDeque<Delivery>>>,
+    free: Semaphore,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 /// What came of one attempt.
 enum Answer {
     Taken,
-    Unwanted(StatusCode),
+    Refused(StatusCode),
     Later(String),
 }
 
-impl Receiver {
-    /// Delivers an event, however long that takes.
-    async fn deliver(&self, delivery: Delivery) {
-        let begun = Instant::now();
-        let mut pause = self.webhook.first_pause;
-        loop {
-            match self.send(&delivery.body).await {
-                Answer::Taken => {
-                    self.bus.progress(delivery.number, Progress::Delivered);
-                    return;
-                }
-                Answer::Unwanted(status) => {
-                    error!(%status, about = delivery.about, "the receiver does not want an event");
-                    self.bus.progress(delivery.number, Progress::Dropped);
-                    return;
-                }
-                Answer::Later(cause) if begun.elapsed() >= LIFETIME => {
-                    error!(cause, about = delivery.about, "the receiver has not taken an event for a day");
-                    self.bus.progress(delivery.number, Progress::Dropped);
-                    return;
-                }
-                Answer::Later(cause) => {
-                    let seconds = pause.as_secs_f32();
-                    warn!(cause, about = delivery.about, seconds, "an event is sent again");
-                    self.bus.progress(delivery.number, Progress::Waiting);
-                }
-            }
-            sleep(pause).await;
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+impl Deliveries {
+    /// Those to this webhook, until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// There can't be an HTTP client.
+    pub fn new(webhook: Webhook, stop: CancellationToken) -> Result<Self, reqwest::Error> {
+        let client = Client::builder().redirect(Policy::none()).timeout(webhook.timeout).build()?;
+        let (free, tasks) = (Semaphore::new(AT_ONCE), TaskTracker::new());
+        Ok(Self { webhook, client, waiting: Mutex::default(), free, tasks, stop })
+    }
+
+    /// Delivers an event of this bus.
+    pub fn deliver(&self, bus: &Arc<Bus>, delivery: Delivery) {
+        let about = delivery.about.clone();
+        let mut waiting = self.waiting();
+        let queue = waiting.entry(about.clone()).or_default();
+        queue.push_back(delivery);
+        if queue.len() == 1 {
+            self.tasks.spawn(deliver_all(Arc::clone(bus), about));
         }
     }
 
-    async fn send(&self, body: &str) -> Answer {
+    /// Waits until what is being posted has been answered.
+    pub async fn finished(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Delivery>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be delivered next.
+    fn next(&self, about: &str) -> Option<Delivery> {
+        self.waiting().get(about)?.front().cloned()
+    }
+
+    /// Takes out what has been delivered or dropped.
+    fn done(&self, about: &str) {
+        let mut waiting = self.waiting();
+        let queue = waiting.get_mut(about);
+        if queue.is_some_and(|queue| queue.pop_front().is_some() && queue.is_empty()) {
+            waiting.remove(about);
+        }
+    }
+
+    /// Delivers one event, however long that takes; whether it is over.
+    async fn deliver_one(&self, bus: &Bus, delivery: Delivery) -> bool {
+        let Delivery { number, about, body, since } = delivery;
+        let mut pause = self.webhook.first_pause;
+        while !self.stop.is_cancelled() {
+            let progress = match self.post(body.clone()).await {
+                Answer::Taken => Progress::Delivered,
+                Answer::Refused(status) => {
+                    error!(%status, about, "the receiver refuses an event");
+                    Progress::Dropped
+                }
+                Answer::Later(cause) if since.elapsed() >= LIFETIME => {
+                    error!(cause, about, "the receiver has not taken an event for a day");
+                    Progress::Dropped
+                }
+                Answer::Later(cause) => {
+                    warn!(cause, about, seconds = pause.as_secs_f32(), "an event is posted again");
+                    Progress::Waiting
+                }
+            };
+            bus.progress(number, progress);
+            if progress != Progress::Waiting {
+                return true;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                () = sleep(pause) => {}
+            }
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+        }
+        false
+    }
+
+    /// Posts an event once.
+    async fn post(&self, body: String) -> Answer {
+        let _permit = self.free.acquire().await;
         let request = self.client.post(self.webhook.url.clone()).header(CONTENT_TYPE, "application/json");
-        match request.body(body.to_owned()).send().await {
-            Ok(answer) if answer.status().is_success() => Answer::Taken,
+        match request.body(body).send().await {
             Ok(answer) => match answer.status() {
-                status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                status if status.is_success() => Answer::Taken,
+                status if status.is_server_error() || matches!(status.as_u16(), 401 | 407 | 409 | 429) => {
                     Answer::Later(format!("the receiver answered {status}"))
                 }
-                status => Answer::Unwanted(status),
+                status => Answer::Refused(status),
             },
             Err(error) => {
                 // The URL may hold a secret.
@@ -182,5 +198,16 @@ impl Receiver {
                 Answer::Later(text)
             }
         }
+    }
+}
+
+/// Delivers what waits about one subscription, as long as there is something.
+async fn deliver_all(bus: Arc<Bus>, about: String) {
+    let Some(deliveries) = bus.webhook() else { return };
+    while let Some(next) = deliveries.next(&about) {
+        if !deliveries.deliver_one(&bus, next).await {
+            return;
+        }
+        deliveries.done(&about);
     }
 }

@@ -33,7 +33,8 @@ pub enum Imported {
     Added,
     /// It was there, and was written over.
     Replaced,
-    /// The same, and with it a cancellation was undone or changed that was pending, or had taken effect.
+    /// The same, and with it a cancellation was undone or changed that was pending or had taken effect, or one came back that was
+    /// withdrawn.
     Undone,
     /// It was there, and is the same.
     Unchanged,

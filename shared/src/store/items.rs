@@ -113,27 +113,29 @@ pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreE
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct VersionItem {
     document: Subscription,
     version: u64,
-    cancellation_id: Option<CancellationId>,
 }
 
 /// What a write found or left, of an item as the stream holds it.
 pub(super) fn read_version(item: serde_dynamo::Item) -> Option<Version> {
-    let VersionItem { document: subscription, version: number, cancellation_id } = from_item(item).ok()?;
-    Some(Version { subscription, number, cancellation_id })
+    let VersionItem { document: subscription, version: number } = from_item(item).ok()?;
+    Some(Version { subscription, number })
 }
 
 pub(super) fn read_present(item: Item) -> Result<Present, StoreError> {
     let is_due = item.contains_key("dueAt");
+    let is_withdrawn = item
+        .get("cancellation")
+        .and_then(|cancellation| cancellation.as_m().ok())
+        .is_some_and(|cancellation| cancellation.contains_key("withdrawnAt"));
     let document = match item.get("document").cloned().map(serde_dynamo::AttributeValue::from) {
         Some(serde_dynamo::AttributeValue::M(document)) => document,
         _ => return Err(unreadable(&format!("the subscription {}", key_of(&item)))),
     };
     let StoredSubscription { document: subscription, version, .. } = read_subscription(item)?;
-    Ok(Present { subscription, document, version, is_due })
+    Ok(Present { subscription, document, version, is_due, is_withdrawn })
 }
 
 /// A document as an attribute.

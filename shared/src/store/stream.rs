@@ -1,7 +1,7 @@
-//! What the stream of the table tells: each write, with the item before and after it.
+//! What the stream of the table holds: each write, with the item before and after it.
 //!
 //! The stream is written with the table, so a change and its event can't part. Beside subscriptions the table holds the
-//! reference ids that name them; what becomes of those is told by the subscription that has them.
+//! reference ids that name them; what becomes of those is to be seen of the subscription that has them.
 
 use chrono::{DateTime, Utc};
 use serde_dynamo::{AttributeValue, Item};
@@ -22,12 +22,12 @@ pub struct Write {
     pub at: DateTime<Utc>,
 }
 
-/// What a write is to be told as.
+/// An event, and whose it is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
-    /// Whose subscription it is.
+pub struct Published {
+    /// Whose subscription it is about.
     pub tenant: TenantId,
-    /// What is told about it.
+    /// The event.
     pub event: Event,
 }
 
@@ -46,12 +46,11 @@ impl Write {
         }
     }
 
-    /// What it is to be told as. A subscription that is added or removed is not told: this service does neither but when it
-    /// is told to, by the operator.
+    /// The event that it is, if it is one. A subscription that is added or removed has none: only the operator does that.
     ///
     /// # Errors
     /// It is not what this service writes.
-    pub fn told(self) -> Result<Option<Told>, UnreadableWrite> {
+    pub fn event(self) -> Result<Option<Published>, UnreadableWrite> {
         let key = self.key().to_owned();
         let Some((tenant, name)) = key.split_once('#') else {
             return Err(UnreadableWrite(key));
@@ -65,10 +64,10 @@ impl Write {
             let (before, after) = (read_version(self.before)?, read_version(self.after)?);
             let is_one =
                 before.subscription.subscription_id == id && after.subscription.subscription_id == id;
-            is_one.then(|| {
-                let event = decide_event(&tenant, &before, after, self.at);
-                event.map(|event| Told { tenant, event })
-            })
+            let counts = after.number > before.number;
+            let event = decide_event(&tenant, &before, after, self.at);
+            // An id is made of the version: without another one, two events would have one id.
+            (is_one && (counts || event.is_none())).then_some(event.map(|event| Published { tenant, event }))
         };
         read().ok_or(UnreadableWrite(key))
     }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use ::subscriptions::event::{Event, EventType};
 use ::subscriptions::identifiers::TenantId;
-use ::subscriptions::store::stream::Told;
+use ::subscriptions::store::stream::Published;
 use ::subscriptions::subscription::Status;
 use clap::Subcommand;
 
 use super::session::{Session, instant};
 use super::{CommandError, parse_tenant};
-use crate::stream::{Start, Stream, as_write};
+use crate::stream::{Start, Stream, StreamError, as_write};
 
 /// How long the stream is left alone when there is nothing new in it.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -23,7 +23,8 @@ pub enum Events {
     /// Show events as they happen, until you stop it
     ///
     /// It reads the stream of the table, which events are made from wherever the service runs. So it shows them also while
-    /// they can't be delivered. With --json, each is one line, as it is sent.
+    /// they can't be published or delivered. With --json, each is one line, as it is published. A stream on AWS is meant for two
+    /// readers, of which publish-events is one.
     Tail {
         /// Whose events; everybody's if it is not said
         #[arg(long, value_parser = parse_tenant)]
@@ -43,22 +44,22 @@ pub(super) async fn run(command: Events, session: &mut Session<'_>) -> Result<()
     session.note("waiting for events; Ctrl-C ends it");
     let mut is_failing = false;
     loop {
-        let pause = if pages.is_empty() { PAUSE } else { Duration::ZERO };
         for record in pages.into_iter().flat_map(|page| page.records) {
-            match as_write(record).told() {
-                Ok(Some(told)) if tenant.as_ref().is_none_or(|tenant| told.tenant == *tenant) => {
-                    print(session, &told)?;
+            match as_write(record).event() {
+                Ok(Some(published)) if tenant.as_ref().is_none_or(|tenant| published.tenant == *tenant) => {
+                    print(session, &published)?;
                 }
                 Ok(_) => {}
                 Err(unreadable) => session.note(&unreadable.to_string()),
             }
         }
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(PAUSE).await;
         pages = match stream.read().await {
             Ok(pages) => {
                 is_failing = false;
                 pages
             }
+            Err(cause @ StreamError::Refused(_)) => return Err(cause.into()),
             Err(cause) => {
                 // Once: it may be so for long.
                 if !is_failing {
@@ -72,19 +73,19 @@ pub(super) async fn run(command: Events, session: &mut Session<'_>) -> Result<()
     }
 }
 
-fn print(session: &mut Session<'_>, told: &Told) -> Result<(), CommandError> {
-    session.print(&told.event, || text(told))?;
+fn print(session: &mut Session<'_>, published: &Published) -> Result<(), CommandError> {
+    session.print(&published.event, || text(published))?;
     Ok(session.out.flush()?)
 }
 
-fn text(Told { tenant, event }: &Told) -> String {
+fn text(Published { tenant, event }: &Published) -> String {
     let Event { r#type, occurred_at, data, .. } = event;
     let pending = data.pending_status.as_ref().filter(|pending| pending.status == Status::Cancelled);
     let what = match (r#type, pending) {
         (EventType::Cancelled, _) => "is CANCELLED".to_owned(),
         (EventType::Updated, Some(pending)) => format!("will be CANCELLED on {}", pending.scheduled_at),
         (EventType::Updated, None) => {
-            format!("stays {}", serde_json::json!(data.status).as_str().unwrap_or("-"))
+            format!("is {}, no cancellation pending", serde_json::json!(data.status).as_str().unwrap_or("-"))
         }
     };
     format!("{}  {:<22}  {tenant}  {}  {what}", instant(*occurred_at), r#type.as_str(), data.subscription_id)

@@ -67,7 +67,8 @@ pub struct Import {
 enum OnExisting {
     /// They stay as they are
     Keep,
-    /// They get the document of the file, unless that would undo or change a cancellation, pending or done
+    /// They get the document of the file, unless that would undo or change a cancellation, pending or done, or bring one back
+    /// that was withdrawn
     Update,
     /// They get the document of the file, and with it that document's cancellation, or none
     Overwrite,

@@ -40,12 +40,12 @@ async function refresh() {
   element("more").textContent = service.more ? `and ${service.more} more` : "";
   element("sweeps").replaceChildren(...service.executions.map(sweep));
   element("webhook").textContent = service.webhook
-    ? `They are posted to ${service.webhook}.`
+    ? `They are posted to a webhook at ${service.webhook}.`
     : "None are posted: this service was started without --webhook.";
-  element("told").replaceChildren(...service.events.map(told));
+  element("published").replaceChildren(...service.events.map(published));
 }
 
-function told({ event, delivery, attempts }) {
+function published({ event, delivery, attempts }) {
   const row = document.createElement("tr");
   const { status, pendingStatus: change } = event.data;
   row.append(cell("Occurred", event.occurredAt), cell("Event", event.type));
@@ -90,18 +90,21 @@ function show(subscription) {
   pending.textContent = change ? `${change.status} on ${change.scheduledAt}` : "";
   cancelled.textContent = subscription.cancelledAt ?? "";
   const [cancel, withdraw] = action.children;
+  const wasThere = action.contains(document.activeElement);
   cancel.disabled = subscription.status === "CANCELLED";
   cancel.setAttribute("aria-label", `Cancel ${display}`);
   withdraw.setAttribute("aria-label", `Withdraw the cancellation of ${display}`);
-  const isPending = change?.status === "CANCELLED";
-  // Whoever is on it shall not fall off the page.
-  if (!isPending && document.activeElement === withdraw) cancel.focus();
-  withdraw.hidden = !isPending;
+  withdraw.hidden = change?.status !== "CANCELLED";
+  // Whoever was on a button that is gone shall not fall off the page.
+  if (wasThere && (document.activeElement?.disabled || document.activeElement?.hidden || document.activeElement === document.body)) {
+    (cancel.disabled ? row : cancel).focus();
+  }
 }
 
 function newRow(id) {
   const row = document.createElement("tr");
   row.id = id;
+  row.tabIndex = -1;
   const name = cell("Subscription");
   const detail = document.createElement("small");
   name.append(document.createElement("strong"), " ", detail);

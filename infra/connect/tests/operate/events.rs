@@ -1,7 +1,10 @@
 //! Events, as they happen.
 
-use std::io::{BufRead, BufReader, Lines};
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{ACTIVATED, BLOCKED, Service, cancel_at, cancel_next_day};
@@ -9,11 +12,14 @@ use serde_json::Value;
 
 use super::{connect, process};
 
+/// What has not come by then will not come.
+const LONG_ENOUGH: Duration = Duration::from_secs(60);
+
 /// `connect events tail`, from the moment on at which it waits.
 struct Tail {
     process: Child,
-    out: Lines<BufReader<ChildStdout>>,
-    notes: Lines<BufReader<ChildStderr>>,
+    out: Receiver<String>,
+    notes: Receiver<String>,
 }
 
 impl Tail {
@@ -21,19 +27,18 @@ impl Tail {
         let arguments = [&["events", "tail"], arguments].concat();
         let mut command = process(service, &service.dynamodb_url, &arguments);
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let out = BufReader::new(process.stdout.take().unwrap()).lines();
-        let notes = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut tail = Self { process, out, notes };
+        let (out, notes) = (lines(process.stdout.take().unwrap()), lines(process.stderr.take().unwrap()));
+        let tail = Self { process, out, notes };
         assert_eq!(tail.note(), "waiting for events; Ctrl-C ends it");
         tail
     }
 
-    fn line(&mut self) -> String {
-        self.out.next().unwrap().unwrap()
+    fn line(&self) -> String {
+        self.out.recv_timeout(LONG_ENOUGH).unwrap()
     }
 
-    fn note(&mut self) -> String {
-        self.notes.next().unwrap().unwrap()
+    fn note(&self) -> String {
+        self.notes.recv_timeout(LONG_ENOUGH).unwrap()
     }
 
     /// Interrupts it; its exit code.
@@ -44,13 +49,26 @@ impl Tail {
     }
 }
 
+impl Drop for Tail {
+    fn drop(&mut self) {
+        // It has ended, unless the test has failed.
+        let _ = self.process.kill();
+    }
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || BufReader::new(from).lines().try_for_each(|line| sender.send(line.unwrap())));
+    lines
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_shown_as_they_happen() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_at("2026-03-01")).await;
-    let mut tail = Tail::start(&service, &[]);
-    let mut json = Tail::start(&service, &["--json"]);
-    let mut all = Tail::start(&service, &["--from-beginning"]);
+    let tail = Tail::start(&service, &[]);
+    let json = Tail::start(&service, &["--json"]);
+    let all = Tail::start(&service, &["--from-beginning"]);
     let scheduled = service.cancel(ACTIVATED, &cancel_next_day()).await.json();
     service.cancel(BLOCKED, &cancel_next_day()).await;
     service.withdraw(BLOCKED).await;
@@ -63,7 +81,7 @@ async fn events_are_shown_as_they_happen() {
         format!("{at}Z  subscription.updated    demo  {ACTIVATED}  will be CANCELLED on 2026-02-01")
     );
     assert!(tail.line().ends_with(&format!("{BLOCKED}  will be CANCELLED on 2026-02-01")));
-    assert!(tail.line().ends_with(&format!("{BLOCKED}  stays BLOCKED")));
+    assert!(tail.line().ends_with(&format!("{BLOCKED}  is BLOCKED, no cancellation pending")));
     let last = format!("2026-01-31T23:00:00Z  subscription.cancelled  demo  {ACTIVATED}  is CANCELLED");
     assert_eq!(tail.line(), last);
     assert!(all.line().ends_with("will be CANCELLED on 2026-03-01"));
@@ -78,13 +96,13 @@ async fn events_are_shown_as_they_happen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_another_tenants_is_left_out_and_what_can_not_be_read_is_named() {
     let service = Service::start().await;
-    let mut others = Tail::start(&service, &["--tenant", "acme"]);
-    let mut demos = Tail::start(&service, &["--tenant", "demo"]);
+    let others = Tail::start(&service, &["--tenant", "acme"]);
+    let demos = Tail::start(&service, &["--tenant", "demo"]);
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let key = format!("demo#{BLOCKED}");
     service.update("subscriptions", &key, "SET document = :value", AttributeValue::M([].into())).await;
     assert!(demos.line().contains(ACTIVATED));
-    for tail in [&mut others, &mut demos] {
+    for tail in [&others, &demos] {
         assert_eq!(tail.note(), format!("{key} is not what this service writes"));
     }
     assert_eq!((others.interrupt(), demos.interrupt()), (Some(0), Some(0)));
