@@ -7,7 +7,6 @@ use std::time::Duration;
 use connect::up::Options;
 use connect::webhook::Webhook;
 use futures::future::join_all;
-use futures::{StreamExt, stream};
 use harness::receiver::{Answer, Receiver};
 use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, options};
 use serde_json::{Value, json};
@@ -154,21 +153,18 @@ async fn one_that_is_not_taken_holds_up_no_other_subscription() {
 
 #[tokio::test]
 async fn a_bus_from_which_too_little_is_delivered_leaves_the_rest_to_the_stream() {
-    let documents: Vec<_> = (0..1_100)
-        .map(
-            |n| json!({"subscriptionId": format!("00000000-0000-4000-8000-{n:012x}"), "status": "ACTIVATED"}),
-        )
-        .collect();
+    let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"});
     let mut seed = NamedTempFile::new().unwrap();
-    for document in &documents {
+    for n in 0..1_100 {
+        let id = format!("00000000-0000-4000-8000-{n:012x}");
+        let document = json!({"subscriptionId": id, "status": "ACTIVATED", "pendingStatus": pending});
         writeln!(seed, "{document}").unwrap();
     }
     let receiver = Receiver::down();
     let seeded = Options { seed: Some(seed.path().to_owned()), ..publishing(receiver.webhook()) };
     let service = Service::start_with(seeded).await;
-    let body = cancel_next_day();
-    let cancelling = stream::iter(&service.subscription_ids).map(|id| service.cancel(id, &body)).buffered(16);
-    assert!(cancelling.all(async |answer| answer.status == 200).await);
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    assert_eq!(service.execute().await["executed"], 1_100);
     service.until_posted(2).await;
     receiver.open();
     let events = receiver.taken(1_100).await;
@@ -218,21 +214,21 @@ async fn of_many_changes_at_once_each_is_published_once() {
 async fn what_was_not_delivered_when_the_service_stopped_is_published_when_it_starts_again() {
     let folder = tempdir().unwrap();
     let receiver = Receiver::start();
-    let kept = || Options { memory: false, data: folder.path().to_owned(), ..publishing(receiver.webhook()) };
-    let service = Service::start_with(kept()).await;
+    let kept = Options { memory: false, data: folder.path().to_owned(), ..publishing(receiver.webhook()) };
+    let service = Service::start_with(kept.clone()).await;
     service.cancel(ACTIVATED, &cancel_at("2026-03-01")).await;
     service.until_delivered(1).await;
     service.stop().await;
 
     receiver.next([Answer::Status(500); 1_000]);
-    let service = Service::start_with(kept()).await;
+    let service = Service::start_with(kept.clone()).await;
     service.cancel(ACTIVATED, &cancel_at("2026-04-01")).await;
     service.cancel(BLOCKED, &cancel_at("2026-05-01")).await;
     service.until_posted(2).await;
     service.stop().await;
 
     let back = Receiver::start();
-    let service = Service::start_with(Options { webhook: Some(back.webhook()), ..kept() }).await;
+    let service = Service::start_with(Options { webhook: Some(back.webhook()), ..kept }).await;
     service.withdraw(BLOCKED).await;
     let events = back.taken(3).await;
     let of = |id: &str| {
@@ -247,12 +243,12 @@ async fn what_was_not_delivered_when_the_service_stopped_is_published_when_it_st
 async fn what_was_delivered_is_not_published_again_by_the_next_start() {
     let folder = tempdir().unwrap();
     let receiver = Receiver::start();
-    let kept = || Options { memory: false, data: folder.path().to_owned(), ..publishing(receiver.webhook()) };
-    let service = Service::start_with(kept()).await;
+    let kept = Options { memory: false, data: folder.path().to_owned(), ..publishing(receiver.webhook()) };
+    let service = Service::start_with(kept.clone()).await;
     service.cancel(ACTIVATED, &cancel_at("2026-03-01")).await;
     service.until_delivered(1).await;
     service.stop().await;
-    let service = Service::start_with(kept()).await;
+    let service = Service::start_with(kept.clone()).await;
     service.cancel(ACTIVATED, &cancel_at("2026-04-01")).await;
     assert_eq!(dates(&receiver.taken(2).await), ["2026-03-01", "2026-04-01"]);
 }

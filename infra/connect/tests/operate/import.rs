@@ -191,6 +191,21 @@ async fn a_cancellation_is_not_undone_unless_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_older_than_a_withdrawal_does_not_undo_it() {
+    let service = Service::start().await;
+    assert_eq!(service.cancel(ACTIVATED, &cancel_at("2099-02-10")).await.status, 200);
+    let documents = [service.get(ACTIVATED).await.json()];
+    assert_eq!(service.withdraw(ACTIVATED).await.status, 200);
+    for existing in ["keep", "update"] {
+        assert_eq!(counts(&import(&service, &documents, &["--existing", existing])), [0, 0, 0, 1, 0]);
+    }
+    assert_eq!(service.due("9999-01-01T00:00:00Z").await, [""; 0]);
+    let said = import(&service, &documents, &["--existing", "overwrite", "--yes"]);
+    assert!(said.out.contains(r#""undone":1"#), "{said:?}");
+    assert_eq!(service.due("9999-01-01T00:00:00Z").await, [ACTIVATED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_in_a_document_takes_the_place_of_one_only_if_told() {
     let service = Service::start().await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-10")).await.status, 200);
