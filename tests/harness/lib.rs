@@ -281,34 +281,30 @@ impl Service {
 
     /// Waits until so many of the last events have been delivered or dropped; the last events, the latest first.
     pub async fn until_delivered(&self, count: usize) -> Vec<Value> {
-        let mut looks = tokio::time::interval(Duration::from_millis(20));
-        let delivered = async {
-            loop {
-                looks.tick().await;
-                let status = self.send(Method::GET, "/_local/status", &[], b"").await.json();
-                let events = status["events"].as_array().unwrap().clone();
-                if events.iter().filter(|event| event["delivery"] != "waiting").count() >= count {
-                    return events;
-                }
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), delivered).await.expect("they were not delivered")
+        let is_over = |event: &&Value| event["delivery"] != "waiting";
+        self.last_events(|events| events.iter().filter(is_over).count() >= count).await
     }
 
     /// Waits until an event has been posted so often.
     pub async fn until_posted(&self, attempts: u64) {
+        let attempts = |event: &Value| event["attempts"].as_u64() >= Some(attempts);
+        self.last_events(|events| events.iter().any(attempts)).await;
+    }
+
+    /// The last events, once they are as they should be.
+    async fn last_events(&self, are_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut looks = tokio::time::interval(Duration::from_millis(20));
-        let posted = async {
+        let waiting = async {
             loop {
                 looks.tick().await;
-                let status = self.send(Method::GET, "/_local/status", &[], b"").await.json();
-                let events = status["events"].as_array().unwrap().iter();
-                if events.map(|event| event["attempts"].as_u64().unwrap()).max() >= Some(attempts) {
-                    return;
+                let mut status = self.send(Method::GET, "/_local/status", &[], b"").await.json();
+                let Value::Array(events) = status["events"].take() else { panic!("{status}") };
+                if are_so(&events) {
+                    return events;
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), posted).await.expect("nothing was posted")
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("they are still not so")
     }
 
     /// A DynamoDB client of the test's own.

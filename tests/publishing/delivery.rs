@@ -12,7 +12,7 @@ use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_ne
 use serde_json::{Value, json};
 use subscriptions::calendar::Calendar;
 use subscriptions::import::{Existing, NewSubscription, Rules};
-use tempfile::{NamedTempFile, tempdir};
+use tempfile::{NamedTempFile, TempDir, tempdir};
 
 fn publishing(webhook: Webhook) -> Options {
     Options { webhook: Some(webhook), publishes: true, ..options() }
@@ -20,6 +20,24 @@ fn publishing(webhook: Webhook) -> Options {
 
 async fn start(receiver: &Receiver) -> Service {
     Service::start_with(publishing(receiver.webhook())).await
+}
+
+/// A service that can be started again, in a folder of its own.
+struct Kept {
+    options: Options,
+    _folder: TempDir,
+}
+
+impl Kept {
+    fn new() -> Self {
+        let folder = tempdir().unwrap();
+        let data = folder.path().to_owned();
+        Self { options: Options { memory: false, data, publishes: true, ..options() }, _folder: folder }
+    }
+
+    async fn start(&self, receiver: &Receiver) -> Service {
+        Service::start_with(Options { webhook: Some(receiver.webhook()), ..self.options.clone() }).await
+    }
 }
 
 /// The dates for which a subscription is said to be cancelled, in the order of the events.
@@ -212,23 +230,19 @@ async fn of_many_changes_at_once_each_is_published_once() {
 
 #[tokio::test]
 async fn what_was_not_delivered_when_the_service_stopped_is_published_when_it_starts_again() {
-    let folder = tempdir().unwrap();
+    let kept = Kept::new();
     let receiver = Receiver::start();
-    let kept = Options { memory: false, data: folder.path().to_owned(), ..publishing(receiver.webhook()) };
-    let service = Service::start_with(kept.clone()).await;
-    service.cancel(ACTIVATED, &cancel_at("2026-03-01")).await;
-    service.until_delivered(1).await;
-    service.stop().await;
-
     receiver.next([Answer::Status(500); 1_000]);
-    let service = Service::start_with(kept.clone()).await;
-    service.cancel(ACTIVATED, &cancel_at("2026-04-01")).await;
-    service.cancel(BLOCKED, &cancel_at("2026-05-01")).await;
-    service.until_posted(2).await;
-    service.stop().await;
+    // From the very first start on.
+    for (id, date) in [(ACTIVATED, "2026-04-01"), (BLOCKED, "2026-05-01")] {
+        let service = kept.start(&receiver).await;
+        service.cancel(id, &cancel_at(date)).await;
+        service.until_posted(2).await;
+        service.stop().await;
+    }
 
     let back = Receiver::start();
-    let service = Service::start_with(Options { webhook: Some(back.webhook()), ..kept }).await;
+    let service = kept.start(&back).await;
     service.withdraw(BLOCKED).await;
     let events = back.taken(3).await;
     let of = |id: &str| {
@@ -241,16 +255,30 @@ async fn what_was_not_delivered_when_the_service_stopped_is_published_when_it_st
 
 #[tokio::test]
 async fn what_was_delivered_is_not_published_again_by_the_next_start() {
-    let folder = tempdir().unwrap();
+    let kept = Kept::new();
     let receiver = Receiver::start();
-    let kept = Options { memory: false, data: folder.path().to_owned(), ..publishing(receiver.webhook()) };
-    let service = Service::start_with(kept.clone()).await;
+    let service = kept.start(&receiver).await;
     service.cancel(ACTIVATED, &cancel_at("2026-03-01")).await;
     service.until_delivered(1).await;
     service.stop().await;
-    let service = Service::start_with(kept.clone()).await;
+    let service = kept.start(&receiver).await;
     service.cancel(ACTIVATED, &cancel_at("2026-04-01")).await;
     assert_eq!(dates(&receiver.taken(2).await), ["2026-03-01", "2026-04-01"]);
+}
+
+#[tokio::test]
+async fn what_was_written_before_anything_was_published_is_passed_over() {
+    let kept = Kept::new();
+    let receiver = Receiver::start();
+    let silent = Options { publishes: false, ..kept.options.clone() };
+    let service = Service::start_with(silent).await;
+    for date in ["2026-03-01", "2026-04-01"] {
+        service.cancel(ACTIVATED, &cancel_at(date)).await;
+    }
+    service.stop().await;
+    let service = kept.start(&receiver).await;
+    service.cancel(ACTIVATED, &cancel_at("2026-05-01")).await;
+    assert_eq!(dates(&receiver.taken(1).await), ["2026-05-01"]);
 }
 
 #[tokio::test]

@@ -53,7 +53,8 @@ pub struct EventSource {
 type Checkpoints = BTreeMap<String, Positions>;
 
 impl EventSource {
-    /// One that begins where `file` says that an earlier one came to, or with what is written from now on.
+    /// One that begins where `file` says that an earlier one came to, or else with what is written from now on: what there is
+    /// already is passed over.
     ///
     /// # Errors
     /// The stream can't be read.
@@ -65,17 +66,32 @@ impl EventSource {
         file: Option<PathBuf>,
     ) -> Result<Self, StreamError> {
         let kept = file.as_deref().and_then(read).and_then(|mut kept| kept.remove(&arn));
-        let start = kept.clone().map_or(Start::Now, Start::After);
-        let mut stream = Stream::new(database, arn.clone(), start);
         let is_new = kept.is_none();
+        let stream = Stream::new(database, arn.clone(), kept.clone().map_or(Start::Oldest, Start::After));
         let published = kept.unwrap_or_default();
+        let (noted, published_before) = (published.clone(), VecDeque::new());
+        let mut source = Self { publisher, arn, stream, bus, file, published, noted, published_before };
         if is_new {
-            // Nothing is written before it has taken its place.
-            stream.read().await?;
+            source.pass_over().await?;
         }
-        let noted = published.clone();
-        let published_before = VecDeque::new();
-        Ok(Self { publisher, arn, stream, bus, file, published, noted, published_before })
+        Ok(source)
+    }
+
+    /// Goes to the end of the stream, and keeps where that is: what comes after it is published, also by a later start.
+    async fn pass_over(&mut self) -> Result<(), StreamError> {
+        // Between a shard and its children, there may be nothing once.
+        let mut nothing = 0;
+        while nothing < 2 {
+            let pages = self.stream.read().await?;
+            nothing = if pages.is_empty() { nothing + 1 } else { 0 };
+            for Page { shard, records } in pages {
+                let last = records.iter().rev().find_map(sequence_number);
+                self.published.extend(last.map(|number| (shard, number.to_owned())));
+            }
+        }
+        self.noted = self.published.clone();
+        self.write(self.published.clone());
+        Ok(())
     }
 
     /// Hands over what is written, until `stop` is cancelled; an invocation that is under way then is finished.
@@ -168,14 +184,19 @@ impl EventSource {
         while self.published_before.front().is_some_and(|(accepted, _)| *accepted <= delivered) {
             reached = self.published_before.pop_front();
         }
-        if let (Some((_, mut shards)), Some(file)) = (reached, &self.file) {
-            // Those that are gone have been read.
-            shards.retain(|shard, _| self.stream.shards().any(|known| known == shard));
-            let mut checkpoints = read(file).unwrap_or_default();
-            checkpoints.insert(self.arn.clone(), shards);
-            if let Err(cause) = write(file, &checkpoints) {
-                warn!(%cause, "how far events have been delivered can't be kept; they may come again");
-            }
+        if let Some((_, delivered)) = reached {
+            self.write(delivered);
+        }
+    }
+
+    fn write(&self, mut delivered: Positions) {
+        let Some(file) = &self.file else { return };
+        // Shards that are gone have been read.
+        delivered.retain(|shard, _| self.stream.shards().any(|known| known == shard));
+        let mut checkpoints = read(file).unwrap_or_default();
+        checkpoints.insert(self.arn.clone(), delivered);
+        if let Err(cause) = write(file, &checkpoints) {
+            warn!(%cause, "how far events have been delivered can't be kept; they may come again");
         }
     }
 }
