@@ -9,7 +9,7 @@ use aws_sdk_eventbridge::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use aws_types::SdkConfig;
 use subscriptions::event::SOURCE;
-use subscriptions::store::stream::Published;
+use subscriptions::store::stream::TenantEvent;
 use uuid::Uuid;
 
 /// EventBridge's limit for one request.
@@ -39,8 +39,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(key: String, sequence_number: String, published: Published) -> Self {
-        let Published { tenant, event } = published;
+    pub(crate) fn new(key: String, sequence_number: String, of_tenant: TenantEvent) -> Self {
+        let TenantEvent { tenant, event } = of_tenant;
         Self {
             key,
             sequence_number,

@@ -6,7 +6,7 @@ use serde_json::json;
 const BINARY: &str = env!("CARGO_BIN_EXE_publish-events");
 
 #[tokio::test]
-async fn it_tells_a_change_and_counts_it() {
+async fn it_publishes_a_change_and_counts_it() {
     let service = Service::start().await;
     let published = lambda::invoke_publisher(BINARY, &service.bus_url(), &event("publish-events/ok")).await;
     assert_eq!(published.metrics(), [metric("EventsPublished", "subscription.updated")]);

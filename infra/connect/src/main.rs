@@ -1,6 +1,5 @@
 //! The command line of Connect Subscriptions.
 
-use std::env;
 use std::io::{self, Write};
 use std::process::{self, ExitCode};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use connect::operate::{self, CommandError, SCHEDULE_VARIABLE, Session};
 use connect::up::{self, Addresses, Options, Running};
 use subscriptions::clock::Clock;
-use subscriptions::endpoint::Endpoint;
+use subscriptions::endpoint::{Endpoint, variable};
 use subscriptions::store::tables::TableNames;
 use subscriptions::telemetry;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +137,7 @@ async fn until_stopped(
     let mut session = Session {
         endpoint,
         tables: TableNames::from_env(),
-        schedule: env::var(SCHEDULE_VARIABLE).ok().filter(|name| !name.is_empty()),
+        schedule: variable(SCHEDULE_VARIABLE),
         clock: Clock::system(),
         json,
         out: &mut out,

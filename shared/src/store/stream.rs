@@ -24,7 +24,7 @@ pub struct Write {
 
 /// An event, and whose it is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Published {
+pub struct TenantEvent {
     /// Whose subscription it is about.
     pub tenant: TenantId,
     /// The event.
@@ -50,7 +50,7 @@ impl Write {
     ///
     /// # Errors
     /// It is not what this service writes.
-    pub fn event(self) -> Result<Option<Published>, UnreadableWrite> {
+    pub fn event(self) -> Result<Option<TenantEvent>, UnreadableWrite> {
         let key = self.key().to_owned();
         let Some((tenant, name)) = key.split_once('#') else {
             return Err(UnreadableWrite(key));
@@ -67,7 +67,8 @@ impl Write {
             let counts = after.number > before.number;
             let event = decide_event(&tenant, &before, after, self.at);
             // An id is made of the version: without another one, two events would have one id.
-            (is_one && (counts || event.is_none())).then_some(event.map(|event| Published { tenant, event }))
+            (is_one && (counts || event.is_none()))
+                .then_some(event.map(|event| TenantEvent { tenant, event }))
         };
         read().ok_or(UnreadableWrite(key))
     }

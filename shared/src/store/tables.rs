@@ -3,7 +3,6 @@
 //! They are three so that each function can be given exactly the rights it needs: reading a
 //! subscription can't write one, and executing cancellations can't read an API key.
 
-use std::env;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::BuildError;
@@ -16,6 +15,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::{Store, StoreError, refusal};
+use crate::endpoint::variable;
 
 /// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
 pub const DUE_INDEX: &str = "due";
@@ -53,8 +53,7 @@ impl TableNames {
     /// only those it uses; the others keep their default names.
     #[must_use]
     pub fn from_env() -> Self {
-        let named =
-            |variable, default| env::var(variable).ok().filter(|name| !name.is_empty()).unwrap_or(default);
+        let named = |name, default| variable(name).unwrap_or(default);
         let default = Self::default();
         Self {
             subscriptions: named("SUBSCRIPTIONS_TABLE", default.subscriptions),

@@ -1,9 +1,8 @@
 //! Whether all is as it should be: the database, the clock, the tables, the schedule, and what comes of them.
 
-use std::env;
 use std::time::Duration;
 
-use ::subscriptions::endpoint::Endpoint;
+use ::subscriptions::endpoint::{Endpoint, variable};
 use ::subscriptions::store::Store;
 use ::subscriptions::store::inspect::{InspectedTable, TableFault};
 use ::subscriptions::store::tables::TableNames;
@@ -237,9 +236,7 @@ async fn schedule(session: &Session<'_>) -> Finding {
         );
     };
     let endpoint = &session.endpoint;
-    let elsewhere = ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"]
-        .iter()
-        .find_map(|name| env::var(name).ok().filter(|url| !url.is_empty()));
+    let elsewhere = ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"].iter().find_map(|name| variable(name));
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(endpoint.region.clone()))

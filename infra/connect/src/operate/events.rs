@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ::subscriptions::event::{Event, EventType};
 use ::subscriptions::identifiers::TenantId;
-use ::subscriptions::store::stream::Published;
+use ::subscriptions::store::stream::TenantEvent;
 use ::subscriptions::subscription::Status;
 use clap::Subcommand;
 
@@ -46,8 +46,8 @@ pub(super) async fn run(command: Events, session: &mut Session<'_>) -> Result<()
     loop {
         for record in pages.into_iter().flat_map(|page| page.records) {
             match as_write(record).event() {
-                Ok(Some(published)) if tenant.as_ref().is_none_or(|tenant| published.tenant == *tenant) => {
-                    print(session, &published)?;
+                Ok(Some(event)) if tenant.as_ref().is_none_or(|tenant| event.tenant == *tenant) => {
+                    print(session, &event)?;
                 }
                 Ok(_) => {}
                 Err(unreadable) => session.note(&unreadable.to_string()),
@@ -73,12 +73,12 @@ pub(super) async fn run(command: Events, session: &mut Session<'_>) -> Result<()
     }
 }
 
-fn print(session: &mut Session<'_>, published: &Published) -> Result<(), CommandError> {
-    session.print(&published.event, || text(published))?;
+fn print(session: &mut Session<'_>, of_tenant: &TenantEvent) -> Result<(), CommandError> {
+    session.print(&of_tenant.event, || text(of_tenant))?;
     Ok(session.out.flush()?)
 }
 
-fn text(Published { tenant, event }: &Published) -> String {
+fn text(TenantEvent { tenant, event }: &TenantEvent) -> String {
     let Event { r#type, occurred_at, data, .. } = event;
     let pending = data.pending_status.as_ref().filter(|pending| pending.status == Status::Cancelled);
     let what = match (r#type, pending) {
