@@ -1,17 +1,31 @@
 //! Where AWS is, and as whom to speak to it.
 //!
 //! Nothing but the environment is asked for credentials: that is where Lambda puts them, and asking elsewhere
-//! would only make a start slower. No call waits without bound: connecting, each attempt and each operation
-//! have time-outs, and retries are counted.
+//! would only make a start slower. For the same reason no file is read to know whom to trust: the roots of Amazon
+//! Trust Services, which vouch for the endpoints of AWS, are compiled in. No call waits without bound: connecting,
+//! each attempt and each operation have time-outs, and retries are counted.
 
 use std::env;
+use std::fs;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{AppName, BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::config::{AppName, BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_types::SdkConfig;
 use aws_types::sdk_config::SharedCredentialsProvider;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+/// The five roots of Amazon Trust Services, which it asks those to include who have a trust store of their own:
+/// <https://www.amazontrust.com/repository/>.
+const AMAZON_ROOTS: &str = include_str!("amazon_roots.pem");
 
 /// Where a service of AWS is, and as whom to speak to it.
 #[derive(Clone, Debug)]
@@ -24,29 +38,39 @@ pub struct Endpoint {
     pub credentials: Credentials,
     /// The function that sends the requests, which is named in their user agent, and so in CloudTrail.
     pub function: Option<AppName>,
+    /// Who is trusted to vouch for the service, as certificates in PEM; none means Amazon Trust Services.
+    pub roots: Option<String>,
 }
 
-/// The environment lacks something that a function needs: what Lambda always sets, or what the template does.
+/// The environment does not say what a function needs.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the environment variable {0} is not set")]
-pub struct MissingVariable(pub &'static str);
+pub enum EnvironmentError {
+    /// It lacks what Lambda always sets, or what the template does.
+    #[error("the environment variable {0} is not set")]
+    Missing(&'static str),
+    /// The file of certificates that it names can't be used.
+    #[error("AWS_CA_BUNDLE: {0}")]
+    Certificates(String),
+}
 
 impl Endpoint {
     /// The endpoint of DynamoDB that the environment names, as it is set in Lambda.
     /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL` lead elsewhere than to Amazon DynamoDB.
     ///
+    /// `AWS_CA_BUNDLE` names a file of certificates to trust instead of Amazon's, if something on the way has its own.
+    ///
     /// # Errors
-    /// The region or the credentials are not set.
-    pub fn from_env() -> Result<Self, MissingVariable> {
+    /// The region or the credentials are not set, or that file holds no certificates.
+    pub fn from_env() -> Result<Self, EnvironmentError> {
         Self::from_env_of("DYNAMODB")
     }
 
     /// The same of another service, by its name in `AWS_ENDPOINT_URL_<SERVICE>`.
     ///
     /// # Errors
-    /// The region or the credentials are not set.
-    pub fn from_env_of(service: &str) -> Result<Self, MissingVariable> {
-        let required = |name| variable(name).ok_or(MissingVariable(name));
+    /// The region or the credentials are not set, or the file of certificates holds none.
+    pub fn from_env_of(service: &str) -> Result<Self, EnvironmentError> {
+        let required = |name| variable(name).ok_or(EnvironmentError::Missing(name));
         Ok(Self {
             url: variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL")),
             // Lambda sets the first; on a command line it is often the second.
@@ -60,6 +84,7 @@ impl Endpoint {
                 "environment",
             ),
             function: variable("AWS_LAMBDA_FUNCTION_NAME").and_then(|name| AppName::new(name).ok()),
+            roots: variable("AWS_CA_BUNDLE").map(|file| certificates(&file)).transpose()?,
         })
     }
 
@@ -76,7 +101,8 @@ impl Endpoint {
     #[must_use]
     pub fn local(url: String) -> Self {
         let credentials = Credentials::new("local", "local", None, None, "local");
-        Self { url: Some(url), region: "eu-north-1".to_owned(), credentials, function: None }
+        let region = "eu-north-1".to_owned();
+        Self { url: Some(url), region, credentials, function: None, roots: None }
     }
 
     /// The same, for the requests of this function.
@@ -100,6 +126,7 @@ impl Endpoint {
             .with_max_backoff(Duration::from_secs(1));
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
+            .http_client(http_client(self.roots.as_deref().unwrap_or(AMAZON_ROOTS)))
             .region(Region::new(self.region))
             .credentials_provider(SharedCredentialsProvider::new(self.credentials))
             .timeout_config(timeouts)
@@ -110,8 +137,66 @@ impl Endpoint {
     }
 }
 
+/// What speaks HTTP with a service whom one of these roots vouches for.
+fn http_client(roots: &str) -> SharedHttpClient {
+    // It has no way to fail.
+    let trusted = TrustStore::empty().with_pem_certificate(roots);
+    let tls = TlsContext::builder().with_trust_store(trusted).build().unwrap_or_default();
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = ConnectorBuilder::default();
+        connector.set_connector_settings(settings.cloned());
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls.clone()).build()
+    })
+}
+
+/// The certificates in a file: at least one, and each can be a root.
+fn certificates(file: &str) -> Result<String, EnvironmentError> {
+    let unusable = |why: String| EnvironmentError::Certificates(format!("{file}: {why}"));
+    let text = fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(unusable("no certificate".to_owned())) } else { Ok(text) }
+}
+
 /// A variable of the environment, if it says anything.
 #[must_use]
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env::temp_dir;
+
+    use super::*;
+
+    /// What is said of a file that holds this.
+    fn read(name: &str, text: &str) -> Result<String, String> {
+        let file = temp_dir().join(format!("{name}-{}.pem", std::process::id()));
+        fs::write(&file, text).unwrap();
+        let read = certificates(file.to_str().unwrap());
+        fs::remove_file(file).unwrap();
+        read.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_roots_of_amazon_are_five_certificates_that_can_be_trusted() {
+        assert_eq!(read("amazon", AMAZON_ROOTS).as_deref(), Ok(AMAZON_ROOTS));
+        assert_eq!(AMAZON_ROOTS.matches("BEGIN CERTIFICATE").count(), 5);
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused_before_anything_is_trusted() {
+        assert!(read("empty", "").unwrap_err().ends_with("no certificate"));
+        let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for text in [nonsense, &format!("{AMAZON_ROOTS}{nonsense}"), &nonsense.replace("AAAA", "&&")] {
+            assert!(read("nonsense", text).unwrap_err().starts_with("AWS_CA_BUNDLE: "));
+        }
+        assert!(certificates("/nowhere/to/be/found.pem").unwrap_err().to_string().contains("/nowhere"));
+    }
 }

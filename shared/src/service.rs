@@ -1,7 +1,7 @@
 //! What a function is built on: the database and the clock.
 
 use crate::clock::Clock;
-use crate::endpoint::{Endpoint, MissingVariable};
+use crate::endpoint::{Endpoint, EnvironmentError};
 use crate::store::Store;
 use crate::store::tables::TableNames;
 
@@ -19,7 +19,7 @@ impl Service {
     ///
     /// # Errors
     /// The region or the credentials are not set.
-    pub fn from_env() -> Result<Self, MissingVariable> {
+    pub fn from_env() -> Result<Self, EnvironmentError> {
         let store = Store::new(Endpoint::from_env()?, TableNames::from_env());
         Ok(Self { store, clock: Clock::system() })
     }

@@ -3,7 +3,7 @@
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use execute_cancellations::Summary;
-use lambda_http::request::LambdaRequest;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::{Context, Error, LambdaEvent};
 use serde_json::Value;
 use subscriptions::clock::Clock;
@@ -58,7 +58,7 @@ impl Functions {
         if let Some(key) = event.pointer_mut("/headers/x-api-key").filter(|key| *key == "") {
             *key = Value::from(self.api_key.as_str());
         }
-        let event: LambdaRequest = serde_json::from_str(&event.to_string()).ok()?;
+        let event: ApiGatewayV2httpRequest = serde_json::from_str(&event.to_string()).ok()?;
         let mut context = Context::default();
         context.request_id = REQUEST_ID.to_owned();
         let handle = async |request| {

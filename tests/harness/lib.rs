@@ -23,7 +23,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region};
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
 use chrono::{DateTime, Utc};
 use connect::bus;
@@ -309,14 +308,7 @@ impl Service {
 
     /// A DynamoDB client of the test's own.
     pub fn dynamodb(&self) -> Client {
-        let endpoint = Endpoint::at(self.dynamodb_url.clone());
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(endpoint.region))
-            .credentials_provider(endpoint.credentials)
-            .endpoint_url(&self.dynamodb_url)
-            .build();
-        Client::from_conf(config)
+        Client::new(&Endpoint::at(self.dynamodb_url.clone()).sdk_config())
     }
 
     /// The store, for putting things into it.

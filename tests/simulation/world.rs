@@ -13,7 +13,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use harness::instant;
-use lambda_http::request::LambdaRequest;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Context, LambdaEvent};
 use publish_events::Publisher;
 use serde_json::{Value, json};
@@ -310,7 +310,7 @@ impl<'t> World<'t> {
         let mut context = Context::default();
         context.request_id.clone_from(&request_id);
         let task = tokio::spawn(async move {
-            let event: LambdaRequest = serde_json::from_value(event).unwrap();
+            let event: ApiGatewayV2httpRequest = serde_json::from_value(event).unwrap();
             let handle = |request| cancel_subscription::handle(&service, request);
             let Ok(answer) = event::answer(LambdaEvent::new(event, context), handle).await;
             serde_json::to_value(answer).unwrap()

@@ -54,7 +54,8 @@ async fn answer(service: &Service, request: &Request) -> Result<Answered, Proble
     let key = request::idempotency_key(request);
 
     let known_key = key.as_ref().ok().and_then(Option::as_ref);
-    let sealed = service.store.load(&token, name.as_ref().ok(), known_key).await?;
+    let withdraws = request.method() == Method::DELETE;
+    let sealed = service.store.load(&token, name.as_ref().ok(), known_key, !withdraws).await?;
     let loaded = sealed.open(Scope::Cancel, now)?;
 
     // Who asks comes first; then whether it was asked before; only then what is asked.
@@ -66,13 +67,14 @@ async fn answer(service: &Service, request: &Request) -> Result<Answered, Proble
         return answered;
     }
     let name = name?;
-    let asked = if request.method() == Method::DELETE {
+    let asked = if withdraws {
         Asked::Withdraw
     } else {
-        let calendar = Calendar::new(loaded.tenant.time_zone, now);
+        let tenant = loaded.tenant.ok_or(Problem::ApiKeyInvalid)?;
+        let calendar = Calendar::new(tenant.time_zone, now);
         Asked::Cancel(CancelRequest::from_json(request::json_body(request)?, &calendar)?)
     };
-    let stored = service.store.follow(&loaded.tenant.id, loaded.found).await?;
+    let stored = service.store.follow(token.tenant(), loaded.found).await?;
     if let Some(stored) = &stored {
         response::log_found(&name, stored);
     }
@@ -83,7 +85,7 @@ async fn answer(service: &Service, request: &Request) -> Result<Answered, Proble
         Asked::Cancel(body) => decide_cancel(stored, body, &asking),
         Asked::Withdraw => decide_withdrawal(stored, &asking),
     };
-    settle(&service.store, &loaded.tenant.id, once.as_ref(), request_id, stored, decide).await
+    settle(&service.store, token.tenant(), once.as_ref(), request_id, stored, decide).await
 }
 
 /// The idempotency of a request that has a key for it.

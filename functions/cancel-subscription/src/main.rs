@@ -9,5 +9,7 @@ use subscriptions::telemetry::Telemetry;
 async fn main() -> Result<(), Error> {
     let telemetry = Telemetry::start()?;
     let service = Service::from_env()?;
+    // Before the first event, a function has more of a processor, and no caller that waits for it alone.
+    service.store.connect().await;
     event::run(|request| telemetry.invocation(cancel_subscription::handle(&service, request))).await
 }

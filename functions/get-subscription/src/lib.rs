@@ -21,11 +21,11 @@ async fn get(service: &Service, request: &Request) -> Result<Answered, Problem> 
     let name = request::subscription_name(request);
     response::log_name(name.as_ref().ok());
 
-    let sealed = service.store.load(&token, name.as_ref().ok(), None).await?;
+    let sealed = service.store.load(&token, name.as_ref().ok(), None, false).await?;
     let loaded = sealed.open(Scope::Read, service.clock.now())?;
     // Who asks comes first; then what they ask.
     let name = name?;
-    let stored = service.store.follow(&loaded.tenant.id, loaded.found).await?;
+    let stored = service.store.follow(token.tenant(), loaded.found).await?;
     let stored = stored.ok_or(Problem::SubscriptionNotFound)?;
     response::log_found(&name, &stored);
 

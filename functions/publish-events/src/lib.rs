@@ -16,7 +16,7 @@ use aws_types::SdkConfig;
 use lambda_runtime::{Error, LambdaEvent};
 use metrics::counter;
 use subscriptions::clock;
-use subscriptions::endpoint::{Endpoint, MissingVariable, variable};
+use subscriptions::endpoint::{Endpoint, EnvironmentError, variable};
 use subscriptions::store::stream::{UnreadableWrite, Write};
 use subscriptions::telemetry::{self, EVENTS_FAILED, EVENTS_PUBLISHED, TYPE};
 use tracing::{Instrument, error, info, info_span, warn};
@@ -44,8 +44,8 @@ impl Publisher {
     ///
     /// # Errors
     /// A variable is not set.
-    pub fn from_env() -> Result<Self, MissingVariable> {
-        let required = |name| variable(name).ok_or(MissingVariable(name));
+    pub fn from_env() -> Result<Self, EnvironmentError> {
+        let required = |name| variable(name).ok_or(EnvironmentError::Missing(name));
         Ok(Self::new(
             &Endpoint::from_env_of("EVENTBRIDGE")?.sdk_config(),
             required("EVENT_BUS_NAME")?,

@@ -24,7 +24,7 @@ use axum::{Extension, Router};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chrono::{DateTime, Utc};
-use lambda_http::request::LambdaRequest;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::{Context, LambdaEvent};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -243,7 +243,7 @@ fn encode(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
 
 /// Invokes a function with an event, as the Lambda service would.
 async fn invoke(functions: Arc<Functions>, function: Function, event: Value) -> serde_json::Result<Value> {
-    let event: LambdaRequest = serde_json::from_str(&event.to_string())?;
+    let event: ApiGatewayV2httpRequest = serde_json::from_str(&event.to_string())?;
     let mut context = Context::default();
     context.request_id = Uuid::new_v4().to_string();
 

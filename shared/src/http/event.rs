@@ -39,23 +39,19 @@ where
 /// # Errors
 /// None: an event that can be read has an answer.
 pub async fn answer<F>(
-    event: LambdaEvent<LambdaRequest>,
+    event: LambdaEvent<ApiGatewayV2httpRequest>,
     handle: impl Fn(Request) -> F,
 ) -> Result<impl Serialize, Infallible>
 where
     F: Future<Output = Response<Body>> + Send,
 {
     let LambdaEvent { mut payload, context } = event;
-    let mut sent = match &mut payload {
-        LambdaRequest::ApiGatewayV2(event) => Sent::take(event),
-        // There are no others: `lambda_http` is built for HTTP APIs alone.
-        _ => Sent::default(),
-    };
+    let mut sent = Sent::take(&mut payload);
     let handler = service_fn(|request| {
         let answer = handle(mem::take(&mut sent).put(request));
         async { Ok(answer.await) }
     });
-    Adapter::from(handler).call(LambdaEvent::new(payload, context)).await
+    Adapter::from(handler).call(LambdaEvent::new(LambdaRequest::ApiGatewayV2(payload), context)).await
 }
 
 /// The query of a request as it was sent, without its `?`; empty if there is none.

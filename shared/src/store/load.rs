@@ -1,4 +1,4 @@
-//! One read for everything a request needs: tenant, API key, subscription, idempotency record.
+//! One read for everything a request needs: API key, subscription, and for a cancellation tenant and idempotency record.
 //!
 //! The API key names its tenant, so nothing has to be read before the rest, and one `BatchGetItem`
 //! with consistent reads brings it all. What it brings stays sealed until the key is verified: there
@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use chrono::{DateTime, Utc};
+use tracing::warn;
 
 use super::items::{
     Item, api_key_key, key_of, read_api_key, read_pointer, read_record, read_subscription, read_tenant,
@@ -20,6 +21,9 @@ use crate::api_key::{NotAdmitted, Scope, Tenant, Token};
 use crate::cancellation::StoredSubscription;
 use crate::idempotency::{IdempotencyKey, Record};
 use crate::identifiers::{ReferenceId, SubscriptionId, SubscriptionName, TenantId};
+
+/// How long a function that starts waits for a connection.
+const LONGEST_CONNECT: Duration = Duration::from_secs(2);
 
 /// How often keys that DynamoDB left unprocessed are asked for again.
 const MOST_ROUNDS: u32 = 5;
@@ -36,8 +40,8 @@ pub struct Sealed<'r> {
 
 /// What was read for a request whose API key is valid.
 pub struct Loaded {
-    /// The tenant that asks.
-    pub tenant: Tenant,
+    /// The tenant that asks, if it was asked for and there is one.
+    pub tenant: Option<Tenant>,
     /// The subscription it names.
     pub found: Found,
     /// The record of its idempotency key, which may have expired.
@@ -74,9 +78,7 @@ impl Sealed<'_> {
     /// # Errors
     /// The key is not valid at `now` or lacks `scope`; or an item can't be read.
     pub fn open(self, scope: Scope, now: DateTime<Utc>) -> Result<Loaded, NotOpened> {
-        let (Some(tenant), Some(api_key)) = (self.tenant, self.api_key) else {
-            return Err(NotOpened::NotAdmitted(NotAdmitted::KeyInvalid));
-        };
+        let api_key = self.api_key.ok_or(NotOpened::NotAdmitted(NotAdmitted::KeyInvalid))?;
         read_api_key(api_key)?.admits(self.token, scope, now).map_err(NotOpened::NotAdmitted)?;
 
         let found = match (self.subscription, self.pointer) {
@@ -84,17 +86,27 @@ impl Sealed<'_> {
             (None, Some(item)) => Found::Reference(read_pointer(item)?),
             (None, None) => Found::Nothing,
         };
-        Ok(Loaded {
-            tenant: read_tenant(self.token.tenant().clone(), tenant)?,
-            found,
-            record: self.record.map(read_record).transpose()?,
-        })
+        let tenant = self.tenant.map(|item| read_tenant(self.token.tenant().clone(), item));
+        Ok(Loaded { tenant: tenant.transpose()?, found, record: self.record.map(read_record).transpose()? })
     }
 }
 
 impl Store {
+    /// Connects to the database, so that the first request finds the connection open.
+    ///
+    /// For that it reads an item that there is not. If it fails, the first request connects.
+    pub async fn connect(&self) {
+        let nothing = Wanted::from([(self.tables.tenants.clone(), vec!["-".to_owned()])]);
+        match tokio::time::timeout(LONGEST_CONNECT, self.batch_get(nothing)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(cause)) => warn!(%cause, "no connection to the database yet"),
+            Err(_) => warn!("no connection to the database yet"),
+        }
+    }
+
     /// Reads what a request of `token` needs, in one round trip. `subscription` is `None` where the
-    /// request's path names none that could exist.
+    /// request's path names none that could exist. The tenant is read `with_tenant` only: an API key is
+    /// enough to know who asks, but not when their days begin.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -103,9 +115,10 @@ impl Store {
         token: &'r Token,
         subscription: Option<&SubscriptionName>,
         idempotency_key: Option<&IdempotencyKey>,
+        with_tenant: bool,
     ) -> Result<Sealed<'r>, StoreError> {
         let tenant = token.tenant();
-        let tenant_key = tenant_key(tenant);
+        let tenant_key = with_tenant.then(|| tenant_key(tenant));
         let api_key_key = api_key_key(tenant, token.key_id());
         let (subscription_key, pointer_key) = match subscription {
             Some(SubscriptionName::Id(id)) => (Some(subscription_key(tenant, *id)), None),
@@ -115,7 +128,8 @@ impl Store {
         let record_key = idempotency_key.map(|key| record_key(tenant, key));
 
         let mut wanted = Wanted::new();
-        wanted.insert(self.tables.tenants.clone(), vec![tenant_key.clone(), api_key_key.clone()]);
+        let of_tenant = tenant_key.iter().chain([&api_key_key]).cloned().collect();
+        wanted.insert(self.tables.tenants.clone(), of_tenant);
         let by_name = subscription_key.iter().chain(&pointer_key).cloned().collect();
         wanted.insert(self.tables.subscriptions.clone(), by_name);
         wanted.insert(self.tables.idempotency.clone(), record_key.iter().cloned().collect());
@@ -124,7 +138,7 @@ impl Store {
         let mut take = |table: &str, key: Option<&String>| items.remove(&(table.to_owned(), key?.clone()));
         Ok(Sealed {
             token,
-            tenant: take(&self.tables.tenants, Some(&tenant_key)),
+            tenant: take(&self.tables.tenants, tenant_key.as_ref()),
             api_key: take(&self.tables.tenants, Some(&api_key_key)),
             subscription: take(&self.tables.subscriptions, subscription_key.as_ref()),
             pointer: take(&self.tables.subscriptions, pointer_key.as_ref()),

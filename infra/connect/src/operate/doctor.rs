@@ -1,14 +1,10 @@
 //! Whether all is as it should be: the database, the clock, the tables, the schedule, and what comes of them.
 
-use std::time::Duration;
-
 use ::subscriptions::endpoint::{Endpoint, variable};
 use ::subscriptions::store::Store;
 use ::subscriptions::store::inspect::{InspectedTable, TableFault};
 use ::subscriptions::store::tables::TableNames;
 use aws_sdk_scheduler::Client;
-use aws_sdk_scheduler::config::timeout::TimeoutConfig;
-use aws_sdk_scheduler::config::{BehaviorVersion, Config, Region};
 use aws_sdk_scheduler::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_scheduler::types::ScheduleState;
 use chrono::TimeDelta;
@@ -23,9 +19,6 @@ use super::{CommandError, clock};
 const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
 /// The schedule looks every minute; a sweep may take a few.
 const MOST_LAG_SECONDS: i64 = 300;
-
-/// How long the schedule is asked for.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Checks.
 #[derive(Clone, Debug, Args)]
@@ -235,16 +228,10 @@ async fn schedule(session: &Session<'_>) -> Finding {
             format!("{SCHEDULE_VARIABLE} names none; the stack's output Environment does"),
         );
     };
-    let endpoint = &session.endpoint;
     let elsewhere = ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"].iter().find_map(|name| variable(name));
-    let mut config = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(endpoint.region.clone()))
-        .credentials_provider(endpoint.credentials.clone())
-        .timeout_config(TimeoutConfig::builder().operation_timeout(PATIENCE).build());
-    config.set_endpoint_url(elsewhere);
+    let scheduler = Endpoint { url: elsewhere, ..session.endpoint.clone() };
     let deploy = "deploy the template, which defines it";
-    match Client::from_conf(config.build()).get_schedule().name(name).send().await {
+    match Client::new(&scheduler.sdk_config()).get_schedule().name(name).send().await {
         Ok(schedule) => {
             let expression = schedule.schedule_expression().unwrap_or_default();
             if schedule.state() == Some(&ScheduleState::Disabled) {

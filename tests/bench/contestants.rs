@@ -1,0 +1,165 @@
+//! Who is measured: our functions, what else people would write, and the floor.
+
+use std::path::{Path, PathBuf};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Days, Utc};
+use serde_json::json;
+use subscriptions::api_key::Token;
+use subscriptions::import::{Existing, Rules};
+use subscriptions::store::Store;
+use subscriptions::store::tables::TableNames;
+use uuid::Uuid;
+
+use crate::engine::{Engine, TENANT};
+use crate::subscriptions as given;
+
+/// Imports what is overdue, too.
+const ANY: Rules = Rules { existing: Existing::Keep, takes_overdue: true };
+
+/// One of those who are measured.
+pub struct Contestant {
+    pub name: &'static str,
+    kind: Kind,
+    folder: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// One binary for each function, and items as this service stores them.
+    Ours,
+    /// One program for all, and a plain document in each item.
+    Plain,
+    /// Reads one item, whatever it is asked.
+    Floor,
+}
+
+/// What a function is asked to do.
+#[derive(Clone, Copy)]
+pub enum Operation {
+    Get,
+    Cancel,
+    Execute,
+}
+
+impl Contestant {
+    /// All of them, by the folder in which they are built.
+    pub fn all(folder: &Path) -> Vec<Self> {
+        [
+            ("Connect Subscriptions", Kind::Ours, "ours"),
+            ("TypeScript, Powertools", Kind::Plain, "typescript"),
+            ("Python, Powertools", Kind::Plain, "python"),
+            ("Floor: Rust, one GetItem", Kind::Floor, "floor"),
+        ]
+        .into_iter()
+        .map(|(name, kind, built)| Self { name, kind, folder: folder.join(built) })
+        .filter(|contestant| contestant.folder.exists())
+        .collect()
+    }
+
+    /// What Lambda would start for an operation.
+    pub fn bootstrap(&self, operation: Operation) -> PathBuf {
+        match (self.kind, operation) {
+            (Kind::Plain | Kind::Floor, _) => self.folder.join("bootstrap"),
+            (Kind::Ours, Operation::Get) => self.folder.join("get-subscription/bootstrap"),
+            (Kind::Ours, Operation::Cancel) => self.folder.join("cancel-subscription/bootstrap"),
+            (Kind::Ours, Operation::Execute) => self.folder.join("execute-cancellations/bootstrap"),
+        }
+    }
+
+    /// Whether it cancels subscriptions.
+    pub fn cancels(&self) -> bool {
+        self.kind != Kind::Floor
+    }
+
+    /// Gives it tables of its own with so many subscriptions.
+    pub async fn prepare(&self, engine: &Engine, subscriptions: u64, now: DateTime<Utc>) -> Prepared {
+        let prefix = Uuid::new_v4().to_string();
+        let (store, tables, token) = engine.create_tables(&prefix).await;
+        let prepared = Prepared { kind: self.kind, store, tables, token, now, url: engine.url() };
+        for number in 0..subscriptions {
+            prepared.add(number).await;
+        }
+        prepared
+    }
+}
+
+/// The tables of a contestant.
+pub struct Prepared {
+    kind: Kind,
+    pub store: Store,
+    pub tables: TableNames,
+    pub token: Token,
+    now: DateTime<Utc>,
+    url: String,
+}
+
+impl Prepared {
+    /// What the environment of its functions says.
+    pub fn variables<'v>(&'v self, url: &'v str, certificate: &'v str) -> Vec<(&'static str, &'v str)> {
+        vec![
+            ("AWS_ENDPOINT_URL_DYNAMODB", url),
+            ("SUBSCRIPTIONS_TABLE", &self.tables.subscriptions),
+            ("IDEMPOTENCY_TABLE", &self.tables.idempotency),
+            ("TENANTS_TABLE", &self.tables.tenants),
+            // The first is read by Python and by us, the second by Node.
+            ("AWS_CA_BUNDLE", certificate),
+            ("NODE_EXTRA_CA_CERTS", certificate),
+        ]
+    }
+
+    async fn add(&self, number: u64) {
+        match self.kind {
+            Kind::Floor => {}
+            Kind::Ours => {
+                let new = given::new(given::document(number), self.now);
+                self.store.import(&TENANT.parse().unwrap(), &new, ANY).await.unwrap();
+            }
+            Kind::Plain => {
+                self.put(json!({
+                    "pk": given::key(number),
+                    "document": given::document(number),
+                    "version": 1,
+                }))
+                .await
+            }
+        }
+    }
+
+    /// Adds a subscription whose cancellation is due.
+    pub async fn add_due(&self, number: u64) {
+        let date = self.now.date_naive() - Days::new(1);
+        match self.kind {
+            Kind::Floor => {}
+            Kind::Ours => {
+                let new = given::new(given::pending(number, date), self.now);
+                self.store.import(&TENANT.parse().unwrap(), &new, ANY).await.unwrap();
+            }
+            Kind::Plain => {
+                let (cancellation_id, at) = (Uuid::new_v4(), format!("{date}T00:00:00Z"));
+                self.put(json!({
+                    "pk": given::key(number),
+                    "document": given::pending(number, date),
+                    "version": 2,
+                    "cancellationId": cancellation_id,
+                    "cancellation": {
+                        "cancellationId": cancellation_id,
+                        "effectiveAt": at,
+                        "requestedAt": self.now,
+                    },
+                    "dueShard": number % 16,
+                    "dueAt": at,
+                }))
+                .await;
+            }
+        }
+    }
+
+    async fn put(&self, item: serde_json::Value) {
+        let item: std::collections::HashMap<String, AttributeValue> = serde_dynamo::to_item(item).unwrap();
+        let endpoint = subscriptions::endpoint::Endpoint::local(self.url.clone());
+        let client = aws_sdk_dynamodb::Client::new(&endpoint.sdk_config());
+        let put = client.put_item().table_name(&self.tables.subscriptions).set_item(Some(item));
+        put.send().await.unwrap();
+    }
+}

@@ -1,0 +1,36 @@
+"""The tables, and the one client for them.
+
+The client outlives an invocation, and so do its connections. It may be used by several threads, and is what `boto3`
+has that starts fastest: a resource would read another model of the service first.
+"""
+
+import os
+from datetime import datetime, timezone
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.config import Config
+
+AT_ONCE = 16
+# Over how many partitions of the index `due` the pending cancellations are spread.
+DUE_SHARDS = 16
+
+SUBSCRIPTIONS = os.environ["SUBSCRIPTIONS_TABLE"]
+IDEMPOTENCY = os.environ["IDEMPOTENCY_TABLE"]
+TENANTS = os.environ["TENANTS_TABLE"]
+
+client = boto3.client("dynamodb", config=Config(max_pool_connections=AT_ONCE))
+ConditionFailed = client.exceptions.ConditionalCheckFailedException
+
+to_attribute = TypeSerializer().serialize
+from_attribute = TypeDeserializer().deserialize
+
+
+def now() -> str:
+    instant = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return instant.replace("+00:00", "Z")
+
+
+def to_the_second(at: datetime) -> str:
+    """An instant as text that sorts by time."""
+    return at.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

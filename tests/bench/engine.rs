@@ -1,0 +1,107 @@
+//! The database that everything is measured on: embedded, in memory, spoken to over HTTP or TLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use connect::database;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
+use subscriptions::clock::Clock;
+use subscriptions::endpoint::Endpoint;
+use subscriptions::identifiers::TenantId;
+use subscriptions::store::Store;
+use subscriptions::store::tables::TableNames;
+use tempfile::NamedTempFile;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+/// Whose subscriptions are cancelled.
+pub const TENANT: &str = "demo";
+/// Where their days begin.
+pub const ZONE: &str = "Europe/Stockholm";
+
+/// A running database.
+pub struct Engine {
+    address: SocketAddr,
+    tls: SocketAddr,
+    certificate: NamedTempFile,
+}
+
+impl Engine {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        database::serve(listener, None, CancellationToken::new()).unwrap();
+
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut certificate = NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut certificate, cert.pem().as_bytes()).unwrap();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tls = listener.local_addr().unwrap();
+        tokio::spawn(terminate_tls(listener, TlsAcceptor::from(Arc::new(config)), address));
+        Self { address, tls, certificate }
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where it is over TLS, with a certificate that nobody knows.
+    pub fn tls_url(&self) -> String {
+        format!("https://localhost:{}", self.tls.port())
+    }
+
+    /// The file of that certificate.
+    pub fn certificate(&self) -> &str {
+        self.certificate.path().to_str().unwrap()
+    }
+
+    /// Makes tables whose names begin with this, with a tenant and an API key in them.
+    pub async fn create_tables(&self, prefix: &str) -> (Store, TableNames, Token) {
+        let named = |name| format!("{prefix}-{name}");
+        let TableNames { subscriptions, idempotency, tenants } = TableNames::default();
+        let tables = TableNames {
+            subscriptions: named(subscriptions),
+            idempotency: named(idempotency),
+            tenants: named(tenants),
+        };
+        let store = Store::new(Endpoint::local(self.url()), tables.clone());
+        store.create_tables().await.unwrap();
+        let id: TenantId = TENANT.parse().unwrap();
+        let zone = ZONE.parse().unwrap();
+        store.put_tenant(&Tenant { id: id.clone(), name: "Demo".to_owned(), time_zone: zone }).await.unwrap();
+        let token = Token::generate(id, "all".parse().unwrap()).unwrap();
+        let key = ApiKey::new(&token, &Scope::ALL, Clock::system().now());
+        store.add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
+        (store, tables, token)
+    }
+}
+
+/// Forwards what comes over TLS.
+async fn terminate_tls(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            // Whoever does not finish the handshake, or goes away, has been stopped.
+            let Ok(mut from) = acceptor.accept(stream).await else { return };
+            let mut to = TcpStream::connect(to).await.unwrap();
+            to.set_nodelay(true).unwrap();
+            let _ = copy_bidirectional(&mut from, &mut to).await;
+        });
+    }
+}

@@ -1,0 +1,48 @@
+//! Measures the functions of Connect Subscriptions beside what else people would write. `run` builds and measures all.
+
+mod contestants;
+mod engine;
+mod function;
+mod functions;
+mod meter;
+mod report;
+mod subscriptions;
+mod units;
+
+use std::path::PathBuf;
+
+use ::subscriptions::clock::Clock;
+use clap::{Parser, Subcommand};
+
+use crate::contestants::Contestant;
+use crate::functions::Amount;
+
+#[derive(Parser)]
+struct Arguments {
+    /// The folder of what is measured, as `run` builds it
+    #[arg(long)]
+    contestants: PathBuf,
+    #[command(subcommand)]
+    measure: Measure,
+}
+
+#[derive(Subcommand)]
+enum Measure {
+    /// Cold starts and warm cancellations
+    Functions(Amount),
+    /// The requests and capacity units of each operation
+    Units,
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments = Arguments::parse();
+    let contestants = Contestant::all(&arguments.contestants);
+    let now = Clock::system().now();
+    match arguments.measure {
+        Measure::Functions(amount) => {
+            functions::measure(&contestants, amount, now).await;
+        }
+        Measure::Units => units::measure(&contestants, now).await,
+    }
+}

@@ -1,0 +1,83 @@
+//! What is cancelled, and the events that do it.
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use connect::demo;
+use serde_json::{Value, json};
+use subscriptions::api_key::Token;
+use subscriptions::calendar::Calendar;
+use subscriptions::import::NewSubscription;
+use uuid::Uuid;
+
+use crate::engine::{TENANT, ZONE};
+
+/// Bodies name a date from here on.
+const FIRST_DATE: NaiveDate = NaiveDate::from_ymd_opt(2100, 1, 1).unwrap();
+
+/// The id of the subscription with this number.
+pub fn id(number: u64) -> Uuid {
+    // Spread like random ones, and the same each time.
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_be_bytes())
+}
+
+/// The document of the subscription with this number, as an operator's system has it.
+pub fn document(number: u64) -> Value {
+    let mut document: Value = serde_json::from_str(demo::SUBSCRIPTIONS.lines().next().unwrap()).unwrap();
+    document["subscriptionId"] = json!(id(number));
+    document.as_object_mut().unwrap().remove("referenceId");
+    document
+}
+
+/// The same with a cancellation pending for a date.
+pub fn pending(number: u64, date: NaiveDate) -> Value {
+    let mut document = document(number);
+    document["pendingStatus"] = json!({"status": "CANCELLED", "scheduledAt": date});
+    document
+}
+
+/// A document, to be imported.
+pub fn new(document: Value, now: DateTime<Utc>) -> NewSubscription {
+    let calendar = Calendar::new(ZONE.parse().unwrap(), now);
+    NewSubscription::from_json(document, &calendar, now).unwrap()
+}
+
+/// The event that reads the subscription with this number.
+pub fn get(token: &Token, number: u64) -> Value {
+    about(event(include_str!("../events/get-subscription/ok.json")), "", token, number)
+}
+
+/// The event that cancels one of `subscriptions` subscriptions. Each operation has a key of its own, and, when all of them
+/// have had theirs, another date, so that each changes something.
+pub fn cancel(token: &Token, subscriptions: u64, operation: u64) -> Value {
+    let number = operation % subscriptions;
+    let mut event =
+        about(event(include_str!("../events/cancel-subscription/ok.json")), "/cancel", token, number);
+    let date = FIRST_DATE + Days::new(operation / subscriptions);
+    let body = json!({"schedule": {"type": "CancelAtDate", "date": date}, "reason": "OTHER", "comment": "Moves abroad"});
+    event["body"] = json!(body.to_string());
+    event["headers"]["x-idempotency-key"] =
+        json!(Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{operation}").as_bytes()));
+    event
+}
+
+/// The event that executes what is due.
+pub fn execute() -> Value {
+    event(include_str!("../events/execute-cancellations/ok.json"))
+}
+
+fn event(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
+}
+
+fn about(mut event: Value, suffix: &str, token: &Token, number: u64) -> Value {
+    let path = json!(format!("/subscriptions/{}{suffix}", id(number)));
+    event["rawPath"] = path.clone();
+    event["requestContext"]["http"]["path"] = path;
+    event["pathParameters"]["subscriptionId"] = json!(id(number));
+    event["headers"]["x-api-key"] = json!(token.reveal());
+    event
+}
+
+/// The key of the item of the subscription with this number.
+pub fn key(number: u64) -> String {
+    format!("{TENANT}#{}", id(number))
+}
