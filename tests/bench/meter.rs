@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use dynoxide::types::{Item, item_size};
 use serde_json::{Value, json};
@@ -81,9 +81,9 @@ async fn pass(State(meter): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
     request["ReturnConsumedCapacity"] = json!("TOTAL");
 
     let writes = writes(operation, &request);
-    let before = meter.read(&writes).await;
-    let (status, answer) = meter.ask(&target, &request).await;
-    let after = meter.read(&writes).await;
+    let before = meter.read(&headers, &writes).await;
+    let (status, answer) = meter.ask(&headers, operation, &request).await;
+    let after = meter.read(&headers, &writes).await;
 
     let answered: Value = serde_json::from_slice(&answer).unwrap();
     let mut used = meter.used.lock().unwrap();
@@ -97,22 +97,22 @@ async fn pass(State(meter): State<Arc<Inner>>, headers: HeaderMap, body: Bytes) 
 }
 
 impl Inner {
-    async fn ask(&self, target: &str, request: &Value) -> (axum::http::StatusCode, Bytes) {
-        let sent = self.client.post(&self.database).header("x-amz-target", target);
-        let sent = sent.header("content-type", "application/x-amz-json-1.0");
-        // The emulator asks for a signature, and doesn't check it.
-        let signature = "AWS4-HMAC-SHA256 Credential=local/20260101/eu-north-1/dynamodb/aws4_request, \
-            SignedHeaders=host, Signature=0";
-        let answer = sent.header("authorization", signature).body(request.to_string()).send().await.unwrap();
+    /// Asks the database, with the headers of the request that came: the emulator wants a signature, and doesn't check it.
+    async fn ask(&self, headers: &HeaderMap, operation: &str, request: &Value) -> (StatusCode, Bytes) {
+        let mut headers = headers.clone();
+        headers.remove("content-length");
+        headers.insert("x-amz-target", format!("DynamoDB_20120810.{operation}").parse().unwrap());
+        let sent = self.client.post(&self.database).headers(headers).body(request.to_string());
+        let answer = sent.send().await.unwrap();
         (answer.status(), answer.bytes().await.unwrap())
     }
 
     /// The items that are written, as they are now.
-    async fn read(&self, writes: &[Write]) -> Vec<Option<Item>> {
+    async fn read(&self, headers: &HeaderMap, writes: &[Write]) -> Vec<Option<Item>> {
         let mut items = Vec::new();
         for write in writes {
             let request = json!({"TableName": write.table, "Key": {"pk": write.key}, "ConsistentRead": true});
-            let (_, answer) = self.ask("DynamoDB_20120810.GetItem", &request).await;
+            let (_, answer) = self.ask(headers, "GetItem", &request).await;
             items.push(item(&serde_json::from_slice::<Value>(&answer).unwrap()["Item"]));
         }
         items
