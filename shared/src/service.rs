@@ -18,7 +18,7 @@ impl Service {
     /// The service that the environment of a Lambda function describes.
     ///
     /// # Errors
-    /// The region or the credentials are not set.
+    /// The region or the credentials are not set, or the file of certificates holds none.
     pub fn from_env() -> Result<Self, EnvironmentError> {
         let store = Store::new(Endpoint::from_env()?, TableNames::from_env());
         Ok(Self { store, clock: Clock::system() })

@@ -43,7 +43,7 @@ impl Publisher {
     /// One that the environment of the Lambda function describes: `EVENT_BUS_NAME` and `FAILED_EVENTS_QUEUE_URL`.
     ///
     /// # Errors
-    /// A variable is not set.
+    /// A variable is not set, or names certificates that can't be used.
     pub fn from_env() -> Result<Self, EnvironmentError> {
         let required = |name| variable(name).ok_or(EnvironmentError::Missing(name));
         Ok(Self::new(
