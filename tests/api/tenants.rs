@@ -60,3 +60,13 @@ async fn an_idempotency_key_belongs_to_its_tenant() {
     assert!(!answer.is_replay());
     assert_eq!(answer.json()["subscriptionId"], OURS);
 }
+
+#[tokio::test]
+async fn a_key_without_its_tenant_cancels_nothing() {
+    let service = Service::start().await;
+    let key = service.add_key("nobody", "k1", &[Scope::Read, Scope::Cancel]).await.reveal();
+    service.get_as(&key, ACTIVATED).await.assert_problem(404, "subscription_not_found");
+    let body = cancel_next_day().to_string();
+    let refused = service.cancel_as(ACTIVATED, &[("X-Api-Key", &key)], body.as_bytes()).await;
+    refused.assert_problem(401, "api_key_invalid");
+}
