@@ -1,6 +1,6 @@
 //! The binary, as Lambda runs it.
 
-use harness::{Service, event, lambda};
+use harness::{Fault, Service, Wire, event, lambda};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -37,4 +37,21 @@ async fn an_event_that_is_none_of_api_gateways_is_an_error() {
     let invocation =
         lambda::invoke(env!("CARGO_BIN_EXE_get-subscription"), &service.dynamodb_url, &event).await;
     assert!(invocation.outcome.is_err());
+}
+
+#[tokio::test]
+async fn it_connects_before_it_asks_for_an_event_and_answers_also_if_that_failed() {
+    let service = Service::start().await;
+    let wire = Wire::start(&service.dynamodb_url).await;
+    let mut event = event("get-subscription/ok");
+    event["headers"]["x-api-key"] = json!(service.api_key);
+    for (fault, warnings) in [(Fault::Pass, 0), (Fault::refusal("AccessDeniedException"), 1)] {
+        wire.forget();
+        wire.next("BatchGetItem", [fault]);
+        let invocation = lambda::invoke(env!("CARGO_BIN_EXE_get-subscription"), &wire.url, &event).await;
+        assert_eq!(invocation.outcome.unwrap()["statusCode"], 200);
+        assert_eq!(wire.requests("BatchGetItem").len(), 2);
+        let warned = |line: &&Value| line["message"] == "no connection to the database yet";
+        assert_eq!(invocation.log.iter().filter(warned).count(), warnings);
+    }
 }
