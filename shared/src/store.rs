@@ -7,6 +7,8 @@
 //! write is in the table's stream, which events are made from ([`stream`]).
 
 pub mod commit;
+pub mod compression;
+mod document;
 pub mod due;
 pub mod import;
 pub mod inspect;

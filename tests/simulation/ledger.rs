@@ -1,14 +1,16 @@
 //! What must always hold, checked at every write and every answer.
 //!
 //! The ledger looks at what each write has left in the database and knows what was there before, so it
-//! sees every change that ever was, in order. It knows the rules only as a caller does: it shares none of
-//! the service's code.
+//! sees every change that ever was, in order. It knows the rules only as a caller does: of the service's code
+//! it shares nothing but how a text is decompressed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde_json::Value;
+use subscriptions::store::compression::decompress;
 
 use super::network::Database;
 
@@ -180,7 +182,7 @@ impl Ledger {
         }
         let kind =
             if status(&item) == "CANCELLED" { "subscription.cancelled" } else { "subscription.updated" };
-        self.changes.entry(pk.clone()).or_default().push((kind, plain(&item["document"])));
+        self.changes.entry(pk.clone()).or_default().push((kind, document(&item)));
         self.versions.insert((pk.clone(), number(&item["version"])), seen(&item));
         self.subscriptions.insert(pk, item);
         true
@@ -236,7 +238,7 @@ impl Ledger {
             ends,
             request_id: text(&item["requestId"]).to_owned(),
             status: number(&item["status"]),
-            body: text(&item["body"]).to_owned(),
+            body: String::from_utf8(decompressed(&item["body"])).unwrap(),
         };
         let lives = self.lives.entry(text(key).to_owned()).or_default();
         if let Some(last) = lives.last() {
@@ -395,6 +397,18 @@ fn date(schedule: &Value, today: NaiveDate) -> NaiveDate {
         "CancelAtBeginningOfNextMonth" => (today + Months::new(1)).with_day(1).unwrap(),
         _ => schedule["date"].as_str().unwrap().parse().unwrap(),
     }
+}
+
+/// The document of an item.
+fn document(item: &Value) -> Value {
+    let mut document: Value = serde_json::from_slice(&decompressed(&item["details"])).unwrap();
+    document.as_object_mut().unwrap().extend(plain(&item["document"]).as_object().unwrap().clone());
+    document
+}
+
+fn decompressed(attribute: &Value) -> Vec<u8> {
+    let bytes = attribute["B"].as_str().unwrap_or_else(|| panic!("no bytes: {attribute}"));
+    decompress(&BASE64_STANDARD.decode(bytes).unwrap()).unwrap()
 }
 
 /// An attribute as JSON.

@@ -110,7 +110,7 @@ impl Store {
             .client
             .put_item()
             .table_name(&self.tables.idempotency)
-            .set_item(Some(record_item(tenant, new.key, &new.record)))
+            .set_item(Some(record_item(tenant, new.key, &new.record)?))
             .condition_expression(KEY_IS_FREE)
             .expression_attribute_values(":now", number(new.now.timestamp()))
             .return_values_on_condition_check_failure(OnFailure::AllOld)
@@ -137,7 +137,7 @@ impl Store {
         if let Some(new) = record {
             let put = Put::builder()
                 .table_name(&self.tables.idempotency)
-                .set_item(Some(record_item(tenant, new.key, &new.record)))
+                .set_item(Some(record_item(tenant, new.key, &new.record)?))
                 .condition_expression(KEY_IS_FREE)
                 .expression_attribute_values(":now", number(new.now.timestamp()))
                 .return_values_on_condition_check_failure(OnFailure::AllOld)

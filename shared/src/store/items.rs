@@ -2,9 +2,9 @@
 //!
 //! | table | key `pk` | attributes |
 //! |---|---|---|
-//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape), `version`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
+//! | subscriptions | `<tenant>#<subscriptionId>` | `document` and `details` (the wire shape, in two parts), `version`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
-//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body`, `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
+//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone` |
 //! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
 //!
@@ -21,6 +21,8 @@ use serde_bytes::ByteArray;
 use serde_dynamo::{from_attribute_value, from_item, to_attribute_value};
 
 use super::StoreError;
+use super::compression::{compress, decompress};
+use super::document::assemble;
 use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
 use crate::api_key::{ApiKey, Scope, Tenant};
@@ -28,7 +30,7 @@ use crate::cancellation::{Cancellation, DueCancellation, Reason, StoredSubscript
 use crate::event::Version;
 use crate::idempotency::{Answer, IdempotencyKey, Record};
 use crate::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
-use crate::import::{Present, StoredDocument};
+use crate::import::Present;
 use crate::subscription::{Status, Subscription};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -66,7 +68,7 @@ pub(super) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-fn binary(bytes: &[u8]) -> AttributeValue {
+pub(super) fn binary(bytes: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
@@ -107,8 +109,11 @@ struct SubscriptionItem {
 }
 
 pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreError> {
+    let name = format!("the subscription {}", key_of(&item));
+    let mut item = item.into();
+    assemble(&mut item).ok_or_else(|| unreadable(&name))?;
     let SubscriptionItem { document, version, cancellation } =
-        read(item, |key| format!("the subscription {key}"))?;
+        from_item(item).map_err(|_| unreadable(&name))?;
     Ok(StoredSubscription { document, version, cancellation })
 }
 
@@ -119,7 +124,8 @@ struct VersionItem {
 }
 
 /// What a write found or left, of an item as the stream holds it.
-pub(super) fn read_version(item: serde_dynamo::Item) -> Option<Version> {
+pub(super) fn read_version(mut item: serde_dynamo::Item) -> Option<Version> {
+    assemble(&mut item)?;
     let VersionItem { document: subscription, version: number } = from_item(item).ok()?;
     Some(Version { subscription, number })
 }
@@ -130,17 +136,11 @@ pub(super) fn read_present(item: Item) -> Result<Present, StoreError> {
         .get("cancellation")
         .and_then(|cancellation| cancellation.as_m().ok())
         .is_some_and(|cancellation| cancellation.contains_key("withdrawnAt"));
-    let document = match item.get("document").cloned().map(serde_dynamo::AttributeValue::from) {
-        Some(serde_dynamo::AttributeValue::M(document)) => document,
-        _ => return Err(unreadable(&format!("the subscription {}", key_of(&item)))),
-    };
-    let StoredSubscription { document: subscription, version, .. } = read_subscription(item)?;
+    let name = format!("the subscription {}", key_of(&item));
+    let mut item = serde_dynamo::Item::from(item);
+    let document = assemble(&mut item).cloned().ok_or_else(|| unreadable(&name))?;
+    let StoredSubscription { document: subscription, version, .. } = read_subscription(item.into())?;
     Ok(Present { subscription, document, version, is_due, is_withdrawn })
-}
-
-/// A document as an attribute.
-pub(super) fn document_attribute(document: &StoredDocument) -> AttributeValue {
-    serde_dynamo::AttributeValue::M(document.clone()).into()
 }
 
 /// The attributes of an item whose subscription has this cancellation pending: the cancellation, and its
@@ -245,21 +245,30 @@ struct RecordItem {
     fingerprint: ByteArray<32>,
     status: u16,
     headers: BTreeMap<String, String>,
-    body: String,
     /// Records of earlier versions have none, which is the id of no request.
     #[serde(default)]
     request_id: String,
     expires_at: i64,
 }
 
-pub(super) fn read_record(item: Item) -> Result<Record, StoreError> {
+pub(super) fn read_record(mut item: Item) -> Result<Record, StoreError> {
     let name = |key: &str| format!("an idempotency record of {}", tenant_of(key));
     let key = key_of(&item).to_owned();
+    let unreadable = || unreadable(&name(&key));
+    let body = match item.remove("body") {
+        Some(AttributeValue::B(bytes)) => {
+            decompress(bytes.as_ref()).and_then(|body| String::from_utf8(body).ok())
+        }
+        // As earlier versions wrote it.
+        Some(AttributeValue::S(body)) => Some(body),
+        _ => None,
+    };
+    let body = body.ok_or_else(unreadable)?;
     let record: RecordItem = read(item, name)?;
-    let expires_at = DateTime::from_timestamp(record.expires_at, 0).ok_or_else(|| unreadable(&name(&key)))?;
+    let expires_at = DateTime::from_timestamp(record.expires_at, 0).ok_or_else(unreadable)?;
     Ok(Record {
         fingerprint: record.fingerprint.into_array().into(),
-        answer: Answer { status: record.status, headers: record.headers, body: record.body },
+        answer: Answer { status: record.status, headers: record.headers, body },
         request_id: record.request_id,
         expires_at,
     })
@@ -269,18 +278,22 @@ pub(super) fn read_record(item: Item) -> Result<Record, StoreError> {
 /// way. One that began just before the key became free must not find the record gone, and run again.
 const KEPT_LONGER: TimeDelta = TimeDelta::hours(1);
 
-pub(super) fn record_item(tenant: &TenantId, key: &IdempotencyKey, record: &Record) -> Item {
+pub(super) fn record_item(
+    tenant: &TenantId,
+    key: &IdempotencyKey,
+    record: &Record,
+) -> Result<Item, StoreError> {
     let headers = record.answer.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-    HashMap::from([
+    Ok(HashMap::from([
         ("pk".to_owned(), text(record_key(tenant, key))),
         ("fingerprint".to_owned(), binary(record.fingerprint.as_bytes())),
         ("status".to_owned(), number(record.answer.status)),
         ("headers".to_owned(), AttributeValue::M(headers)),
-        ("body".to_owned(), text(&record.answer.body)),
+        ("body".to_owned(), binary(&compress(record.answer.body.as_bytes())?)),
         ("requestId".to_owned(), text(&record.request_id)),
         ("expiresAt".to_owned(), number(record.expires_at.timestamp())),
         ("removeAt".to_owned(), number((record.expires_at + KEPT_LONGER).timestamp())),
-    ])
+    ]))
 }
 
 #[derive(Deserialize)]

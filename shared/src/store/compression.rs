@@ -1,0 +1,81 @@
+//! Texts made small: DynamoDB charges a write by the KiB, in a transaction twice.
+//!
+//! They are zlib streams (RFC 1950) with a preset dictionary. A stream names its dictionary by a checksum, so a dictionary
+//! may be followed by a better one as long as those of streams that are still stored are kept here.
+
+use std::io::{Read, Write};
+
+use flate2::bufread::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+use flate2::{Compress, Compression, Decompress, FlushDecompress};
+
+use super::StoreError;
+
+/// The names of a document's members, in the order of an answer, and values that are frequent: what is in nearly
+/// every text, and so need not be in any.
+const DICTIONARY: &[u8] = br#"{"metadata":{"esim":true,"state":","region":","attention":","street2":","porting":{"msisdn":"+4","status":"COMPLETED","direction":"OUTBOUND","INBOUND","FAILED","IN_PROGRESS","SCHEDULED","pendingMsisdn":{"pendingProductOffering":{"product":{"status":"PAUSED","BLOCKED","PENDING","extensions":{"error":{"subscriptionId":"","status":"ACTIVATED","type":"SUBSCRIPTION_CELL","display":"+4","msisdn":"+4","customer":{"customerId":"","name":""},"customerId":"","productOffering":{"productOfferingId":"","name":"","price":{"currency":"EUR","currency":"NOK","currency":"SEK","priceType":"ONE_TIME","priceType":"RECURRING","discount":0,"netPrice":,"boundMonths":0,"billingCycle":{"period":"MONTHLY","interval":1}},"group":{"productOfferingGroupId":"","name":"","category":"SUBSCRIPTION_CELL","description":"","internalDescription":""}},"productOfferingId":"","sim":{"esim":false,"imei":"","iccid":"89"},"subscriber":{"subscriberId":"","name":"","email":"@","address":{"street1":"","city":"","zip":"","country":""},"createdAt":"20","updatedAt":"20"},"subscriberId":"","activatedAt":"20","createdAt":"20","updatedAt":"20","referenceId":"","pendingStatus":{"status":"CANCELLED","scheduledAt":"20"}}"#;
+
+/// More than any text that was made small: what DynamoDB stores has at most 400 KB, and JSON writes a byte as six at most.
+const LONGEST: u64 = 4 << 20;
+
+/// Makes a text small. There is none that can't be.
+pub(super) fn compress(text: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let mut deflate = Compress::new(Compression::best(), true);
+    deflate.set_dictionary(DICTIONARY).map_err(|error| StoreError::Defect(error.to_string()))?;
+    let mut encoder = ZlibEncoder::new_with_compress(Vec::new(), deflate);
+    encoder
+        .write_all(text)
+        .and_then(|()| encoder.finish())
+        .map_err(|error| StoreError::Defect(error.to_string()))
+}
+
+/// The text that was made small, if that is what this is.
+#[must_use]
+pub fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut inflate = Decompress::new(true);
+    // The header, after which the dictionary is asked for.
+    inflate.decompress(bytes, &mut [], FlushDecompress::None).err()?.needs_dictionary()?;
+    inflate.set_dictionary(DICTIONARY).ok()?;
+    let rest = bytes.get(usize::try_from(inflate.total_in()).ok()?..)?;
+    let mut text = Vec::new();
+    let read =
+        ZlibDecoder::new_with_decompress(rest, inflate).take(LONGEST + 1).read_to_end(&mut text).ok()?;
+    (u64::try_from(read).ok()? <= LONGEST).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_text_comes_back(text in any::<Vec<u8>>()) {
+            prop_assert_eq!(decompress(&compress(&text).unwrap()), Some(text));
+        }
+
+        #[test]
+        fn what_breaks_off_or_is_something_else_is_no_text(bytes in any::<Vec<u8>>(), text in ".{1,80}") {
+            prop_assert_eq!(decompress(&bytes), None);
+            let whole = compress(text.as_bytes()).unwrap();
+            for length in 0..whole.len() {
+                prop_assert_eq!(decompress(&whole[..length]), None);
+            }
+        }
+    }
+
+    #[test]
+    fn what_would_fill_the_memory_is_no_text() {
+        let longest = usize::try_from(LONGEST).unwrap();
+        assert!(decompress(&compress(&vec![b' '; longest]).unwrap()).is_some());
+        assert_eq!(decompress(&compress(&vec![b' '; longest + 1]).unwrap()), None);
+    }
+
+    /// What is stored must stay readable. This was written with zlib and the first dictionary.
+    #[test]
+    fn the_first_dictionary_is_still_known() {
+        let stored = hex::decode("78f96c6074d0abc69ebf9033919982395025000d2d0bf4").unwrap();
+        assert_eq!(decompress(&stored).unwrap(), br#"{"status":"ACTIVATED","display":"+46 70"}"#);
+    }
+}
