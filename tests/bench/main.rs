@@ -6,6 +6,7 @@ mod function;
 mod functions;
 mod meter;
 mod report;
+mod scale;
 mod subscriptions;
 mod units;
 
@@ -32,6 +33,8 @@ enum Measure {
     Functions(Amount),
     /// The requests and capacity units of each operation
     Units,
+    /// Many subscriptions, and many cancellations that are due at once
+    Scale(scale::Amount),
 }
 
 #[tokio::main]
@@ -44,5 +47,10 @@ async fn main() {
             functions::measure(&contestants, amount, now).await;
         }
         Measure::Units => units::measure(&contestants, now).await,
+        Measure::Scale(amount) => {
+            let ours = contestants.first().expect("no functions are built");
+            let updates = arguments.contestants.join("updates/bootstrap");
+            scale::measure(ours, &updates, &amount, now).await;
+        }
     }
 }

@@ -1,0 +1,318 @@
+//! As there are more subscriptions: what a GET, a cancellation, and a sweep that finds nothing take; and a sweep that finds
+//! many cancellations due at one instant, beside the floor of one.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use futures::{StreamExt, stream};
+use plotters::prelude::*;
+use serde_json::{Value, json};
+use subscriptions::import::{Existing, Rules};
+use subscriptions::store::import::TOGETHER;
+
+use crate::contestants::{Contestant, Operation, Prepared};
+use crate::engine::{Engine, TENANT};
+use crate::function::Function;
+use crate::meter::{Meter, Used};
+use crate::report::{Table, mebibytes, median, milliseconds, percentile, ratio};
+use crate::subscriptions as given;
+
+/// Executions that a sweep has under way at once: of 4 shards 16 each.
+const AT_ONCE: usize = 64;
+/// How many updates the floor of a sweep makes, before and after it.
+const UPDATES: u64 = 10_000;
+/// A sweep of so many shows what memory a short one takes.
+const FEW: u64 = 1_000;
+
+const OVERWRITE: Rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
+
+/// How much is measured.
+#[derive(clap::Args)]
+pub struct Amount {
+    /// How many subscriptions there are in the end: a power of ten, from 100000
+    #[arg(long, default_value_t = 1_000_000)]
+    subscriptions: u64,
+    /// How many of their cancellations are due at once
+    #[arg(long, default_value_t = 100_000)]
+    due: u64,
+    /// How many GETs, and how many cancellations, are measured at each size
+    #[arg(long, default_value_t = 1_000)]
+    operations: u64,
+    /// Where to draw how it grows, as SVG
+    #[arg(long)]
+    plot: Option<std::path::PathBuf>,
+}
+
+/// What was measured at one size.
+struct Point {
+    subscriptions: u64,
+    get: Operations,
+    cancel: Operations,
+    idle_sweep: Operations,
+}
+
+struct Operations {
+    took: Vec<Duration>,
+    used: Used,
+}
+
+/// Measures ours, and prints the tables.
+pub async fn measure(ours: &Contestant, updates: &Path, amount: &Amount, now: DateTime<Utc>) {
+    let engine = Engine::start().await;
+    let scale = Scale {
+        ours,
+        meter: Meter::start(&engine.url()).await,
+        tables: ours.prepare(&engine, 0, now).await,
+        engine,
+        now,
+    };
+    let mut points = Vec::new();
+    let mut there = 0;
+    let sizes = (3..).map(|zeros| 10_u64.pow(zeros)).take_while(|size| *size <= amount.subscriptions);
+    for (nth, size) in (1..).zip(sizes) {
+        scale.write((there..size).map(given::document)).await;
+        there = size;
+        points.push(scale.point(size, nth, amount.operations).await);
+    }
+    print_growth(&points);
+    if let Some(file) = &amount.plot {
+        plot(&points, file);
+    }
+    scale.sweep(updates, amount).await;
+}
+
+struct Scale<'c> {
+    ours: &'c Contestant,
+    engine: Engine,
+    meter: Meter,
+    tables: Prepared,
+    now: DateTime<Utc>,
+}
+
+impl Scale<'_> {
+    /// Imports documents, over those that are there.
+    async fn write(&self, documents: impl Iterator<Item = Value>) {
+        let (store, tenant) = (&self.tables.store, TENANT.parse().unwrap());
+        let mut documents = documents.map(|document| given::new(document, self.now)).peekable();
+        let batches = std::iter::from_fn(|| {
+            documents.peek()?;
+            Some(documents.by_ref().take(TOGETHER).collect::<Vec<_>>())
+        });
+        stream::iter(batches)
+            .for_each_concurrent(4, |batch| {
+                let tenant = &tenant;
+                async move {
+                    let imported = store.import_together(tenant, &batch, OVERWRITE).await.unwrap();
+                    assert!(imported.unwrap().iter().all(|imported| imported.fault().is_none()));
+                }
+            })
+            .await;
+    }
+
+    /// Makes cancellations pending for a date.
+    async fn make_pending(&self, numbers: impl Iterator<Item = u64>, date: NaiveDate) {
+        self.write(numbers.map(|number| given::pending(number, date))).await;
+    }
+
+    async fn start(&self, bootstrap: &Path, url: &str, first: &Value) -> (Function, Value) {
+        let variables = self.tables.variables(url, self.engine.certificate());
+        Function::start(bootstrap, &variables, first).await
+    }
+
+    /// Measures each operation at one size, the `nth` of them.
+    async fn point(&self, size: u64, nth: u64, operations: u64) -> Point {
+        let token = &self.tables.token;
+        // Spread over all of them; each cancellation is another operation, also than those at other sizes.
+        let number = |operation: u64| operation * size / operations;
+        let get = |operation| given::get(token, number(operation) % size);
+        let cancel = |operation| given::cancel(token, size, size * nth + number(operation) % size);
+        Point {
+            subscriptions: size,
+            get: self.operations(Operation::Get, operations, get).await,
+            cancel: self.operations(Operation::Cancel, operations, cancel).await,
+            idle_sweep: self.operations(Operation::Execute, operations / 10, |_| given::execute()).await,
+        }
+    }
+
+    /// Measures the operations after the first tenth, and counts the capacity units of the last one.
+    async fn operations(&self, operation: Operation, count: u64, event: impl Fn(u64) -> Value) -> Operations {
+        let bootstrap = self.ours.bootstrap(operation);
+        let (mut function, answer) = self.start(&bootstrap, &self.engine.url(), &event(0)).await;
+        expect_ok(operation, &answer);
+        let mut took = Vec::new();
+        for number in 1..count - 2 {
+            let answer = function.invoke(&event(number)).await;
+            expect_ok(operation, &answer.value);
+            if number >= count / 10 {
+                took.push(answer.after);
+            }
+        }
+        function.stop().await;
+
+        let (mut function, _) = self.start(&bootstrap, &self.meter.url, &event(count - 2)).await;
+        self.meter.take();
+        let answer = function.invoke(&event(count - 1)).await;
+        expect_ok(operation, &answer.value);
+        function.stop().await;
+        Operations { took, used: self.meter.take() }
+    }
+
+    /// Executes many that are due at one instant, between two runs of the floor.
+    async fn sweep(&self, updates: &Path, amount: &Amount) {
+        let past = self.now.date_naive() - Days::new(1);
+        let future = NaiveDate::from_ymd_opt(2200, 1, 1).unwrap();
+        let (first, last) = (amount.due + FEW, amount.due + FEW + 2 * UPDATES);
+        assert!(last <= amount.subscriptions, "there are too few subscriptions");
+        self.make_pending(first..last, future).await;
+
+        self.make_pending(amount.due..first, past).await;
+        let few = self.execute(FEW).await;
+        self.make_pending(0..amount.due, past).await;
+        let before = self.update(updates, first..first + UPDATES).await;
+        let many = self.execute(amount.due).await;
+        let after = self.update(updates, first + UPDATES..last).await;
+
+        let mut table =
+            Table::new(&["at once: 64", "items", "time", "per second", "CPU per item", "peak memory"]);
+        for (name, swept) in [
+            ("raw UpdateItem, before", &before),
+            ("a sweep of few", &few),
+            ("a sweep of all that is due", &many),
+            ("raw UpdateItem, after", &after),
+        ] {
+            table.row(&[
+                name.to_owned(),
+                swept.items.to_string(),
+                format!("{:.1} s", swept.took.as_secs_f64()),
+                format!("{:.0}", swept.per_second()),
+                milliseconds(swept.processor / u32::try_from(swept.items).unwrap()),
+                mebibytes(swept.peak_memory),
+            ]);
+        }
+        table.print();
+        let floor = (before.per_second() + after.per_second()) / 2.0;
+        println!("sweep / raw UpdateItem, in items per second: {}\n", ratio(many.per_second() / floor));
+    }
+
+    async fn execute(&self, due: u64) -> Swept {
+        let bootstrap = self.ours.bootstrap(Operation::Execute);
+        let (swept, answer) = self.time(&bootstrap, &given::execute(), due).await;
+        assert_eq!((&answer["executed"], &answer["due"]), (&json!(due), &json!(due)), "{answer}");
+        assert_eq!((&answer["failed"], &answer["remaining"]), (&json!(0), &json!(0)), "{answer}");
+        swept
+    }
+
+    async fn update(&self, updates: &Path, numbers: std::ops::Range<u64>) -> Swept {
+        let items = numbers.end - numbers.start;
+        let keys: Vec<_> = numbers.map(given::key).collect();
+        let (swept, answer) = self.time(updates, &json!({"keys": keys, "concurrency": AT_ONCE}), items).await;
+        assert_eq!(answer["updated"], json!(items));
+        swept
+    }
+
+    /// One event for a new process; the time is without its start.
+    async fn time(&self, bootstrap: &Path, event: &Value, items: u64) -> (Swept, Value) {
+        let begun = Instant::now();
+        let (function, answer) = self.start(bootstrap, &self.engine.url(), event).await;
+        let swept = Swept {
+            items,
+            took: begun.elapsed() - function.ready,
+            processor: function.processor_time(),
+            peak_memory: function.peak_memory(),
+        };
+        function.stop().await;
+        (swept, answer)
+    }
+}
+
+/// What came of items that were written at once.
+struct Swept {
+    items: u64,
+    took: Duration,
+    processor: Duration,
+    peak_memory: u64,
+}
+
+impl Swept {
+    fn per_second(&self) -> f64 {
+        self.items as f64 / self.took.as_secs_f64()
+    }
+}
+
+fn expect_ok(operation: Operation, answer: &Value) {
+    match operation {
+        Operation::Execute => assert_eq!(answer["due"], json!(0), "{answer}"),
+        Operation::Get | Operation::Cancel => assert_eq!(answer["statusCode"], json!(200), "{answer}"),
+    }
+}
+
+fn print_growth(points: &[Point]) {
+    let mut table = Table::new(&["subscriptions", "operation", "p50", "p99", "read units", "write units"]);
+    for point in points {
+        let operations =
+            [("GET", &point.get), ("cancel", &point.cancel), ("sweep, nothing due", &point.idle_sweep)];
+        for (name, Operations { took, used }) in operations {
+            table.row(&[
+                point.subscriptions.to_string(),
+                name.to_owned(),
+                milliseconds(median(took)),
+                milliseconds(percentile(took, 0.99)),
+                used.read.to_string(),
+                used.write.to_string(),
+            ]);
+        }
+    }
+    table.print();
+}
+
+/// Draws the medians, over the number of subscriptions.
+fn plot(points: &[Point], file: &Path) {
+    type Series = (&'static str, fn(&Point) -> &Operations, RGBColor);
+    const SERIES: [Series; 3] = [
+        ("cancel", |point| &point.cancel, RGBColor(192, 57, 43)),
+        ("GET", |point| &point.get, RGBColor(41, 98, 168)),
+        ("sweep, nothing due", |point| &point.idle_sweep, RGBColor(39, 134, 84)),
+    ];
+    let at = |point: &Point, of: fn(&Point) -> &Operations| {
+        (point.subscriptions as f64, median(&of(point).took).as_secs_f64() * 1_000.0)
+    };
+    let highest =
+        points.iter().flat_map(|point| SERIES.map(|(_, of, _)| at(point, of).1)).fold(0.0, f64::max);
+    let (least, most) = (points[0].subscriptions as f64, points[points.len() - 1].subscriptions as f64);
+
+    let root = SVGBackend::new(file, (760, 360)).into_drawing_area();
+    root.fill(&WHITE).unwrap();
+    let mut chart = ChartBuilder::on(&root)
+        .margin(16)
+        .x_label_area_size(40)
+        .y_label_area_size(52)
+        .build_cartesian_2d((least..most).log_scale(), 0.0..highest * 1.3)
+        .unwrap();
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc("subscriptions")
+        .y_desc("median, ms")
+        .x_label_formatter(&|size| format!("{size:.0}"))
+        .draw()
+        .unwrap();
+    for (name, of, colour) in SERIES {
+        let line = || points.iter().map(|point| at(point, of));
+        chart
+            .draw_series(LineSeries::new(line(), colour.stroke_width(2)))
+            .unwrap()
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        chart.draw_series(line().map(|place| Circle::new(place, 3, colour.filled()))).unwrap();
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE)
+        .border_style(TRANSPARENT)
+        .draw()
+        .unwrap();
+    root.present().unwrap();
+}
