@@ -46,3 +46,7 @@ pub fn mebibytes(bytes: u64) -> String {
 pub fn ratio(ratio: f64) -> String {
     format!("{ratio:.3}")
 }
+
+pub fn dollars(amount: f64) -> String {
+    format!("${amount:.3}")
+}

@@ -20,10 +20,9 @@ use crate::subscriptions as given;
 
 /// Executions that a sweep has under way at once: of 4 shards 16 each.
 const AT_ONCE: usize = 64;
-/// How many updates the floor of a sweep makes, before and after it.
-const UPDATES: u64 = 10_000;
-/// A sweep of so many shows what memory a short one takes.
-const FEW: u64 = 1_000;
+/// How often a short sweep and its floor take turns, and how many items each writes.
+const ROUNDS: u64 = 10;
+const SHORT: u64 = 1_000;
 
 const OVERWRITE: Rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
 
@@ -73,6 +72,7 @@ pub async fn measure(ours: &Contestant, updates: &Path, amount: &Amount, now: Da
     for (nth, size) in (1..).zip(sizes) {
         scale.write((there..size).map(given::document)).await;
         there = size;
+        eprintln!("{size} subscriptions");
         points.push(scale.point(size, nth, amount.operations).await);
     }
     print_growth(&points);
@@ -158,28 +158,30 @@ impl Scale<'_> {
         Operations { took, used: self.meter.take() }
     }
 
-    /// Executes many that are due at one instant, between two runs of the floor.
+    /// Executes what is due at one instant: a few, in turns with the floor, and many.
     async fn sweep(&self, updates: &Path, amount: &Amount) {
         let past = self.now.date_naive() - Days::new(1);
         let future = NaiveDate::from_ymd_opt(2200, 1, 1).unwrap();
-        let (first, last) = (amount.due + FEW, amount.due + FEW + 2 * UPDATES);
-        assert!(last <= amount.subscriptions, "there are too few subscriptions");
-        self.make_pending(first..last, future).await;
+        let short = |round: u64| amount.due + 2 * round * SHORT;
+        assert!(short(ROUNDS) <= amount.subscriptions, "there are too few subscriptions");
 
-        self.make_pending(amount.due..first, past).await;
-        let few = self.execute(FEW).await;
+        let (mut floor, mut sweeps) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let (first, middle, last) = (short(round), short(round) + SHORT, short(round + 1));
+            self.make_pending(first..middle, past).await;
+            self.make_pending(middle..last, future).await;
+            floor.push(self.update(updates, middle..last).await);
+            sweeps.push(self.execute(SHORT).await);
+        }
         self.make_pending(0..amount.due, past).await;
-        let before = self.update(updates, first..first + UPDATES).await;
-        let many = self.execute(amount.due).await;
-        let after = self.update(updates, first + UPDATES..last).await;
+        let all = self.execute(amount.due).await;
 
-        let mut table =
-            Table::new(&["at once: 64", "items", "time", "per second", "CPU per item", "peak memory"]);
+        let name = format!("{AT_ONCE} at once");
+        let mut table = Table::new(&[&name, "items", "time", "per second", "CPU per item", "peak memory"]);
         for (name, swept) in [
-            ("raw UpdateItem, before", &before),
-            ("a sweep of few", &few),
-            ("a sweep of all that is due", &many),
-            ("raw UpdateItem, after", &after),
+            ("UpdateItem, nothing else", middle_of(&floor)),
+            ("a short sweep", middle_of(&sweeps)),
+            ("a sweep of all that is due", &all),
         ] {
             table.row(&[
                 name.to_owned(),
@@ -191,8 +193,8 @@ impl Scale<'_> {
             ]);
         }
         table.print();
-        let floor = (before.per_second() + after.per_second()) / 2.0;
-        println!("sweep / raw UpdateItem, in items per second: {}\n", ratio(many.per_second() / floor));
+        let rate = middle_of(&sweeps).per_second() / middle_of(&floor).per_second();
+        println!("a short sweep / UpdateItem, in items per second: {}\n", ratio(rate));
     }
 
     async fn execute(&self, due: u64) -> Swept {
@@ -238,6 +240,12 @@ impl Swept {
     fn per_second(&self) -> f64 {
         self.items as f64 / self.took.as_secs_f64()
     }
+}
+
+/// The one of median time.
+fn middle_of(all: &[Swept]) -> &Swept {
+    let median = median(&all.iter().map(|swept| swept.took).collect::<Vec<_>>());
+    all.iter().find(|swept| swept.took == median).unwrap()
 }
 
 fn expect_ok(operation: Operation, answer: &Value) {

@@ -1,4 +1,6 @@
-//! What each operation asks of DynamoDB, contestant by contestant.
+//! What each operation asks of DynamoDB, and what a million of them cost, contestant by contestant.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -7,13 +9,25 @@ use crate::contestants::{Contestant, Operation, Prepared};
 use crate::engine::Engine;
 use crate::function::Function;
 use crate::meter::{Meter, Used};
-use crate::report::Table;
+use crate::report::{Table, dollars, median};
 use crate::subscriptions as given;
 
-/// Counts what a GET, a cancellation, its replay and an execution take, and prints the table.
+/// List prices of us-east-1, in dollars: a million read units and write units on demand, a million invocations, and a
+/// second of a GB of memory on arm64. <https://aws.amazon.com/dynamodb/pricing/on-demand/>,
+/// <https://aws.amazon.com/lambda/pricing/>
+const MILLION_READ_UNITS: f64 = 0.125;
+const MILLION_WRITE_UNITS: f64 = 0.625;
+const MILLION_INVOCATIONS: f64 = 0.20;
+const GB_SECOND: f64 = 0.000_013_333_4;
+/// The memory that a function is given, in GB; in the template, too.
+const MEMORY: f64 = 0.25;
+/// How many of each operation are timed.
+const TIMED: u64 = 100;
+
+/// Counts what a GET, a cancellation, its replay and an execution take, and prints the tables.
 pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) {
     let engine = Engine::start().await;
-    let mut table = Table::new(&[
+    let mut units = Table::new(&[
         "operation",
         "contestant",
         "requests",
@@ -21,61 +35,128 @@ pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) {
         "write units",
         "emulator's account",
     ]);
+    let mut costs = Table::new(&["a million of", "contestant", "DynamoDB", "billed", "Lambda", "together"]);
+    let mut all = Vec::new();
     for contestant in contestants.iter().filter(|contestant| contestant.cancels()) {
         let meter = Meter::start(&engine.url()).await;
-        let tables = contestant.prepare(&engine, 2, now).await;
-        let metered = Metered { contestant, tables, meter, certificate: engine.certificate() };
-        for (operation, used) in metered.all().await {
-            table.row(&[
-                operation.to_owned(),
-                contestant.name.to_owned(),
+        let tables = contestant.prepare(&engine, TIMED, now).await;
+        let metered = Metered { contestant, engine: &engine, tables, meter };
+        all.push((contestant.name, metered.all().await));
+    }
+    for operation in 0..4 {
+        for (contestant, operations) in &all {
+            let Taken { name, used, billed, invocations } = &operations[operation];
+            units.row(&[
+                (*name).to_owned(),
+                (*contestant).to_owned(),
                 used.requests.len().to_string(),
                 used.read.to_string(),
                 used.write.to_string(),
                 used.by_emulator.to_string(),
             ]);
+            let database = used.read * MILLION_READ_UNITS + used.write * MILLION_WRITE_UNITS;
+            let lambda =
+                invocations * MILLION_INVOCATIONS + billed.as_secs_f64() * 1_000_000.0 * MEMORY * GB_SECOND;
+            costs.row(&[
+                (*name).to_owned(),
+                (*contestant).to_owned(),
+                dollars(database),
+                format!("{:.1} ms", billed.as_secs_f64() * 1_000.0),
+                dollars(lambda),
+                dollars(database + lambda),
+            ]);
         }
     }
-    table.print();
+    units.print();
+    costs.print();
+}
+
+/// What one operation takes.
+struct Taken {
+    name: &'static str,
+    used: Used,
+    /// What Lambda bills: whole milliseconds of an invocation.
+    billed: Duration,
+    /// How many invocations it is.
+    invocations: f64,
 }
 
 /// A contestant whose requests are counted.
 struct Metered<'c> {
     contestant: &'c Contestant,
+    engine: &'c Engine,
     tables: Prepared,
     meter: Meter,
-    certificate: &'c str,
 }
 
 impl Metered<'_> {
-    async fn all(&self) -> [(&'static str, Used); 4] {
+    async fn all(&self) -> [Taken; 4] {
         let token = &self.tables.token;
-        let get = self.second(Operation::Get, &given::get(token, 0), &given::get(token, 0)).await;
-        let cancel = given::cancel(token, 2, 1);
-        let first = self.second(Operation::Cancel, &given::cancel(token, 2, 0), &cancel).await;
-        let replay = self.second(Operation::Cancel, &cancel, &cancel).await;
-        let nothing_due = self.second(Operation::Execute, &given::execute(), &given::execute()).await;
-        self.tables.add_due(2).await;
-        let due = self.second(Operation::Execute, &given::execute(), &given::execute()).await;
-        // The sweep that finds one, without what a sweep takes that finds none.
-        let execution = due.without(&nothing_due);
-        [("GET", get), ("cancel", first), ("replay", replay), ("execution", execution)]
+        let get = |number| given::get(token, number);
+        let cancel = |number| given::cancel(token, TIMED, number);
+        // Those after the first have been done before.
+        let replay = |_| given::cancel(token, TIMED, 0);
+        [
+            self.operation("GET", Operation::Get, get).await,
+            self.operation("cancel", Operation::Cancel, cancel).await,
+            self.operation("replay", Operation::Cancel, replay).await,
+            self.execution().await,
+        ]
     }
 
-    /// What the second of two events takes: the first may be the first of its process. Of two sweeps, the first finds what is
-    /// due, so there both count.
-    async fn second(&self, operation: Operation, first: &Value, second: &Value) -> Used {
-        let variables = self.tables.variables(&self.meter.url, self.certificate);
-        let bootstrap = self.contestant.bootstrap(operation);
-        let (mut function, answer) = Function::start(&bootstrap, &variables, first).await;
-        self.expect_ok(operation, &answer);
-        if !matches!(operation, Operation::Execute) {
-            self.meter.take();
-        }
-        let answer = function.invoke(second).await;
-        self.expect_ok(operation, &answer.value);
+    /// Counts the units of the second of two events, as the first may be the first of its process; and the time of others.
+    async fn operation(
+        &self,
+        name: &'static str,
+        operation: Operation,
+        event: impl Fn(u64) -> Value,
+    ) -> Taken {
+        let mut function = self.start(operation, &self.meter.url, &event(0)).await;
+        self.meter.take();
+        self.expect_ok(operation, &function.invoke(&event(1)).await.value);
         function.stop().await;
-        self.meter.take()
+        let used = self.meter.take();
+
+        let mut function = self.start(operation, &self.engine.url(), &event(2)).await;
+        let mut took = Vec::new();
+        for number in 3..TIMED {
+            let answer = function.invoke(&event(number)).await;
+            self.expect_ok(operation, &answer.value);
+            took.push(answer.after);
+        }
+        function.stop().await;
+        Taken { name, used, billed: whole_milliseconds(median(&took)), invocations: 1.0 }
+    }
+
+    /// Of sweeps that find something, without what a sweep takes that finds nothing.
+    async fn execution(&self) -> Taken {
+        let mut function = self.start(Operation::Execute, &self.meter.url, &given::execute()).await;
+        let nothing_due = self.meter.take();
+        self.tables.add_due(TIMED).await;
+        let answer = function.invoke(&given::execute()).await;
+        self.expect_ok(Operation::Execute, &answer.value);
+        function.stop().await;
+        let used = self.meter.take().without(&nothing_due);
+
+        for number in 1..=TIMED {
+            self.tables.add_due(TIMED + number).await;
+        }
+        let url = self.engine.url();
+        let bootstrap = self.contestant.bootstrap(Operation::Execute);
+        let variables = self.tables.variables(&url, self.engine.certificate());
+        let (function, answer) = Function::start(&bootstrap, &variables, &given::execute()).await;
+        self.expect_ok(Operation::Execute, &answer);
+        let billed = (function.first_answer - function.ready) / u32::try_from(TIMED).unwrap();
+        function.stop().await;
+        Taken { name: "execution", used, billed, invocations: 0.0 }
+    }
+
+    async fn start(&self, operation: Operation, url: &str, first: &Value) -> Function {
+        let variables = self.tables.variables(url, self.engine.certificate());
+        let bootstrap = self.contestant.bootstrap(operation);
+        let (function, answer) = Function::start(&bootstrap, &variables, first).await;
+        self.expect_ok(operation, &answer);
+        function
     }
 
     fn expect_ok(&self, operation: Operation, answer: &Value) {
@@ -85,4 +166,8 @@ impl Metered<'_> {
         };
         assert_eq!(answer[place], expected, "{}: {answer}", self.contestant.name);
     }
+}
+
+fn whole_milliseconds(duration: Duration) -> Duration {
+    Duration::from_millis(duration.as_micros().div_ceil(1_000).try_into().unwrap())
 }

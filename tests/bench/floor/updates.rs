@@ -1,7 +1,7 @@
 //! The floor of a sweep: a function that does nothing but update items, so many at once.
 //!
-//! Each update is a conditional one that takes an entry out of the index, like an execution; nothing is looked for, decided
-//! or counted.
+//! Each update is the one that executes a cancellation, and takes it out of the index; nothing is looked for, decided, tried
+//! again, counted or logged.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -41,10 +41,14 @@ async fn update(client: &Client, table: &str, key: String) -> Result<(), Error> 
         .table_name(table)
         .key("pk", AttributeValue::S(key))
         .update_expression(
-            "SET version = version + :one, document.#status = :cancelled, document.cancelledAt = :at, \
-             document.updatedAt = :at REMOVE document.pendingStatus, dueShard, dueAt",
+            "SET version = version + :one, document.#status = :cancelled, \
+             document.cancelledAt = :at, document.updatedAt = :at \
+             REMOVE document.pendingStatus, document.pendingMsisdn, \
+             document.pendingProductOffering, dueShard, dueAt",
         )
-        .condition_expression("attribute_exists(dueAt) AND document.#status <> :cancelled")
+        .condition_expression(
+            "attribute_exists(cancellationId) AND dueAt > :at AND document.#status <> :cancelled",
+        )
         .expression_attribute_names("#status", "status")
         .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
         .expression_attribute_values(":cancelled", text("CANCELLED"))

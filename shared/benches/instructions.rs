@@ -1,0 +1,161 @@
+//! How many instructions the functions execute on their own: everything but the database, its client and Lambda's.
+//!
+//! `cargo bench --package subscriptions` counts them with Callgrind, and fails if one of the paths takes more than is written
+//! here, and 10 % of that. A count does not depend on how busy a machine is, so this finds what a clock can't. It depends a
+//! little on the compiler and the C library, hence the margin; and clearing memory is counted byte by byte.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what is measured is what works")]
+#![expect(unused_qualifications, reason = "Gungraun's macros have some")]
+
+use std::hint::black_box;
+use std::sync::Mutex;
+
+use chrono::{DateTime, Utc};
+use gungraun::prelude::*;
+use gungraun::{Callgrind, EventKind};
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::{Body, Context, LambdaEvent, Request, Response};
+use serde_dynamo::{AttributeValue, Item, to_item};
+use serde_json::{Map, Value, json};
+use subscriptions::calendar::Calendar;
+use subscriptions::cancellation::{Asking, CancelRequest, Decision, StoredSubscription, decide_cancel};
+use subscriptions::endpoint::Endpoint;
+use subscriptions::http::problem::Problem;
+use subscriptions::http::response::{Answered, respond};
+use subscriptions::http::{event, request, response};
+use subscriptions::idempotency::Record;
+use subscriptions::store::Store;
+use subscriptions::store::commit::{Commit, NewRecord};
+use subscriptions::store::compression::compress;
+use subscriptions::store::stream::Write;
+use subscriptions::store::tables::TableNames;
+use tokio::runtime::{Builder, Runtime};
+
+const EVENT: &str = include_str!("../../tests/events/cancel-subscription/ok.json");
+const ID: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001";
+
+/// The instructions that were counted.
+const CANCEL: u64 = 863_671;
+const PUBLISH: u64 = 559_913;
+
+/// What is allowed where so many instructions were counted: 10 % more.
+fn counted(instructions: u64) -> LibraryBenchmarkConfig {
+    let mut callgrind = Callgrind::default();
+    callgrind.hard_limits([(EventKind::Ir, instructions + instructions / 10)]);
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_769_000_000, 0).unwrap_or_default()
+}
+
+/// A document of usual size.
+fn document() -> Map<String, Value> {
+    let documents = include_str!("../../infra/connect/src/demo.ndjson");
+    let mut document: Map<String, Value> =
+        documents.lines().next().map(serde_json::from_str).unwrap().unwrap();
+    document.insert("subscriptionId".to_owned(), json!(ID));
+    document.remove("referenceId");
+    document
+}
+
+/// What there is before a cancellation is asked for.
+struct Asked {
+    runtime: Runtime,
+    store: Store,
+    stored: StoredSubscription,
+    event: &'static str,
+}
+
+fn asked() -> Asked {
+    Asked {
+        runtime: Builder::new_current_thread().build().unwrap(),
+        store: Store::new(Endpoint::local("http://localhost:8000".to_owned()), TableNames::default()),
+        stored: StoredSubscription {
+            document: serde_json::from_value(document().into()).unwrap(),
+            version: 1,
+            cancellation: None,
+        },
+        event: EVENT,
+    }
+}
+
+// From the event as Lambda sends it to the answer and the transaction that is to be committed.
+#[library_benchmark(config = counted(CANCEL))]
+#[bench::ok(asked())]
+fn cancel(asked: Asked) -> (String, Commit) {
+    let Asked { runtime, store, stored, event } = black_box(asked);
+    let commit = Mutex::new(None);
+    let said = {
+        let handle = async |request: Request| -> Response<Body> {
+            let answer = async {
+                let (answered, prepared) = answer(&store, &request, stored.clone())?;
+                *commit.lock().unwrap() = Some(prepared);
+                Ok(answered)
+            };
+            respond(&request, answer).await
+        };
+        let event: ApiGatewayV2httpRequest = serde_json::from_str(event).unwrap();
+        let event = LambdaEvent::new(event, Context::default());
+        let Ok(answer) = runtime.block_on(event::answer(event, &handle));
+        serde_json::to_string(&answer).unwrap()
+    };
+    (said, commit.into_inner().unwrap().unwrap())
+}
+
+fn answer(
+    store: &Store,
+    request: &Request,
+    stored: StoredSubscription,
+) -> Result<(Answered, Commit), Problem> {
+    let token = request::token(request)?;
+    request::subscription_name(request)?;
+    let key = request::idempotency_key(request)?.unwrap();
+    let fingerprint = request::fingerprint(request);
+    let calendar = Calendar::new("Europe/Stockholm".parse().unwrap(), now());
+    let body = CancelRequest::from_json(request::json_body(request)?, &calendar)?;
+    let asking = Asking {
+        cancellation_id: "a0a4b6de-5b7e-4b53-93ff-3f4a3f6d3a11".parse().unwrap(),
+        requested_by: token.key_id().clone(),
+        now: now(),
+    };
+    let Decision::Change(change) = decide_cancel(Some(stored), &body, &asking) else { panic!("refused") };
+    let answered = Answered::ok(response::subscription(&change)?);
+    let record = Record::new(fingerprint, answered.answer.clone(), String::new(), now());
+    let commit = store.prepare(token.tenant(), &change, Some(NewRecord { key: &key, record, now: now() }))?;
+    Ok((answered, commit))
+}
+
+/// A write, as the stream of the table has it.
+fn written() -> Write {
+    let item = |version: u64, changing: Value| {
+        let mut details = document();
+        let mut attributes: Map<String, Value> = changing.as_object().unwrap().clone();
+        for name in ["status", "updatedAt"] {
+            attributes.insert(name.to_owned(), details.remove(name).unwrap());
+        }
+        let details = compress(Value::Object(details).to_string().as_bytes()).unwrap();
+        let mut item: Item = to_item(json!({"version": version, "document": attributes})).unwrap();
+        item.insert("details".to_owned(), AttributeValue::B(details));
+        item
+    };
+    Write {
+        keys: to_item(json!({"pk": format!("demo#{ID}")})).unwrap(),
+        before: item(1, json!({})),
+        after: item(2, json!({"pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-02-01"}})),
+        at: now(),
+    }
+}
+
+// From a write to the event that is published of it: two subscriptions are read on the way.
+#[library_benchmark(config = counted(PUBLISH))]
+#[bench::updated(written())]
+fn publish(write: Write) -> String {
+    let event = black_box(write).event().unwrap().unwrap();
+    serde_json::to_string(&event.event).unwrap()
+}
+
+library_benchmark_group!(name = paths, benchmarks = [cancel, publish]);
+main!(library_benchmark_groups = paths);
