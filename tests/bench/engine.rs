@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use connect::database;
+use dynoxide::Database;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -26,6 +27,8 @@ pub const ZONE: &str = "Europe/Stockholm";
 
 /// A running database.
 pub struct Engine {
+    /// What is behind its API.
+    pub database: Database,
     address: SocketAddr,
     tls: SocketAddr,
     certificate: NamedTempFile,
@@ -35,7 +38,8 @@ impl Engine {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        database::serve(listener, None, CancellationToken::new()).unwrap();
+        let database = database::in_memory().unwrap();
+        database::serve_opened(listener, database.clone(), CancellationToken::new());
 
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -51,7 +55,7 @@ impl Engine {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let tls = listener.local_addr().unwrap();
         tokio::spawn(terminate_tls(listener, TlsAcceptor::from(Arc::new(config)), address));
-        Self { address, tls, certificate }
+        Self { database, address, tls, certificate }
     }
 
     /// Where it is.

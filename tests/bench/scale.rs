@@ -1,14 +1,18 @@
 //! As there are more subscriptions: what a GET, a cancellation, and a sweep that finds nothing take; and a sweep that finds
 //! many cancellations due at one instant, beside the floor of one.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use dynoxide::types::Item;
+use dynoxide::{AttributeValue, ImportOptions};
 use futures::{StreamExt, stream};
 use plotters::prelude::*;
 use serde_json::{Value, json};
 use subscriptions::import::{Existing, Rules};
+use subscriptions::store::compression::compress;
 use subscriptions::store::import::TOGETHER;
 
 use crate::contestants::{Contestant, Operation, Prepared};
@@ -70,7 +74,7 @@ pub async fn measure(ours: &Contestant, updates: &Path, amount: &Amount, now: Da
     let mut there = 0;
     let sizes = (3..).map(|zeros| 10_u64.pow(zeros)).take_while(|size| *size <= amount.subscriptions);
     for (nth, size) in (1..).zip(sizes) {
-        scale.write((there..size).map(given::document)).await;
+        scale.fill(there..size);
         there = size;
         eprintln!("{size} subscriptions");
         points.push(scale.point(size, nth, amount.operations).await);
@@ -91,6 +95,16 @@ struct Scale<'c> {
 }
 
 impl Scale<'_> {
+    /// Puts subscriptions into the database, past its API, which takes a quarter of an hour for a million.
+    fn fill(&self, numbers: Range<u64>) {
+        let table = &self.tables.tables.subscriptions;
+        let numbers: Vec<_> = numbers.collect();
+        for numbers in numbers.chunks(10_000) {
+            let items = numbers.iter().map(|number| item(*number)).collect();
+            self.engine.database.import_items(table, items, ImportOptions::default()).unwrap();
+        }
+    }
+
     /// Imports documents, over those that are there.
     async fn write(&self, documents: impl Iterator<Item = Value>) {
         let (store, tenant) = (&self.tables.store, TENANT.parse().unwrap());
@@ -205,7 +219,7 @@ impl Scale<'_> {
         swept
     }
 
-    async fn update(&self, updates: &Path, numbers: std::ops::Range<u64>) -> Swept {
+    async fn update(&self, updates: &Path, numbers: Range<u64>) -> Swept {
         let items = numbers.end - numbers.start;
         let keys: Vec<_> = numbers.map(given::key).collect();
         let (swept, answer) = self.time(updates, &json!({"keys": keys, "concurrency": AT_ONCE}), items).await;
@@ -226,6 +240,25 @@ impl Scale<'_> {
         function.stop().await;
         (swept, answer)
     }
+}
+
+/// A subscription, as an import stores it.
+fn item(number: u64) -> Item {
+    let Value::Object(mut details) = given::document(number) else { unreachable!() };
+    let mut attribute = |name: &str| {
+        let Some(Value::String(text)) = details.remove(name) else { panic!("no {name}") };
+        (name.to_owned(), AttributeValue::S(text))
+    };
+    let document = AttributeValue::M(["status", "updatedAt"].map(&mut attribute).into());
+    let details = compress(Value::Object(details).to_string().as_bytes()).unwrap();
+    [
+        ("pk", AttributeValue::S(given::key(number))),
+        ("document", document),
+        ("details", AttributeValue::B(details)),
+        ("version", AttributeValue::N("1".to_owned())),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 /// What came of items that were written at once.

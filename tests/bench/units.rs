@@ -24,6 +24,9 @@ const MEMORY: f64 = 0.25;
 /// How many of each operation are timed.
 const TIMED: u64 = 100;
 
+/// Read and write units of ours, as README has them: of a GET, a cancellation, its replay, and an execution.
+const EXPECTED: [(f64, f64); 4] = [(2.0, 0.0), (4.0, 5.0), (4.0, 0.0), (0.0, 2.0)];
+
 /// Counts what a GET, a cancellation, its replay and an execution take, and prints the tables.
 pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) {
     let engine = Engine::start().await;
@@ -69,6 +72,9 @@ pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) {
     }
     units.print();
     costs.print();
+    for ((_, ours), expected) in all.iter().take(1).zip([EXPECTED]) {
+        assert_eq!([0, 1, 2, 3].map(|of| (ours[of].used.read, ours[of].used.write)), expected);
+    }
 }
 
 /// What one operation takes.

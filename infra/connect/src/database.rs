@@ -75,7 +75,16 @@ pub fn serve(
         Some(folder) => open(&folder.file("dynamodb.sqlite"))?,
         None => in_memory()?,
     };
-    Ok(tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, stop.cancelled_owned())))
+    Ok(serve_opened(listener, database, stop))
+}
+
+/// Serves a database that is open, until `stop` is cancelled.
+pub fn serve_opened(
+    listener: TcpListener,
+    database: Database,
+    stop: CancellationToken,
+) -> JoinHandle<Result<(), String>> {
+    tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, stop.cancelled_owned()))
 }
 
 fn open(file: &Path) -> Result<Database, String> {
@@ -89,7 +98,10 @@ fn open(file: &Path) -> Result<Database, String> {
 }
 
 /// A database in memory, with the index of one in a file.
-fn in_memory() -> Result<Database, String> {
+///
+/// # Errors
+/// There is no place for temporary files.
+pub fn in_memory() -> Result<Database, String> {
     let failed = |error: &dyn Error| format!("cannot open a database: {error}");
     let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
     let file = folder.path().join("empty.sqlite");
