@@ -81,9 +81,9 @@ pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) {
 struct Taken {
     name: &'static str,
     used: Used,
-    /// What Lambda bills: whole milliseconds of an invocation.
+    /// What Lambda bills: whole milliseconds of an invocation, or an execution's part of a sweep.
     billed: Duration,
-    /// How many invocations it is.
+    /// How many invocations it is. A sweep is one, however many it executes.
     invocations: f64,
 }
 

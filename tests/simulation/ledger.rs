@@ -401,8 +401,10 @@ fn date(schedule: &Value, today: NaiveDate) -> NaiveDate {
 
 /// The document of an item.
 fn document(item: &Value) -> Value {
-    let mut document: Value = serde_json::from_slice(&decompressed(&item["details"])).unwrap();
-    document.as_object_mut().unwrap().extend(plain(&item["document"]).as_object().unwrap().clone());
+    let mut stored = item["document"].clone();
+    let compressed = stored["M"].as_object_mut().unwrap().remove("compressed").unwrap();
+    let mut document: Value = serde_json::from_slice(&decompressed(&compressed)).unwrap();
+    document.as_object_mut().unwrap().extend(plain(&stored).as_object().unwrap().clone());
     document
 }
 

@@ -3,7 +3,7 @@
 //! They are zlib streams (RFC 1950) with a preset dictionary. A stream names its dictionary by a checksum, so a dictionary
 //! may be followed by a better one as long as those of streams that are still stored are kept here.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use flate2::bufread::ZlibDecoder;
 use flate2::write::ZlibEncoder;
@@ -19,21 +19,27 @@ const DICTIONARY: &[u8] = br#"{"metadata":{"esim":true,"state":","region":","att
 /// compressing.
 const WINDOW_BITS: u8 = 12;
 
-/// More than any text that was made small: what DynamoDB stores has at most 400 KB, and JSON writes a byte as six at most.
-const LONGEST: u64 = 4 << 20;
+/// The longest text, in bytes: several times what DynamoDB stores as one item, as JSON may take more for the same. Nothing that
+/// grows beyond it is read.
+const LONGEST: usize = 4 << 20;
 
 /// Makes a text small.
 ///
 /// # Errors
-/// None: there is no text that can't be.
+/// It is longer than any that is stored.
 pub fn compress(text: &[u8]) -> Result<Vec<u8>, StoreError> {
+    if text.len() > LONGEST {
+        return Err(StoreError::Defect("a text that is too long to be stored".to_owned()));
+    }
+    deflate(text).map_err(|error| StoreError::Defect(error.to_string()))
+}
+
+fn deflate(text: &[u8]) -> io::Result<Vec<u8>> {
     let mut deflate = Compress::new_with_window_bits(Compression::best(), true, WINDOW_BITS);
-    deflate.set_dictionary(DICTIONARY).map_err(|error| StoreError::Defect(error.to_string()))?;
+    deflate.set_dictionary(DICTIONARY).map_err(io::Error::other)?;
     let mut encoder = ZlibEncoder::new_with_compress(Vec::new(), deflate);
-    encoder
-        .write_all(text)
-        .and_then(|()| encoder.finish())
-        .map_err(|error| StoreError::Defect(error.to_string()))
+    encoder.write_all(text)?;
+    encoder.finish()
 }
 
 /// The text that was made small, if that is what this is.
@@ -45,9 +51,9 @@ pub fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
     inflate.set_dictionary(DICTIONARY).ok()?;
     let rest = bytes.get(usize::try_from(inflate.total_in()).ok()?..)?;
     let mut text = Vec::new();
-    let read =
-        ZlibDecoder::new_with_decompress(rest, inflate).take(LONGEST + 1).read_to_end(&mut text).ok()?;
-    (u64::try_from(read).ok()? <= LONGEST).then_some(text)
+    let most = u64::try_from(LONGEST).ok()? + 1;
+    ZlibDecoder::new_with_decompress(rest, inflate).take(most).read_to_end(&mut text).ok()?;
+    (text.len() <= LONGEST).then_some(text)
 }
 
 #[cfg(test)]
@@ -74,9 +80,11 @@ mod tests {
 
     #[test]
     fn what_would_fill_the_memory_is_no_text() {
-        let longest = usize::try_from(LONGEST).unwrap();
-        assert!(decompress(&compress(&vec![b' '; longest]).unwrap()).is_some());
-        assert_eq!(decompress(&compress(&vec![b' '; longest + 1]).unwrap()), None);
+        let mut text = vec![b' '; LONGEST];
+        assert_eq!(decompress(&compress(&text).unwrap()).as_ref(), Some(&text));
+        text.push(b' ');
+        assert!(compress(&text).is_err());
+        assert_eq!(decompress(&deflate(&text).unwrap()), None);
     }
 
     /// What is stored must stay readable. This was written with zlib and the first dictionary.

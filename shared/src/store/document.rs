@@ -1,8 +1,8 @@
-//! How a document is stored: the members that change as attributes, so that a write can name one and leave the others
-//! alone, and all others as one that is compressed.
+//! How a document is stored: a map in which the members that change are attributes, so that a write can name one and leave
+//! the others alone; all others are compressed, as one member more.
 //!
-//! A document whose members are all attributes is as good: other systems may write one, or add to one. A member that is
-//! an attribute counts, whatever is compressed.
+//! A document whose members are all attributes is as good, so other systems may write one over it, or add to it: what is an
+//! attribute counts, whatever is compressed. They can't change or remove what is compressed.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::{AttributeValue as Stored, Item, from_attribute_value, to_attribute_value, to_item};
@@ -10,59 +10,70 @@ use serde_json::{Map, Value};
 
 use super::StoreError;
 use super::compression::{compress, decompress};
-use super::items::binary;
 use crate::import::StoredDocument;
 
 /// The members that a write other than an import's sets or removes.
 const CHANGING: [&str; 6] =
     ["status", "updatedAt", "cancelledAt", "pendingStatus", "pendingMsisdn", "pendingProductOffering"];
 
-/// The most that DynamoDB stores as one item, in bytes. More is not compressed, so that it is refused: what is stored
-/// as attributes by others must not be more than what is stored here, nor an answer more than Lambda gives.
-const LARGEST: usize = 400 << 10;
+/// The member that holds what is compressed.
+const COMPRESSED: &str = "compressed";
 
-/// The attributes `document` and, if anything in it is compressed, `details`.
-pub(super) fn document_attributes(
-    document: &StoredDocument,
-) -> Result<(AttributeValue, Option<AttributeValue>), StoreError> {
+/// The most that DynamoDB stores as one item, in bytes. More is not compressed, so that it is refused: an answer must not be
+/// more than Lambda gives.
+const LARGEST: usize = 400 << 10;
+/// How deep a value may nest. DynamoDB allows 32 levels, of which the document is one.
+const DEEPEST: u32 = 30;
+
+/// A document as an attribute.
+pub(super) fn document_attribute(document: &StoredDocument) -> Result<AttributeValue, StoreError> {
     let mut attributes = document.clone();
-    let mut details = Map::new();
+    let mut rest = Map::new();
     for (name, value) in document.iter().filter(|(name, _)| !CHANGING.contains(&name.as_str())) {
         if let Some(json) = exactly(value) {
             attributes.remove(name);
-            details.insert(name.clone(), json);
+            rest.insert(name.clone(), json);
         }
     }
-    if details.is_empty() {
-        return Ok((Stored::M(attributes).into(), None));
+    let text = Value::Object(rest).to_string();
+    // A set could have that name, which then is taken.
+    if text == "{}" || text.len() > LARGEST || attributes.contains_key(COMPRESSED) {
+        return Ok(Stored::M(document.clone()).into());
     }
-    let text = Value::Object(details).to_string();
-    if text.len() > LARGEST {
-        return Ok((Stored::M(document.clone()).into(), None));
-    }
-    Ok((Stored::M(attributes).into(), Some(binary(&compress(text.as_bytes())?))))
+    attributes.insert(COMPRESSED.to_owned(), Stored::B(compress(text.as_bytes())?));
+    Ok(Stored::M(attributes).into())
 }
 
-/// A value as JSON, if JSON can say all of it: not a set, nor the twentieth digit of a number.
+/// A value as JSON, if JSON can say all of it: not a set, nor the twentieth digit of a number. What DynamoDB would refuse
+/// is left to it.
 fn exactly(value: &Stored) -> Option<Value> {
     let json: Value = from_attribute_value(value.clone()).ok()?;
     let again: Stored = to_attribute_value(&json).ok()?;
-    (again == *value).then_some(json)
+    (again == *value && is_storable(value, DEEPEST)).then_some(json)
 }
 
-/// Puts the document of a subscription's item together, and forgets the `details`. `None` if it is none.
-pub(super) fn assemble(item: &mut Item) -> Option<&StoredDocument> {
-    let details = item.remove("details");
-    let Some(Stored::M(document)) = item.get_mut("document") else { return None };
-    match details {
-        None => {}
-        Some(Stored::B(bytes)) => {
-            let details: Value = serde_json::from_slice(&decompress(&bytes)?).ok()?;
-            for (name, value) in to_item::<_, Item>(details).ok()?.into_inner() {
-                document.entry(name).or_insert(value);
-            }
+fn is_storable(value: &Stored, levels: u32) -> bool {
+    match value {
+        Stored::N(number) => {
+            number.parse::<f64>().is_ok_and(|number| number == 0.0 || (1e-130..1e126).contains(&number.abs()))
         }
-        Some(_) => return None,
+        Stored::L(list) => levels > 0 && list.iter().all(|value| is_storable(value, levels - 1)),
+        Stored::M(map) => {
+            levels > 0 && map.iter().all(|(name, value)| !name.is_empty() && is_storable(value, levels - 1))
+        }
+        _ => true,
+    }
+}
+
+/// Puts the document of a subscription's item together. `None` if it is none.
+pub(super) fn assemble(item: &mut Item) -> Option<&StoredDocument> {
+    let Some(Stored::M(document)) = item.get_mut("document") else { return None };
+    if let Some(Stored::B(bytes)) = document.get(COMPRESSED) {
+        let rest: Value = serde_json::from_slice(&decompress(bytes)?).ok()?;
+        document.remove(COMPRESSED);
+        for (name, value) in to_item::<_, Item>(rest).ok()?.into_inner() {
+            document.entry(name).or_insert(value);
+        }
     }
     Some(document)
 }
@@ -78,19 +89,10 @@ mod tests {
 
     /// Stores a document, and reads it again.
     fn again(document: &StoredDocument, added: StoredDocument) -> Option<StoredDocument> {
-        let (attributes, details) = document_attributes(document).unwrap();
-        let Stored::M(mut attributes) = attributes.into() else { return None };
+        let Stored::M(mut attributes) = document_attribute(document).unwrap().into() else { return None };
         attributes.extend(added);
-        let details = details.map(|details| ("details".to_owned(), details.into()));
-        let mut item = HashMap::from([("document".to_owned(), Stored::M(attributes))]);
-        item.extend(details);
-        let mut item = Item::from(item);
-        assemble(&mut item)?;
-        assert_eq!(item.len(), 1);
-        match item.remove("document")? {
-            Stored::M(document) => Some(document),
-            _ => None,
-        }
+        let mut item = Item::from(HashMap::from([("document".to_owned(), Stored::M(attributes))]));
+        assemble(&mut item).cloned()
     }
 
     fn value() -> impl Strategy<Value = Stored> {
@@ -140,33 +142,59 @@ mod tests {
             .chain(&["display"])
             .map(|name| ((*name).to_owned(), Stored::S("x".to_owned())))
             .collect();
-        let (attributes, _) = document_attributes(&document).unwrap();
-        let names = attributes.as_m().unwrap();
-        assert!(CHANGING.iter().all(|name| names.contains_key(*name)) && names.len() == CHANGING.len());
+        let names = attributes(&document);
+        assert!(CHANGING.iter().all(|name| names.contains_key(*name)));
+        assert_eq!(names.len(), CHANGING.len() + 1);
+    }
+
+    fn attributes(document: &StoredDocument) -> StoredDocument {
+        let Stored::M(attributes) = document_attribute(document).unwrap().into() else { panic!("no map") };
+        attributes
     }
 
     #[test]
-    fn more_than_an_item_holds_is_left_to_be_refused() {
-        let of = |length| StoredDocument::from([("display".to_owned(), Stored::S("x".repeat(length)))]);
-        let of_json = LARGEST - r#"{"display":""}"#.len();
-        assert!(document_attributes(&of(of_json)).unwrap().1.is_some());
-        let (attributes, details) = document_attributes(&of(of_json + 1)).unwrap();
-        assert!(details.is_none() && attributes.as_m().unwrap().contains_key("display"));
+    fn what_the_database_refuses_is_left_to_be_refused() {
+        let is_left = |value: Stored| {
+            attributes(&StoredDocument::from([("display".to_owned(), value)])).contains_key("display")
+        };
+        let of_length = |length| Stored::S("x".repeat(length));
+        let json = LARGEST - r#"{"display":""}"#.len();
+        assert!(!is_left(of_length(json)) && is_left(of_length(json + 1)));
+
+        let nested = |levels| (0..levels).fold(Stored::Bool(true), |inner, _| Stored::L(vec![inner]));
+        assert!(!is_left(nested(DEEPEST)) && is_left(nested(DEEPEST + 1)));
+
+        let number = |number: f64| to_attribute_value(number).unwrap();
+        assert!(!is_left(number(9e125)) && is_left(number(1e126)));
+        assert!(!is_left(number(-1e-130)) && is_left(number(9e-131)));
+        let named = |name: &str| Stored::M(HashMap::from([(name.to_owned(), Stored::Bool(true))]));
+        assert!(!is_left(named("x")) && is_left(named("")));
     }
 
     #[test]
-    fn details_that_are_something_else_are_no_document() {
-        for details in [
-            Stored::S(String::new()),
-            Stored::B(Vec::new()),
-            Stored::B(compress(b"{").unwrap()),
-            Stored::B(compress(b"[]").unwrap()),
-        ] {
-            let mut item = Item::from(HashMap::from([
-                ("document".to_owned(), Stored::M(HashMap::new())),
-                ("details".to_owned(), details),
-            ]));
+    fn a_document_that_is_written_over_is_that_document() {
+        let document = StoredDocument::from([("display".to_owned(), Stored::S("x".to_owned()))]);
+        let mut item = Item::from(HashMap::from([("document".to_owned(), Stored::M(document.clone()))]));
+        assert_eq!(assemble(&mut item), Some(&document));
+    }
+
+    #[test]
+    fn what_is_compressed_and_no_object_is_no_document() {
+        for bytes in [Vec::new(), compress(b"{").unwrap(), compress(b"[]").unwrap()] {
+            let document = HashMap::from([(COMPRESSED.to_owned(), Stored::B(bytes))]);
+            let mut item = Item::from(HashMap::from([("document".to_owned(), Stored::M(document))]));
             assert_eq!(assemble(&mut item), None);
+        }
+    }
+
+    #[test]
+    fn a_document_may_have_a_member_of_that_name() {
+        for value in [Stored::S("x".to_owned()), Stored::Ss(vec!["x".to_owned()])] {
+            let document = StoredDocument::from([
+                (COMPRESSED.to_owned(), value),
+                ("display".to_owned(), Stored::S("x".to_owned())),
+            ]);
+            assert_eq!(again(&document, HashMap::new()), Some(document));
         }
     }
 }

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
 
 use super::commit::{cancellation_codes, failed_conditions};
-use super::document::document_attributes;
+use super::document::document_attribute;
 use super::items::{
     Item, number, pending_attributes, pointer_item, read_pointer, read_present, reference_key,
     subscription_key, text,
@@ -200,13 +200,11 @@ impl Store {
         tenant: &TenantId,
         new: &NewSubscription,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
-        let (document, details) = document_attributes(new.document())?;
         let mut item = Item::from([
             ("pk".to_owned(), text(subscription_key(tenant, new.id()))),
-            ("document".to_owned(), document),
+            ("document".to_owned(), document_attribute(new.document())?),
             ("version".to_owned(), number(1)),
         ]);
-        item.extend(details.map(|details| ("details".to_owned(), details)));
         if let Some(cancellation) = new.cancellation() {
             let pending = pending_attributes(new.id(), cancellation)?;
             item.extend(pending.map(|(name, value)| (name.to_owned(), value)));
@@ -232,32 +230,22 @@ impl Store {
         replacement: &Replacement,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
         let Replacement { version, document, freed, keeps_cancellation, .. } = replacement;
-        let (document, details) = document_attributes(document)?;
-        let mut set = "SET document = :document, version = :version".to_owned();
-        let mut remove = Vec::new();
+        let mut expression = "SET document = :document, version = :version".to_owned();
         let mut values = HashMap::from([
-            (":document".to_owned(), document),
+            (":document".to_owned(), document_attribute(document)?),
             (":decidedFrom".to_owned(), number(version)),
             (":version".to_owned(), number(version + 1)),
         ]);
-        match details {
-            Some(details) => {
-                set += ", details = :details";
-                values.insert(":details".to_owned(), details);
-            }
-            None => remove.push("details"),
-        }
         match new.cancellation() {
             _ if *keeps_cancellation => {}
             Some(cancellation) => {
                 for (name, value) in pending_attributes(new.id(), cancellation)? {
-                    set += &format!(", {name} = :{name}");
+                    expression += &format!(", {name} = :{name}");
                     values.insert(format!(":{name}"), value);
                 }
             }
-            None => remove.extend(["cancellationId", "cancellation", "dueShard", "dueAt"]),
+            None => expression += " REMOVE cancellationId, cancellation, dueShard, dueAt",
         }
-        let expression = if remove.is_empty() { set } else { format!("{set} REMOVE {}", remove.join(", ")) };
         let update = Update::builder()
             .table_name(&self.tables.subscriptions)
             .key("pk", text(subscription_key(tenant, new.id())))

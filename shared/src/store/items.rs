@@ -2,7 +2,7 @@
 //!
 //! | table | key `pk` | attributes |
 //! |---|---|---|
-//! | subscriptions | `<tenant>#<subscriptionId>` | `document` and `details` (the wire shape, in two parts), `version`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
+//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
 //! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone` |
@@ -68,7 +68,7 @@ pub(super) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-pub(super) fn binary(bytes: &[u8]) -> AttributeValue {
+fn binary(bytes: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
