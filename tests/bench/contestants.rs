@@ -47,6 +47,9 @@ impl Contestant {
     pub fn all(folder: &Path) -> Vec<Self> {
         [
             ("Connect Subscriptions", Kind::Ours, "ours"),
+            ("opt-level 3", Kind::Ours, "opt-level-3"),
+            ("opt-level 2", Kind::Ours, "opt-level-2"),
+            ("opt-level s", Kind::Ours, "opt-level-s"),
             ("TypeScript, Powertools", Kind::Plain, "typescript"),
             ("Python, Powertools", Kind::Plain, "python"),
             ("Floor: Rust, one GetItem", Kind::Floor, "floor"),

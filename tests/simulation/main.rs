@@ -2,9 +2,9 @@
 //! in an order that a seed decides. After every write and every answer the rules are checked.
 //!
 //! ```sh
-//! cargo test -p tests --test simulation                           # as many seeds as fit into 30 seconds
-//! SIMULATION_SECONDS=600 cargo test -p tests --test simulation    # into ten minutes
-//! SIMULATION_SEED=7 cargo test -p tests --test simulation         # one seed, step by step
+//! cargo test --workspace --test simulation                           # as many seeds as fit into 30 seconds
+//! SIMULATION_SECONDS=600 cargo test --workspace --test simulation    # into ten minutes
+//! SIMULATION_SEED=7 cargo test --workspace --test simulation         # one seed, step by step
 //! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures, and how to repeat a failure")]
@@ -32,7 +32,7 @@ fn simulate(seed: u64) -> (Figures, Vec<String>) {
         Err(panic) => {
             let last = trace.len().saturating_sub(60);
             eprintln!(
-                "{}\nrepeat it: SIMULATION_SEED={seed} cargo test -p tests --test simulation",
+                "{}\nrepeat it: SIMULATION_SEED={seed} cargo test --workspace --test simulation",
                 trace[last..].join("\n")
             );
             resume_unwind(panic)
