@@ -182,7 +182,12 @@ async fn a_bus_from_which_too_little_is_delivered_leaves_the_rest_to_the_stream(
     let seeded = Options { seed: Some(seed.path().to_owned()), ..publishing(receiver.webhook()) };
     let service = Service::start_with(seeded).await;
     service.set_clock("2026-01-31T23:00:00Z").await;
-    assert_eq!(service.execute().await["executed"], 1_100);
+    // A slow database may need several sweeps, and tell one too late of what it has executed.
+    let mut sweeps = 0;
+    while service.execute().await["due"] != 0 {
+        sweeps += 1;
+        assert!(sweeps < 10, "some are still due");
+    }
     service.until_posted(2).await;
     receiver.open();
     let events = receiver.taken(1_100).await;
