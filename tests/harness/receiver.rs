@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use crate::openapi::check_event;
 use crate::wire::socket;
 
-/// What has not come by then will not come: to a receiver that was down for a minute, an event is posted again after a minute more.
-const LONG_ENOUGH: Duration = Duration::from_secs(180);
+/// What has not come by then will not come.
+const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
 /// How a receiver answers.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -171,22 +171,20 @@ async fn one_that_is_not_taken_holds_up_no_other_subscription() {
 
 #[tokio::test]
 async fn a_bus_from_which_too_little_is_delivered_leaves_the_rest_to_the_stream() {
-    let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"});
     let mut seed = NamedTempFile::new().unwrap();
-    for n in 0..1_100 {
-        let id = format!("00000000-0000-4000-8000-{n:012x}");
-        let document = json!({"subscriptionId": id, "status": "ACTIVATED", "pendingStatus": pending});
-        writeln!(seed, "{document}").unwrap();
+    let ids: Vec<_> = (0..1_100).map(|n| format!("00000000-0000-4000-8000-{n:012x}")).collect();
+    for id in &ids {
+        writeln!(seed, "{}", json!({"subscriptionId": id, "status": "ACTIVATED"})).unwrap();
     }
     let receiver = Receiver::down();
     let seeded = Options { seed: Some(seed.path().to_owned()), ..publishing(receiver.webhook()) };
     let service = Service::start_with(seeded).await;
-    service.set_clock("2026-01-31T23:00:00Z").await;
-    // A slow database may need several sweeps, and tell one too late of what it has executed.
-    let mut sweeps = 0;
-    while service.execute().await["due"] != 0 {
-        sweeps += 1;
-        assert!(sweeps < 10, "some are still due");
+    // A few at a time, so that a slow database is not asked for more than it answers in time.
+    let body = cancel_next_day();
+    for few in ids.chunks(4) {
+        for answer in join_all(few.iter().map(|id| service.cancel(id, &body))).await {
+            assert_eq!(answer.status, 200);
+        }
     }
     service.until_posted(2).await;
     receiver.open();
