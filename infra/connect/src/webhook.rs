@@ -6,19 +6,28 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
+use std::io;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use axum::body::Body;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, Request, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use percent_encoding::percent_decode_str;
+use rustls::crypto::ring;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
+use url::Url;
 
 use crate::bus::{Bus, Progress};
 
@@ -52,6 +61,25 @@ impl Webhook {
     pub fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
     }
+
+    /// The request that posts this event. User and password in the URL become its authorization.
+    fn request(&self, body: String) -> Result<Request<Body>, axum::http::Error> {
+        let mut url = self.url.clone();
+        url.set_fragment(None);
+        let user = url.username().to_owned();
+        let password = url.password().map(str::to_owned);
+        let mut request = Request::builder().method(Method::POST).header(CONTENT_TYPE, "application/json");
+        if !user.is_empty() || password.is_some() {
+            let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
+            let both = [decoded(&user), b":".to_vec(), decoded(&password.unwrap_or_default())].concat();
+            let mut basic = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(both)))?;
+            basic.set_sensitive(true);
+            request = request.header(AUTHORIZATION, basic);
+            // A URL with a host can be without them.
+            let _ = url.set_username("").and_then(|()| url.set_password(None));
+        }
+        request.uri(url.as_str()).body(Body::from(body))
+    }
 }
 
 impl FromStr for Webhook {
@@ -80,7 +108,7 @@ pub struct Delivery {
 /// What delivers events to a webhook.
 pub struct Deliveries {
     webhook: Webhook,
-    client: Client,
+    client: Client<HttpsConnector<HttpConnector>, Body>,
     /// What waits, by what it is about. Where there is something, there is a task that delivers it.
     waiting: Mutex<HashMap<String, VecDeque<Delivery>>>,
     free: Semaphore,
@@ -99,9 +127,10 @@ impl Deliveries {
     /// Those to this webhook, until `stop` is cancelled.
     ///
     /// # Errors
-    /// There can't be an HTTP client.
-    pub fn new(webhook: Webhook, stop: CancellationToken) -> Result<Self, reqwest::Error> {
-        let client = Client::builder().redirect(Policy::none()).timeout(webhook.timeout).build()?;
+    /// The certificates that this machine trusts can't be read.
+    pub fn new(webhook: Webhook, stop: CancellationToken) -> io::Result<Self> {
+        let tls = HttpsConnectorBuilder::new().with_provider_and_native_roots(ring::default_provider())?;
+        let client = Client::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().build());
         let (free, tasks) = (Semaphore::new(AT_ONCE), TaskTracker::new());
         Ok(Self { webhook, client, waiting: Mutex::default(), free, tasks, stop })
     }
@@ -174,21 +203,22 @@ impl Deliveries {
         false
     }
 
-    /// Posts an event once.
+    /// Posts an event once. Redirects are not followed.
     async fn post(&self, body: String) -> Answer {
         let _permit = self.free.acquire().await;
-        let request = self.client.post(self.webhook.url.clone()).header(CONTENT_TYPE, "application/json");
-        match request.body(body).send().await {
-            Ok(answer) => match answer.status() {
+        let request = match self.webhook.request(body) {
+            Ok(request) => request,
+            Err(error) => return Answer::Later(error.to_string()),
+        };
+        match timeout(self.webhook.timeout, self.client.request(request)).await {
+            Ok(Ok(answer)) => match answer.status() {
                 status if status.is_success() => Answer::Taken,
                 status if status.is_server_error() || matches!(status.as_u16(), 401 | 407 | 409 | 429) => {
                     Answer::Later(format!("the receiver answered {status}"))
                 }
                 status => Answer::Refused(status),
             },
-            Err(error) => {
-                // The URL may hold a secret.
-                let error = error.without_url();
+            Ok(Err(error)) => {
                 let mut text = error.to_string();
                 let mut cause = error.source();
                 while let Some(error) = cause {
@@ -197,6 +227,7 @@ impl Deliveries {
                 }
                 Answer::Later(text)
             }
+            Err(_) => Answer::Later(format!("no answer within {} s", self.webhook.timeout.as_secs_f32())),
         }
     }
 }

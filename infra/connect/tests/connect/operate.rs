@@ -1,13 +1,6 @@
 //! The operator's commands, on the database of a service that runs: as a process, and, where it matters what time it is,
 //! with a clock that stands still.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that meets what it does not expect should panic"
-)]
-
 mod cancellations;
 mod doctor;
 mod events;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use subscriptions::calendar::Calendar;
 use subscriptions::import::NewSubscription;
 
-const DOCUMENTS: &str = include_str!("../../infra/connect/src/demo.ndjson");
+const DOCUMENTS: &str = include_str!("../../../infra/connect/src/demo.ndjson");
 
 fn documents() -> Vec<Value> {
     DOCUMENTS.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

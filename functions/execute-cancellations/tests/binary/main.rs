@@ -1,8 +1,18 @@
 //! The binary, as Lambda runs it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect should panic"
+)]
+
+mod death;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{ACTIVATED, Fault, Service, Wire, cancel_next_day, event, lambda};
 use serde_json::json;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_execute-cancellations");
 
 #[tokio::test]
 async fn it_executes_what_is_due_and_returns_its_summary() {
@@ -12,8 +22,7 @@ async fn it_executes_what_is_due_and_returns_its_summary() {
     let past = AttributeValue::S("2026-01-31T23:00:00Z".to_owned());
     service.update("subscriptions", &format!("demo#{ACTIVATED}"), "SET dueAt = :value", past).await;
 
-    let binary = env!("CARGO_BIN_EXE_execute-cancellations");
-    let first = lambda::invoke(binary, &service.dynamodb_url, &event("execute-cancellations/ok")).await;
+    let first = lambda::invoke(BINARY, &service.dynamodb_url, &event("execute-cancellations/ok")).await;
     let metrics = first.metrics();
     assert_eq!(metrics[0], ("CancellationsExecuted".into(), "Count".into(), "".into(), 1.0));
     let (name, unit, _, lag) = &metrics[1];
@@ -26,7 +35,7 @@ async fn it_executes_what_is_due_and_returns_its_summary() {
     assert_eq!(swept["executed"], 1);
     assert_eq!(swept["span"]["traceId"], lambda::TRACE_ID);
 
-    let again = lambda::invoke(binary, &service.dynamodb_url, &event("execute-cancellations/ok")).await;
+    let again = lambda::invoke(BINARY, &service.dynamodb_url, &event("execute-cancellations/ok")).await;
     // Nothing due is a lag of none, and is said: its absence is what the alarm waits for.
     assert_eq!(again.metrics(), [("SweepLag".into(), "Seconds".into(), "".into(), 0.0)]);
     assert_eq!(again.outcome.unwrap()["due"], 0);
@@ -37,8 +46,7 @@ async fn a_sweep_that_can_not_read_the_index_does_not_say_that_nothing_is_late()
     let service = Service::start().await;
     let wire = Wire::start(&service.dynamodb_url).await;
     wire.next("Query", [Fault::refusal("ResourceNotFoundException")]);
-    let binary = env!("CARGO_BIN_EXE_execute-cancellations");
-    let sweep = lambda::invoke(binary, &wire.url, &event("execute-cancellations/ok")).await;
+    let sweep = lambda::invoke(BINARY, &wire.url, &event("execute-cancellations/ok")).await;
     assert_eq!(sweep.metrics(), [("UnreadShards".into(), "Count".into(), "".into(), 1.0)]);
     assert_eq!(sweep.outcome.unwrap()["unreadShards"], 1);
 }
@@ -48,7 +56,6 @@ async fn an_event_that_is_none_of_the_schedules_is_an_error() {
     let service = Service::start().await;
     let mut event = event("execute-cancellations/ok");
     event["source"] = json!("aws.s3");
-    let binary = env!("CARGO_BIN_EXE_execute-cancellations");
-    let error = lambda::invoke(binary, &service.dynamodb_url, &event).await.outcome.unwrap_err();
+    let error = lambda::invoke(BINARY, &service.dynamodb_url, &event).await.outcome.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("EventBridge Scheduler"), "{error}");
 }

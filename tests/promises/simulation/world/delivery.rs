@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::World;
-use crate::network::{Message, Reply};
+use crate::simulation::network::{Message, Reply};
 
 impl World<'_> {
     /// A message arrives, and so does its answer.

@@ -1,17 +1,12 @@
 //! The binary is killed in the middle of a sweep. What it has executed stays executed, what it has not is
 //! left to the next sweep, and nothing is done twice.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that meets what it does not expect should panic"
-)]
-
 use harness::lambda::{self, Function};
 use harness::{Service, Wire, cancel_next_day, event};
 use serde_json::json;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_execute-cancellations");
+use crate::BINARY;
+
 const DUE: u64 = 60;
 
 #[tokio::test]

@@ -1,17 +1,11 @@
 //! The binary is killed at each moment that counts. Whoever sent the request sends it again, to another
 //! process, and gets the one right answer.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that meets what it does not expect should panic"
-)]
-
 use harness::lambda::{self, Function};
 use harness::{ACTIVATED, Service, Wire, event};
 use serde_json::{Value, json};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_cancel-subscription");
+use crate::BINARY;
 
 async fn start() -> (Service, Wire, Value) {
     let database = Service::start().await;

@@ -1,11 +1,5 @@
 //! What `connect up` serves beside the API. What a person sees of it is tested in a browser, by `tests/pages/run`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that meets what it does not expect should panic"
-)]
-
 use harness::{ACTIVATED, Service, cancel_next_day};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};

@@ -1,12 +1,5 @@
 //! Streams of several shards, which no embedded database has: an interface of DynamoDB Streams that does what the test says.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that meets what it does not expect should panic"
-)]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 

@@ -1,16 +1,25 @@
 //! The binary, as Lambda runs it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect should panic"
+)]
+
+mod death;
+
 use harness::{ACTIVATED, Service, event, lambda};
 use serde_json::json;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_cancel-subscription");
 
 #[tokio::test]
 async fn it_cancels_once_and_replays_from_another_process() {
     let service = Service::start().await;
     let mut event = event("cancel-subscription/ok");
     event["headers"]["x-api-key"] = json!(service.api_key);
-    let binary = env!("CARGO_BIN_EXE_cancel-subscription");
 
-    let first = lambda::invoke(binary, &service.dynamodb_url, &event).await;
+    let first = lambda::invoke(BINARY, &service.dynamodb_url, &event).await;
     let counted = |name: &str, by: &str| (name.into(), "Count".into(), by.into(), 1.0);
     assert_eq!(first.metrics(), [counted("CancellationsScheduled", "OTHER"), counted("Requests", "ok")]);
     let response = first.outcome.unwrap();
@@ -18,7 +27,7 @@ async fn it_cancels_once_and_replays_from_another_process() {
     assert_eq!(response["headers"].get("idempotent-replayed"), None);
     assert_eq!(service.version(ACTIVATED).await, 2);
 
-    let again = lambda::invoke(binary, &service.dynamodb_url, &event).await;
+    let again = lambda::invoke(BINARY, &service.dynamodb_url, &event).await;
     assert_eq!(again.metrics(), [counted("Requests", "replayed")]);
     let again = again.outcome.unwrap();
     assert_eq!(again["headers"]["idempotent-replayed"], "true");
@@ -38,8 +47,7 @@ async fn a_body_in_base64_is_the_same_body() {
     event["headers"]["x-api-key"] = json!(service.api_key);
     event["body"] = json!("eyJzY2hlZHVsZSI6IHsidHlwZSI6ICJDYW5jZWxOZXh0RGF5In0sICJyZWFzb24iOiAiRlJBVUQifQ==");
     event["isBase64Encoded"] = json!(true);
-    let binary = env!("CARGO_BIN_EXE_cancel-subscription");
-    let response = lambda::invoke(binary, &service.dynamodb_url, &event).await.outcome.unwrap();
+    let response = lambda::invoke(BINARY, &service.dynamodb_url, &event).await.outcome.unwrap();
     assert_eq!(response["statusCode"], 200, "{response}");
 }
 
@@ -60,8 +68,7 @@ async fn an_event_with_anything_in_it_is_answered() {
         event["headers"]["x-api-key"] = json!(service.api_key);
         event["headers"].as_object_mut().unwrap().remove("x-idempotency-key");
         *event.pointer_mut(part).unwrap() = value;
-        let binary = env!("CARGO_BIN_EXE_cancel-subscription");
-        let response = lambda::invoke(binary, &service.dynamodb_url, &event).await.outcome.unwrap();
+        let response = lambda::invoke(BINARY, &service.dynamodb_url, &event).await.outcome.unwrap();
         assert_eq!(response["statusCode"], status, "{part}: {response}");
     }
 }
