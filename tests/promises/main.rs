@@ -1,6 +1,5 @@
-//! Attempts to refute the promises: many requests at once, random histories, and every order of the protocol's steps.
+//! Attempts to refute the promises on the running service: many requests at once, and random histories.
 //! Each takes the whole machine, so they are a program of their own.
 
 mod concurrency;
-mod model;
 mod simulation;

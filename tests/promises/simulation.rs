@@ -2,9 +2,9 @@
 //! in an order that a seed decides. After every write and every answer the rules are checked.
 //!
 //! ```sh
-//! cargo test --workspace --test simulation                           # as many seeds as fit into 30 seconds
-//! SIMULATION_SECONDS=600 cargo test --workspace --test simulation    # into ten minutes
-//! SIMULATION_SEED=7 cargo test --workspace --test simulation         # one seed, step by step
+//! cargo test --workspace --test promises simulation                           # as many seeds as fit into 10 seconds
+//! SIMULATION_SECONDS=600 cargo test --workspace --test promises simulation    # into ten minutes
+//! SIMULATION_SEED=7 cargo test --workspace --test promises simulation         # one seed, step by step
 //! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures, and how to repeat a failure")]
@@ -32,7 +32,7 @@ fn simulate(seed: u64) -> (Figures, Vec<String>) {
         Err(panic) => {
             let last = trace.len().saturating_sub(60);
             eprintln!(
-                "{}\nrepeat it: SIMULATION_SEED={seed} cargo test --workspace --test simulation",
+                "{}\nrepeat it: SIMULATION_SEED={seed} cargo test --workspace --test promises simulation",
                 trace[last..].join("\n")
             );
             resume_unwind(panic)
@@ -47,7 +47,7 @@ fn whatever_happens_every_promise_is_kept() {
         println!("{}\n{figures:?}", trace.join("\n"));
         return;
     }
-    let seconds = env::var("SIMULATION_SECONDS").map_or(30, |seconds| seconds.parse().unwrap());
+    let seconds = env::var("SIMULATION_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
     let until = Instant::now() + Duration::from_secs(seconds);
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let work = || {

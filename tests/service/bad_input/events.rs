@@ -64,9 +64,9 @@ fn header() -> impl Strategy<Value = (&'static str, Value)> {
         1 => value(&["a", "b", "8c5e5b0e-4f0f-4c37-9a35-1c8e7d0f5b1a"])
             .prop_map(|key| ("/headers/x-idempotency-key", key)),
         1 => value(&["a", "b"]).prop_map(|key| ("/headers/idempotency-key", key)),
-        1 => value(&["application/json", "application/json; charset=utf-8", "text/plain"])
+        2 => value(&["application/json", "application/json; charset=utf-8", "text/plain"])
             .prop_map(|kind| ("/headers/content-type", kind)),
-        4 => value(&["*", "W/\"1\", *", "\"1\""]).prop_map(|tags| ("/headers/if-none-match", tags)),
+        6 => value(&["*", "W/\"1\", *", "\"1\""]).prop_map(|tags| ("/headers/if-none-match", tags)),
         1 => value(&["a1b2c3d4e5.execute-api.eu-north-1.amazonaws.com", "[::1]:80"])
             .prop_map(|host| ("/headers/host", host)),
         1 => value(&["https"]).prop_map(|scheme| ("/headers/x-forwarded-proto", scheme)),
@@ -111,7 +111,7 @@ fn body() -> impl Strategy<Value = Value> {
             .prop_map(|(part, bytes)| part.repeat(bytes / part.len()));
     let in_base64 = prop_oneof![right().prop_map(String::into_bytes), any::<Vec<u8>>()]
         .prop_map(|bytes| BASE64_STANDARD.encode(bytes));
-    prop_oneof![4 => right(), 4 => near_miss(right()), 3 => long, 2 => in_base64, 1 => any::<String>()]
+    prop_oneof![4 => right(), 4 => near_miss(right()), 5 => long, 2 => in_base64, 1 => any::<String>()]
         .prop_map(Value::from)
 }
 
@@ -155,7 +155,9 @@ fn events() -> impl Strategy<Value = Value> {
 
 #[test]
 fn whatever_is_in_an_event_its_answer_is_one_of_the_contract() {
-    proptest!(ProptestConfig::with_cases(2_000), |(event in events())| {
+    // With fewer, one of these statuses is missing sometimes.
+    let config = ProptestConfig::with_cases(ProptestConfig::default().cases.max(1_000));
+    proptest!(config, |(event in events())| {
         let (runtime, _, functions) = &*RUNNING;
         if let Some(answer) = runtime.block_on(functions.answer(&event.to_string())) {
             *ANSWERED.lock().unwrap().entry(answer.status).or_default() += 1;

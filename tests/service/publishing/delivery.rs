@@ -1,7 +1,6 @@
 //! From a change to its receiver: what happens on the way delays events, and loses none.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::time::Duration;
 
 use connect::up::Options;
@@ -12,7 +11,8 @@ use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_ne
 use serde_json::{Value, json};
 use subscriptions::calendar::Calendar;
 use subscriptions::import::{Existing, NewSubscription, Rules};
-use tempfile::{NamedTempFile, TempDir, tempdir};
+use subscriptions::store::import::TOGETHER;
+use tempfile::{TempDir, tempdir};
 
 fn publishing(webhook: Webhook) -> Options {
     Options { webhook: Some(webhook), publishes: true, ..options() }
@@ -171,19 +171,20 @@ async fn one_that_is_not_taken_holds_up_no_other_subscription() {
 
 #[tokio::test]
 async fn a_bus_from_which_too_little_is_delivered_leaves_the_rest_to_the_stream() {
-    let mut seed = NamedTempFile::new().unwrap();
-    let ids: Vec<_> = (0..1_100).map(|n| format!("00000000-0000-4000-8000-{n:012x}")).collect();
-    for id in &ids {
-        writeln!(seed, "{}", json!({"subscriptionId": id, "status": "ACTIVATED"})).unwrap();
-    }
     let receiver = Receiver::down();
-    let seeded = Options { seed: Some(seed.path().to_owned()), ..publishing(receiver.webhook()) };
-    let service = Service::start_with(seeded).await;
-    // A few at a time, so that a slow database is not asked for more than it answers in time.
-    let body = cancel_next_day();
-    for few in ids.chunks(4) {
-        for answer in join_all(few.iter().map(|id| service.cancel(id, &body))).await {
-            assert_eq!(answer.status, 200);
+    let service = start(&receiver).await;
+    let (tenant, now) = ("demo".parse().unwrap(), harness::instant(harness::START));
+    let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
+    // An import is published where it changes what was there: all of the second one is.
+    for display in ["070-1", "070-2"] {
+        let new = |n| {
+            let id = format!("00000000-0000-4000-8000-{n:012x}");
+            let document = json!({"subscriptionId": id, "status": "ACTIVATED", "display": display});
+            NewSubscription::from_json(document, &Calendar::new(chrono_tz::Tz::UTC, now), now).unwrap()
+        };
+        let all: Vec<_> = (0..1_100).map(new).collect();
+        for batch in all.chunks(TOGETHER) {
+            service.store().import_together(&tenant, batch, rules).await.unwrap().unwrap();
         }
     }
     service.until_posted(2).await;

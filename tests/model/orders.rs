@@ -1,34 +1,14 @@
-//! The commit protocol under a model checker: every order in which two callers, a sweep, the clock and the
-//! database can take their steps is tried, with every crash, loss, repetition and delay, and each state thus
-//! reached is held against the promise. A caller asks to cancel or to withdraw what is pending. A test of the
-//! running service meets the few orders that happen to occur; this one leaves none out, within its bounds.
-//!
-//! What stands for what: [`commit`] holds the protocol. `Begin` to `WriteAndHear` are the life of one handler:
-//! the two items of its BatchGetItem as two readings, the decision, then the TransactWriteItems or PutItem
-//! with its conditions. `WriteUnheard` is such a request carried out with no one to hear of it,
-//! `WriteRecognised` a repeated transaction that the database knows by its ClientRequestToken, `DeleteRecord`
-//! the TTL deletion and `Sweep` the conditional UpdateItem of the sweeper. The index of what is due is not
-//! stored apart: it is the pending cancellation itself. [`two_phase`] is the usual rival, for comparison.
-//!
-//! What is left out: HTTP, validation and formats; more than one subscription, as no step touches two; and
-//! clocks that differ, as there is one for all. A throttled request or a transaction conflict is a lost write
-//! here, and a 503 or a "locked" is no answer, for the caller acts alike on all of them. The bounds are two
-//! callers with two attempts each, two decisions in an attempt, a cancellation that may be pending before they
-//! begin, and three ticks of the clock. A tick is as long as a function may live, and a key lives for two; in
-//! reality it lives for thousands.
+//! What holds in every order of the steps, and what breaks if a condition is left out.
 
 #![allow(clippy::print_stdout, reason = "counterexamples, and how many states were visited")]
 
-mod commit;
-mod two_phase;
-
-use commit::Asked::{self, CancelAt, Withdraw};
-use commit::{Commit, Flaw, KEY_LIFE, Request, State, promise::*};
+use model::commit::Asked::{self, CancelAt, Withdraw};
+use model::commit::{Commit, Flaw, KEY_LIFE, Request, State, promise::*};
+use model::two_phase::{self, TwoPhase};
 use stateright::{Checker, HasDiscoveries, Model};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
-use two_phase::TwoPhase;
 
 #[test]
 fn no_interleaving_of_two_requests_and_a_sweep_breaks_the_promise() {
