@@ -7,6 +7,7 @@
 //! If `DYNAMODB_ENDPOINT` names another DynamoDB, the services use that one, each with tables of its own.
 
 pub mod contract;
+pub mod fuzz;
 pub mod lambda;
 pub mod openapi;
 pub mod receiver;

@@ -1,25 +1,15 @@
 //! Events of API Gateway with anything in them, for the functions as Lambda runs them.
 
 use std::collections::BTreeMap;
-use std::sync::{LazyLock, Mutex};
+use std::sync::Mutex;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use harness::contract::Functions;
-use harness::{ACTIVATED, BLOCKED, CANCELLED, PENDING, Service, event};
+use harness::{ACTIVATED, BLOCKED, CANCELLED, PENDING, event, fuzz};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
-
-/// One service for all events: what one leaves behind, the next one meets.
-static RUNNING: LazyLock<(Runtime, Service, Functions)> = LazyLock::new(|| {
-    let runtime = Runtime::new().unwrap();
-    let service = runtime.block_on(Service::start());
-    let functions = Functions::on(&service);
-    (runtime, service, functions)
-});
 
 /// A member of an event, and what it is now; nothing if it is left out.
 type Change = (&'static str, Option<Value>);
@@ -45,7 +35,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 }
 
 fn header() -> impl Strategy<Value = (&'static str, Value)> {
-    let key = &RUNNING.1.api_key;
+    let key = fuzz::api_key();
     let value = |right: &'static [&'static str]| {
         prop_oneof![
             3 => select(right).prop_map(str::to_owned),
@@ -55,7 +45,7 @@ fn header() -> impl Strategy<Value = (&'static str, Value)> {
         ]
     };
     let keys = prop_oneof![
-        near_miss(Just(key.clone())),
+        near_miss(Just(key.to_owned())),
         "ck_[a-z0-9-]{1,40}_[A-Za-z0-9]{1,40}_[0-9a-f]{72}",
         ".{0,99}"
     ];
@@ -158,8 +148,7 @@ fn whatever_is_in_an_event_its_answer_is_one_of_the_contract() {
     // With fewer, one of these statuses is missing sometimes.
     let config = ProptestConfig::with_cases(ProptestConfig::default().cases.max(1_000));
     proptest!(config, |(event in events())| {
-        let (runtime, _, functions) = &*RUNNING;
-        if let Some(answer) = runtime.block_on(functions.answer(&event.to_string())) {
+        if let Some(answer) = fuzz::event(&event.to_string()) {
             *ANSWERED.lock().unwrap().entry(answer.status).or_default() += 1;
         }
     });
