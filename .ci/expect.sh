@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What scripts that go through the service step by step have in common. To be sourced.
 
 # Prints a step, and ends the script if it did not go as expected.

@@ -1,7 +1,7 @@
 //! How many instructions the functions execute on their own, apart from the clients of the database and of Lambda: to cancel a
 //! subscription that has been read, and to publish a change, for which two are read.
 //!
-//! `cargo bench --workspace --bench instructions` counts them with Callgrind, and fails if one of the paths takes more than is written
+//! `.ci/instructions` counts them with Callgrind, and fails if one of the paths takes more than is written
 //! here, and 10 % of that. A count does not depend on how busy a machine is, so this finds what a clock can't. It depends a
 //! little on the compiler and the C library, hence the margin; and clearing memory is counted byte by byte.
 
@@ -35,9 +35,9 @@ use tokio::runtime::{Builder, Runtime};
 const EVENT: &str = include_str!("../events/cancel-subscription/ok.json");
 const ID: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001";
 
-/// The instructions that were counted.
-const CANCEL: u64 = 1_187_439;
-const PUBLISH: u64 = 781_868;
+/// The instructions that were counted: in what the tests are built as, and in what is optimised.
+const CANCEL: u64 = if cfg!(debug_assertions) { 5_515_555 } else { 1_187_439 };
+const PUBLISH: u64 = if cfg!(debug_assertions) { 3_137_619 } else { 781_868 };
 
 /// What is allowed where so many instructions were counted: 10 % more.
 fn counted(instructions: u64) -> LibraryBenchmarkConfig {

@@ -24,16 +24,16 @@ async fn two_tenants() -> (Service, String) {
 }
 
 #[tokio::test]
-async fn anothers_subscription_is_the_same_as_none() {
+async fn a_subscription_of_another_is_the_same_as_none() {
     let (service, other) = two_tenants().await;
     let body = cancel_next_day().to_string();
     let without_request_id =
         |body: Value| json!({"requestId": "", "rest": body["detail"], "code": body["code"]});
 
     let nobodys = service.get_as(&other, "a81bc81b-dead-4e5d-abff-90865d1e13b9").await;
-    let anothers = service.get_as(&other, ACTIVATED).await;
-    anothers.assert_problem(404, "subscription_not_found");
-    assert_eq!(without_request_id(nobodys.json()), without_request_id(anothers.json()));
+    let of_another = service.get_as(&other, ACTIVATED).await;
+    of_another.assert_problem(404, "subscription_not_found");
+    assert_eq!(without_request_id(nobodys.json()), without_request_id(of_another.json()));
 
     let refused = service.cancel_as(ACTIVATED, &[("X-Api-Key", &other)], body.as_bytes()).await;
     refused.assert_problem(404, "subscription_not_found");
