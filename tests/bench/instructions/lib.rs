@@ -1,19 +1,12 @@
-//! How many instructions the functions execute on their own, apart from the clients of the database and of Lambda: to cancel a
+//! What the functions execute on their own, apart from the clients of the database and of Lambda: to cancel a
 //! subscription that has been read, and to publish a change, for which two are read.
-//!
-//! `.ci/instructions` counts them with Callgrind, and fails if one of the paths takes more than is written
-//! here, and 10 % of that. A count does not depend on how busy a machine is, so this finds what a clock can't. It depends a
-//! little on the compiler and the C library, hence the margin; and clearing memory is counted byte by byte.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what is measured is what works")]
-#![expect(unused_qualifications, reason = "Gungraun's macros have some")]
 
 use std::hint::black_box;
 use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
-use gungraun::prelude::*;
-use gungraun::{Callgrind, EventKind};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::{Body, Context, LambdaEvent, Request, Response};
 use serde_dynamo::{AttributeValue, Item, to_item};
@@ -32,21 +25,8 @@ use subscriptions::store::stream::Write;
 use subscriptions::store::tables::TableNames;
 use tokio::runtime::{Builder, Runtime};
 
-const EVENT: &str = include_str!("../events/cancel-subscription/ok.json");
+const EVENT: &str = include_str!("../../events/cancel-subscription/ok.json");
 const ID: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001";
-
-/// The instructions that were counted: in what the tests are built as, and in what is optimised.
-const CANCEL: u64 = if cfg!(debug_assertions) { 5_515_555 } else { 1_187_439 };
-const PUBLISH: u64 = if cfg!(debug_assertions) { 3_137_619 } else { 781_868 };
-
-/// What is allowed where so many instructions were counted: 10 % more.
-fn counted(instructions: u64) -> LibraryBenchmarkConfig {
-    let mut callgrind = Callgrind::default();
-    callgrind.hard_limits([(EventKind::Ir, instructions + instructions / 10)]);
-    let mut config = LibraryBenchmarkConfig::default();
-    config.tool(callgrind);
-    config
-}
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_769_000_000, 0).unwrap_or_default()
@@ -54,7 +34,7 @@ fn now() -> DateTime<Utc> {
 
 /// A document of usual size.
 fn document() -> Map<String, Value> {
-    let documents = include_str!("../../infra/connect/src/demo.ndjson");
+    let documents = include_str!("../../../infra/connect/src/demo.ndjson");
     let mut document: Map<String, Value> =
         documents.lines().next().map(serde_json::from_str).unwrap().unwrap();
     document.insert("subscriptionId".to_owned(), json!(ID));
@@ -63,14 +43,15 @@ fn document() -> Map<String, Value> {
 }
 
 /// What there is before a cancellation is asked for.
-struct Asked {
+pub struct Asked {
     runtime: Runtime,
     store: Store,
     stored: StoredSubscription,
     event: &'static str,
 }
 
-fn asked() -> Asked {
+/// A subscription, and a request to cancel it.
+pub fn asked() -> Asked {
     Asked {
         runtime: Builder::new_current_thread().build().unwrap(),
         store: Store::new(Endpoint::local("http://localhost:8000".to_owned()), TableNames::default()),
@@ -83,10 +64,8 @@ fn asked() -> Asked {
     }
 }
 
-// From the event as Lambda sends it to the answer and the transaction that is to be committed.
-#[library_benchmark(config = counted(CANCEL))]
-#[bench::ok(asked())]
-fn cancel(asked: Asked) -> (String, Commit) {
+/// From the event as Lambda sends it to the answer and the transaction that is to be committed.
+pub fn cancel(asked: Asked) -> (String, Commit) {
     let Asked { runtime, store, stored, event } = black_box(asked);
     let commit = Mutex::new(None);
     let said = {
@@ -130,7 +109,7 @@ fn answer(
 }
 
 /// A write, as the stream of the table has it.
-fn written() -> Write {
+pub fn written() -> Write {
     let item = |version: u64, changing: Value| {
         let mut rest = document();
         let mut attributes: Map<String, Value> = changing.as_object().unwrap().clone();
@@ -151,13 +130,8 @@ fn written() -> Write {
     }
 }
 
-// From a write to the event that is published of it: two subscriptions are read on the way.
-#[library_benchmark(config = counted(PUBLISH))]
-#[bench::updated(written())]
-fn publish(write: Write) -> String {
+/// From a write to the event that is published of it: two subscriptions are read on the way.
+pub fn publish(write: Write) -> String {
     let event = black_box(write).event().unwrap().unwrap();
     serde_json::to_string(&event.event).unwrap()
 }
-
-library_benchmark_group!(name = paths, benchmarks = [cancel, publish]);
-main!(library_benchmark_groups = paths);

@@ -1,0 +1,37 @@
+//! Callgrind counts the instructions of each path, and fails if one takes more than is written here, and 10 % of that. A count
+//! does not depend on how busy a machine is, so this finds what a clock can't. It depends a little on the compiler and the C
+//! library, hence the margin; and clearing memory is counted byte by byte.
+
+use gungraun::prelude::*;
+use gungraun::{Callgrind, EventKind};
+use instructions::{Asked, asked, written};
+use subscriptions::store::commit::Commit;
+use subscriptions::store::stream::Write;
+
+/// The instructions that were counted: in what the tests are built as, and in what is optimised.
+const CANCEL: u64 = if cfg!(debug_assertions) { 5_515_555 } else { 1_187_439 };
+const PUBLISH: u64 = if cfg!(debug_assertions) { 3_137_619 } else { 781_868 };
+
+/// What is allowed where so many instructions were counted: 10 % more.
+fn counted(instructions: u64) -> LibraryBenchmarkConfig {
+    let mut callgrind = Callgrind::default();
+    callgrind.hard_limits([(EventKind::Ir, instructions + instructions / 10)]);
+    let mut config = LibraryBenchmarkConfig::default();
+    config.tool(callgrind);
+    config
+}
+
+#[library_benchmark(config = counted(CANCEL))]
+#[bench::ok(asked())]
+fn cancel(asked: Asked) -> (String, Commit) {
+    instructions::cancel(asked)
+}
+
+#[library_benchmark(config = counted(PUBLISH))]
+#[bench::updated(written())]
+fn publish(write: Write) -> String {
+    instructions::publish(write)
+}
+
+library_benchmark_group!(name = paths, benchmarks = [cancel, publish]);
+main!(library_benchmark_groups = paths);
