@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderValue, Method, Request, StatusCode};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -88,6 +88,8 @@ impl FromStr for Webhook {
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        // What no request can be sent to would be tried for a day.
+        let url = url.filter(|url| Uri::try_from(url.as_str()).is_ok());
         url.map(Self::at).ok_or("write a URL, such as http://127.0.0.1:4000/events")
     }
 }
@@ -240,5 +242,39 @@ async fn deliver_all(bus: Arc<Bus>, about: String) {
             return;
         }
         deliveries.done(&about);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(url: &str) -> Request<Body> {
+        url.parse::<Webhook>().unwrap().request("{}".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn user_and_password_are_sent_as_authorization_and_nowhere_else() {
+        let request = request("http://anna:s%40fe:x@127.0.0.1:4000/events?a=1#b");
+        assert_eq!(request.uri(), "http://127.0.0.1:4000/events?a=1");
+        let authorization = request.headers().get(AUTHORIZATION).unwrap();
+        // anna:s@fe:x
+        assert_eq!(authorization, "Basic YW5uYTpzQGZlOng=");
+        assert!(authorization.is_sensitive());
+    }
+
+    #[test]
+    fn without_them_there_is_none() {
+        let request = request("https://example.com");
+        assert_eq!(request.uri(), "https://example.com/");
+        assert_eq!(request.headers().get(AUTHORIZATION), None);
+    }
+
+    #[test]
+    fn a_url_that_no_request_can_be_sent_to_is_refused() {
+        let long = format!("http://127.0.0.1/{}", "a".repeat(70_000));
+        for url in ["127.0.0.1:4000", "ftp://127.0.0.1/", "file:///events", &long] {
+            assert!(url.parse::<Webhook>().is_err(), "{}", url.get(..30).unwrap_or(url));
+        }
     }
 }
