@@ -1,5 +1,5 @@
-//! What must hold of any text that is read from outside. A fuzzer makes up the texts (`tests/fuzz`); the service's tests
-//! repeat those that it started from and those that it once broke something with.
+//! The fuzzer's targets: each takes any text from outside, and panics if something does not hold that must. The fuzzer makes up
+//! such texts (`tests/fuzz`); the service's tests repeat those that it starts from.
 
 use std::str::FromStr;
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! What holds in every order of the steps, and what breaks if a condition is left out.
+//! The promises in every order of the steps, and how each breaks if a condition is left out.
 
 #![allow(clippy::print_stdout, reason = "counterexamples, and how many states were visited")]
 

@@ -18,12 +18,10 @@ use subscriptions::calendar::Calendar;
 use subscriptions::clock::{self, Clock};
 use subscriptions::import::NewSubscription;
 use subscriptions::store::import::TOGETHER;
-use tokio::sync::Mutex;
 
-/// Each of these tests takes the whole machine, so they run one after the other.
-static MACHINE: Mutex<()> = Mutex::const_new(());
+use crate::MACHINE;
 
-/// So many cancellations are due at one instant.
+/// How many cancellations are due at one instant.
 fn how_many_are_due() -> usize {
     env::var("SWEEP_DUE").map_or(1_000, |due| due.parse().unwrap())
 }

@@ -21,6 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::world::Figures;
+use crate::MACHINE;
 
 /// Runs a seed, and says how to repeat it if it fails.
 fn simulate(seed: u64) -> (Figures, Vec<String>) {
@@ -42,6 +43,7 @@ fn simulate(seed: u64) -> (Figures, Vec<String>) {
 
 #[test]
 fn whatever_happens_every_promise_is_kept() {
+    let _alone = MACHINE.blocking_lock();
     if let Ok(seed) = env::var("SIMULATION_SEED") {
         let (figures, trace) = simulate(seed.parse().unwrap());
         println!("{}\n{figures:?}", trace.join("\n"));
@@ -77,6 +79,7 @@ fn whatever_happens_every_promise_is_kept() {
 
 #[test]
 fn a_seed_repeats_to_the_step() {
+    let _alone = MACHINE.blocking_lock();
     let (figures, trace) = simulate(1);
     assert_eq!(simulate(1), (figures, trace.clone()));
     assert_ne!(simulate(2).1, trace);
