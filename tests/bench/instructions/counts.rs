@@ -1,6 +1,6 @@
-//! Callgrind counts the instructions of each path, and fails if one takes more than is written here, and 10 % of that. A count
-//! does not depend on how busy a machine is, so this finds what a clock can't. It depends a little on the compiler and the C
-//! library, hence the margin; and clearing memory is counted byte by byte.
+//! The instructions of each path, counted with Callgrind. It fails if one takes over 10 % more than is written here. A count does
+//! not depend on how busy a machine is, so this finds what a clock can't. It depends a little on the compiler and the C library:
+//! hence the margin.
 
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
@@ -12,7 +12,7 @@ use subscriptions::store::stream::Write;
 const CANCEL: u64 = if cfg!(debug_assertions) { 5_515_555 } else { 1_187_439 };
 const PUBLISH: u64 = if cfg!(debug_assertions) { 3_137_619 } else { 781_868 };
 
-/// What is allowed where so many instructions were counted: 10 % more.
+/// The limit of a path for which so many instructions were counted: 10 % more.
 fn counted(instructions: u64) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
     callgrind.hard_limits([(EventKind::Ir, instructions + instructions / 10)]);

@@ -1,5 +1,5 @@
-//! What the functions execute on their own, apart from the clients of the database and of Lambda: to cancel a
-//! subscription that has been read, and to publish a change, for which two are read.
+//! The functions' own work, apart from the clients of the database and of Lambda: to cancel a subscription that has been read,
+//! and to publish a change, for which two are read.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what is measured is what works")]
 
@@ -42,7 +42,7 @@ fn document() -> Map<String, Value> {
     document
 }
 
-/// What there is before a cancellation is asked for.
+/// A subscription, and a request to cancel it.
 pub struct Asked {
     runtime: Runtime,
     store: Store,
@@ -50,7 +50,7 @@ pub struct Asked {
     event: &'static str,
 }
 
-/// A subscription, and a request to cancel it.
+/// The first demo subscription, as it was read, and an event that cancels it.
 pub fn asked() -> Asked {
     Asked {
         runtime: Builder::new_current_thread().build().unwrap(),
