@@ -114,8 +114,21 @@ impl Calendar {
         (instant.date_naive() == date).then(|| EffectiveDate { date, instant: instant.to_utc() })
     }
 
-    /// Where `date` is skipped, the date after the gap: no zone skips two in a row.
-    fn beginning_on_or_after(&self, date: NaiveDate) -> EffectiveDate {
+    /// The date on the zone's clocks at an instant.
+    #[must_use]
+    pub fn date_at(&self, instant: DateTime<Utc>) -> NaiveDate {
+        instant.with_timezone(&self.zone).date_naive()
+    }
+
+    /// The instant that this is the calendar of.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        self.now
+    }
+
+    /// The beginning of `date`; where that is skipped, of the date after the gap: no zone skips two in a row.
+    #[must_use]
+    pub fn beginning_on_or_after(&self, date: NaiveDate) -> EffectiveDate {
         let mut date = date;
         loop {
             if let Some(beginning) = self.beginning_of(date) {

@@ -9,10 +9,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::calendar::{Calendar, EffectiveDate, UnusableDate};
+use crate::calendar::{Calendar, UnusableDate};
 use crate::cancellation::{CancelRequest, Reason, Schedule};
 use crate::fault::{FaultCode, Faults, member};
-use crate::json::{self, MalformedJson};
+use crate::json::{self, Json, MalformedJson};
 
 /// The longest comment, in characters.
 pub const MAX_COMMENT_CHARACTERS: usize = 1_000;
@@ -33,15 +33,21 @@ pub enum InvalidBody {
 }
 
 impl CancelRequest {
-    /// Reads a body against the tenant's calendar.
+    /// Reads a body.
+    ///
+    /// If nothing is wrong with it but its date, in the tenant's `calendar`, it is a request: whether it is refused depends on the
+    /// time, so that is decided with the subscription ([`decide_cancel`](crate::cancellation::decide_cancel)).
     ///
     /// # Errors
-    /// The body is not JSON, or breaks a rule; all the rules it breaks are listed.
+    /// The body is not JSON, or breaks a rule at any time; all the rules that it breaks now are listed.
     pub fn from_json(body: &[u8], calendar: &Calendar) -> Result<Self, InvalidBody> {
-        let value = json::parse(body).map_err(InvalidBody::Malformed)?;
+        let Json { value, invalid_texts } = json::parse(body).map_err(InvalidBody::Malformed)?;
         let mut faults = Faults::default();
+        for pointer in invalid_texts {
+            faults.add(&pointer, FaultCode::InvalidText, "must be Unicode, and has half of a surrogate pair");
+        }
         match read(&value, body, calendar, &mut faults) {
-            Some(request) if faults.is_empty() => Ok(request),
+            Some(request) if faults.depend_on_time_alone() => Ok(request),
             _ => Err(InvalidBody::Faulty(faults)),
         }
     }
@@ -53,14 +59,14 @@ fn read(value: &Value, text: &[u8], calendar: &Calendar, faults: &mut Faults) ->
     faults.add_unknown_members("", body, &["schedule", "reason", "comment", "metadata"]);
 
     let schedule = required("", body, "schedule", faults);
-    let effective = schedule.and_then(|schedule| read_schedule(schedule, calendar, faults));
+    let schedule = schedule.and_then(|schedule| read_schedule(schedule, calendar, faults));
     let reason = required("", body, "reason", faults);
     let reason = reason.and_then(|reason| one_of::<Reason>("/reason", reason, faults));
-    let comment = body.get("comment").and_then(|comment| read_comment(comment, faults));
-    let metadata = body.get("metadata").and_then(|metadata| read_metadata(metadata, text, faults));
+    let comment = optional(body, "comment").and_then(|comment| read_comment(comment, faults));
+    let metadata = optional(body, "metadata").and_then(|metadata| read_metadata(metadata, text, faults));
 
     if reason == Some(Reason::Other) {
-        match body.get("comment") {
+        match optional(body, "comment") {
             None => faults.add("/comment", FaultCode::Required, "the reason OTHER needs a comment"),
             Some(Value::String(text)) if text.trim().is_empty() => {
                 faults.add(
@@ -72,15 +78,17 @@ fn read(value: &Value, text: &[u8], calendar: &Calendar, faults: &mut Faults) ->
             Some(_) => {}
         }
     }
-    Some(CancelRequest { effective: effective?, reason: reason?, comment, metadata })
+    Some(CancelRequest { schedule: schedule?, reason: reason?, comment, metadata })
 }
 
-fn read_schedule(value: &Value, calendar: &Calendar, faults: &mut Faults) -> Option<EffectiveDate> {
+fn read_schedule(value: &Value, calendar: &Calendar, faults: &mut Faults) -> Option<Schedule> {
     let schedule = object("/schedule", value, faults)?;
     let kind = required("/schedule", schedule, "type", faults);
     let kind = kind.and_then(|kind| text("/schedule/type", kind, faults));
     let known: &[&str] = match kind {
-        Some("CancelNextDay" | "CancelAtBeginningOfNextMonth") => &["type"],
+        Some("CancelNextDay" | "CancelAtBeginningOfNextMonth") if optional(schedule, "date").is_some() => {
+            &["type"]
+        }
         // With an unknown type, a date may well have been meant.
         _ => &["type", "date"],
     };
@@ -90,7 +98,10 @@ fn read_schedule(value: &Value, calendar: &Calendar, faults: &mut Faults) -> Opt
         "CancelNextDay" => Schedule::NextDay,
         "CancelAtBeginningOfNextMonth" => Schedule::BeginningOfNextMonth,
         "CancelAtDate" => {
-            let date = required("/schedule", schedule, "date", faults)?;
+            let Some(date) = optional(schedule, "date") else {
+                faults.add("/schedule/date", FaultCode::Required, "must be there");
+                return None;
+            };
             Schedule::AtDate(read_date("/schedule/date", date, faults)?)
         }
         _ => {
@@ -99,16 +110,28 @@ fn read_schedule(value: &Value, calendar: &Calendar, faults: &mut Faults) -> Opt
             return None;
         }
     };
-    schedule
-        .effective(calendar)
-        .inspect_err(|unusable| {
-            let code = match unusable {
-                UnusableDate::NotInFuture { .. } => FaultCode::NotInFuture,
-                UnusableDate::Skipped { .. } => FaultCode::SkippedDate,
-            };
-            faults.add("/schedule/date", code, unusable.to_string());
-        })
-        .ok()
+    if let Err(unusable) = schedule.effective(calendar) {
+        faults.add("/schedule/date", unusable.code(), unusable.to_string());
+    }
+    Some(schedule)
+}
+
+impl UnusableDate {
+    fn code(&self) -> FaultCode {
+        match self {
+            Self::NotInFuture { .. } => FaultCode::NotInFuture,
+            Self::Skipped { .. } => FaultCode::SkippedDate,
+        }
+    }
+}
+
+impl From<&UnusableDate> for Faults {
+    /// The fault of a body whose date is that.
+    fn from(unusable: &UnusableDate) -> Self {
+        let mut faults = Self::default();
+        faults.add("/schedule/date", unusable.code(), unusable.to_string());
+        faults
+    }
 }
 
 fn read_date(pointer: &str, value: &Value, faults: &mut Faults) -> Option<NaiveDate> {
@@ -159,6 +182,11 @@ fn read_metadata(value: &Value, body: &[u8], faults: &mut Faults) -> Option<Stri
         faults.add("/metadata", FaultCode::TooLarge, detail);
     }
     Some(text.get().to_owned())
+}
+
+/// A member that may be absent; null says that it is.
+fn optional<'v>(object: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    object.get(name).filter(|value| !value.is_null())
 }
 
 fn required<'v>(
@@ -235,8 +263,21 @@ mod tests {
         Calendar::new(Tz::Europe__Stockholm, "2026-01-31T22:30:00Z".parse().unwrap())
     }
 
+    /// What a body is at this time.
+    fn read_text(body: &[u8]) -> Result<CancelRequest, InvalidBody> {
+        let request = CancelRequest::from_json(body, &calendar())?;
+        match request.schedule.effective(&calendar()) {
+            Ok(_) => Ok(request),
+            Err(unusable) => Err(InvalidBody::Faulty((&unusable).into())),
+        }
+    }
+
     fn read(body: &Value) -> Result<CancelRequest, InvalidBody> {
-        CancelRequest::from_json(body.to_string().as_bytes(), &calendar())
+        read_text(body.to_string().as_bytes())
+    }
+
+    fn date(request: &CancelRequest) -> String {
+        request.schedule.effective(&calendar()).unwrap().date().to_string()
     }
 
     fn faults(body: &Value) -> Vec<(String, FaultCode)> {
@@ -267,7 +308,7 @@ mod tests {
     #[test]
     fn schedule_and_reason_are_enough() {
         let request = read(&minimal()).unwrap();
-        assert_eq!(request.effective.date().to_string(), "2026-02-01");
+        assert_eq!(date(&request), "2026-02-01");
         assert_eq!(request.reason, Reason::NoNeed);
         assert_eq!((request.comment, request.metadata), (None, None));
     }
@@ -281,7 +322,7 @@ mod tests {
             "metadata": {"ticket": "T-1", "nested": {"a": [1, null, 2.5]}},
         }))
         .unwrap();
-        assert_eq!(request.effective.date().to_string(), "2026-12-31");
+        assert_eq!(date(&request), "2026-12-31");
         assert_eq!(request.comment.as_deref(), Some("Moves abroad"));
         let metadata: Value = serde_json::from_str(&request.metadata.unwrap()).unwrap();
         assert_eq!(metadata, json!({"ticket": "T-1", "nested": {"a": [1, null, 2.5]}}));
@@ -321,7 +362,7 @@ mod tests {
         assert!(read(&with("comment", json!("ü".repeat(1_000)))).is_ok());
         let longer = with("comment", json!("ü".repeat(1_001)));
         assert_eq!(fault(&longer), ("/comment".into(), FaultCode::InvalidLength));
-        assert_eq!(fault(&with("comment", Value::Null)), ("/comment".into(), FaultCode::WrongType));
+        assert_eq!(fault(&with("comment", json!(7))), ("/comment".into(), FaultCode::WrongType));
     }
 
     #[test]
@@ -353,6 +394,50 @@ mod tests {
     fn only_a_chosen_date_has_a_date() {
         let body = with("schedule", json!({"type": "CancelNextDay", "date": "2026-12-31"}));
         assert_eq!(fault(&body), ("/schedule/date".into(), FaultCode::UnknownMember));
+    }
+
+    #[test]
+    fn null_says_that_an_optional_member_is_absent() {
+        let body = json!({
+            "schedule": {"type": "CancelNextDay", "date": null},
+            "reason": "NO_NEED",
+            "comment": null,
+            "metadata": null,
+        });
+        assert_eq!(read(&body).unwrap(), read(&minimal()).unwrap());
+
+        assert_eq!(fault(&with("reason", Value::Null)), ("/reason".into(), FaultCode::WrongType));
+        assert_eq!(fault(&with("schedule", Value::Null)), ("/schedule".into(), FaultCode::WrongType));
+        let dateless = with("schedule", json!({"type": "CancelAtDate", "date": null}));
+        assert_eq!(fault(&dateless), ("/schedule/date".into(), FaultCode::Required));
+        let mut other = with("reason", json!("OTHER"));
+        other["comment"] = Value::Null;
+        assert_eq!(fault(&other), ("/comment".into(), FaultCode::Required));
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_is_a_fault_of_its_place() {
+        let body = br#"{"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED", "comment": "moved \ud83d", "metadata": {"k": "\ude00"}}"#;
+        let Err(InvalidBody::Faulty(faults)) = read_text(body) else { panic!("accepted") };
+        let places: Vec<_> = faults.listed.iter().map(|fault| (fault.pointer.as_str(), fault.code)).collect();
+        assert_eq!(places, [("/comment", FaultCode::InvalidText), ("/metadata/k", FaultCode::InvalidText)]);
+    }
+
+    #[test]
+    fn a_date_alone_makes_no_body_wrong() {
+        let today = with("schedule", json!({"type": "CancelAtDate", "date": "2026-01-31"}));
+        let request = CancelRequest::from_json(today.to_string().as_bytes(), &calendar()).unwrap();
+        assert_eq!(request.schedule, Schedule::AtDate("2026-01-31".parse().unwrap()));
+        // Beside another fault it is one too.
+        let mut body = today;
+        body["reason"] = json!("NONE");
+        assert_eq!(
+            faults(&body),
+            [
+                ("/schedule/date".to_owned(), FaultCode::NotInFuture),
+                ("/reason".to_owned(), FaultCode::UnknownValue),
+            ]
+        );
     }
 
     #[test]
@@ -444,7 +529,9 @@ mod tests {
         };
         let schedule = &body["schedule"];
         let is_schedule = match schedule["type"].as_str() {
-            Some("CancelNextDay" | "CancelAtBeginningOfNextMonth") => only(schedule, &["type"]),
+            Some("CancelNextDay" | "CancelAtBeginningOfNextMonth") => {
+                only(schedule, &["type", "date"]) && schedule["date"].is_null()
+            }
             Some("CancelAtDate") => {
                 // Written in full, dates are in order as texts are. In Stockholm it is 31 January.
                 let date = schedule["date"].as_str().unwrap_or_default();
@@ -459,7 +546,8 @@ mod tests {
             _ => false,
         };
         let reason = body["reason"].as_str().unwrap_or_default();
-        let comment = body.get("comment").map(|comment| comment.as_str());
+        let comment =
+            body.get("comment").filter(|comment| !comment.is_null()).map(|comment| comment.as_str());
         let is_comment = match comment {
             None => reason != "OTHER",
             Some(None) => false,
@@ -469,6 +557,9 @@ mod tests {
             }
         };
         let is_metadata = body.get("metadata").is_none_or(|metadata| {
+            if metadata.is_null() {
+                return true;
+            }
             let names = metadata.as_object().map(|metadata| metadata.keys().map(|name| name.chars().count()));
             names.is_some_and(|names| names.len() <= 50 && names.into_iter().all(|n| (1..=64).contains(&n)))
                 && metadata.to_string().len() <= 8 * 1024
@@ -543,7 +634,7 @@ mod tests {
                     prop_assert!(obeys_every_rule(&body), "accepted: {body}");
                     prop_assert_eq!(request.comment.as_deref(), body["comment"].as_str());
                     let metadata = request.metadata.map(|text| serde_json::from_str::<Value>(&text).unwrap());
-                    prop_assert_eq!(metadata.as_ref(), body.get("metadata"));
+                    prop_assert_eq!(metadata.as_ref(), body.get("metadata").filter(|metadata| !metadata.is_null()));
                 }
                 Err(InvalidBody::Malformed(place)) => prop_assert!(false, "JSON up to {place}: {body}"),
                 Err(InvalidBody::Faulty(faults)) => {
@@ -561,7 +652,7 @@ mod tests {
         fn a_body_with_a_character_changed_is_read_as_what_it_has_become(
             text in near_miss(bodies().prop_map(|body| body.to_string()))
         ) {
-            match CancelRequest::from_json(text.as_bytes(), &calendar()) {
+            match read_text(text.as_bytes()) {
                 Ok(_) => prop_assert!(obeys_every_rule(&serde_json::from_str(&text).unwrap()), "{text}"),
                 Err(InvalidBody::Malformed(_)) => prop_assert!(json::parse(text.as_bytes()).is_err(), "{text}"),
                 Err(InvalidBody::Faulty(_)) => {

@@ -4,12 +4,14 @@
 //! write always gives the same event, with the same id, however often it is looked at: whoever gets one twice can tell. What
 //! callers can't see is no change, and has no event.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
+use serde_with::skip_serializing_none;
 use strum::VariantArray;
 use uuid::{Uuid, uuid};
 
-use crate::identifiers::TenantId;
+use crate::cancellation::{Reason, Standing, StoredSubscription};
+use crate::identifiers::{CancellationId, TenantId};
 use crate::subscription::{Status, Subscription};
 
 /// Where events come from, as EventBridge names it.
@@ -40,7 +42,54 @@ impl EventType {
     }
 }
 
+/// What changed the subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Cause {
+    /// A request to cancel, where no cancellation was pending.
+    Scheduled,
+    /// A request to cancel, in place of the cancellation that was pending; or a new instant for its date, as its time zone has
+    /// changed.
+    Replaced,
+    /// A request to withdraw the cancellation that was pending.
+    Withdrawn,
+    /// The arrival of the date.
+    Executed,
+    /// An import, or another system that writes into the table.
+    Imported,
+}
+
+/// Where a cancellation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CancellationState {
+    /// It is to take effect.
+    Pending,
+    /// It has taken effect.
+    Executed,
+    /// A caller withdrew it.
+    Withdrawn,
+}
+
+/// A cancellation, as far as an event tells of it.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventCancellation {
+    /// Tells this cancellation from others.
+    pub cancellation_id: CancellationId,
+    /// Where it stands.
+    pub state: CancellationState,
+    /// The tenant's local date on which it takes effect, or did.
+    pub scheduled_at: Option<NaiveDate>,
+    /// The instant at which it takes effect, or did.
+    pub effective_at: DateTime<Utc>,
+    /// Why. Absent if it was imported with its subscription.
+    pub reason: Option<Reason>,
+}
+
 /// An event, as it is sent.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
@@ -48,44 +97,102 @@ pub struct Event {
     pub event_id: Uuid,
     /// What happened.
     pub r#type: EventType,
-    /// When: for a cancellation that took effect, the instant that was promised.
+    /// The version of the subscription after it: one more with each change, so events are in order by it.
+    pub version: u64,
+    /// What changed it.
+    pub cause: Cause,
+    /// When: for a cancellation that took effect, the instant that was promised; for an import, when it was written.
     pub occurred_at: DateTime<Utc>,
+    /// The subscription's latest cancellation, if there was one.
+    pub cancellation: Option<EventCancellation>,
     /// The subscription after it.
     pub data: Subscription,
 }
 
-/// A subscription as a write found it, or left it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Version {
-    /// What callers see of it.
-    pub subscription: Subscription,
-    /// Counts the writes: +1 with each.
-    pub number: u64,
-}
-
-/// Decides which event a write of a tenant's subscription is, if it is one. `written_at` is for what does not say itself when
-/// it changed.
+/// Decides which event a write of a tenant's subscription is, if it is one. `written_at` is when it was, by the database's
+/// clock.
 #[must_use]
 pub fn decide_event(
     tenant: &TenantId,
-    before: &Version,
-    after: Version,
+    before: &StoredSubscription,
+    after: StoredSubscription,
     written_at: DateTime<Utc>,
 ) -> Option<Event> {
-    let Version { subscription: data, number } = after;
-    if data == before.subscription {
+    if after.document == before.document && after.cancellation == before.cancellation {
         return None;
     }
-    let took_effect = data.status == Status::Cancelled && before.subscription.status != Status::Cancelled;
+    let is_cancelled = |stored: &StoredSubscription| stored.document.status == Status::Cancelled;
+    let took_effect = is_cancelled(&after) && !is_cancelled(before);
     let r#type = if took_effect { EventType::Cancelled } else { EventType::Updated };
-    let promised = data.cancelled_at.filter(|_| took_effect);
-    let updated = data.updated_at.filter(|at| before.subscription.updated_at != Some(*at));
-    let name = format!("{tenant}#{}/{number}/{}", data.subscription_id, r#type.as_str());
+    let cause = cause(before, &after);
+    let occurred_at = match cause {
+        Cause::Executed => after.document.cancelled_at,
+        Cause::Imported => None,
+        Cause::Scheduled | Cause::Replaced | Cause::Withdrawn => after.document.updated_at,
+    };
+    let cancellation = event_cancellation(before, &after);
+    let StoredSubscription { document: data, revision, .. } = after;
+    let name = format!("{tenant}#{}/{revision}/{}", data.subscription_id, r#type.as_str());
     Some(Event {
         event_id: Uuid::new_v5(&NAMESPACE, name.as_bytes()),
         r#type,
-        occurred_at: promised.or(updated).unwrap_or(written_at),
+        version: revision.version,
+        cause,
+        occurred_at: occurred_at.unwrap_or(written_at),
+        cancellation,
         data,
+    })
+}
+
+fn cause(before: &StoredSubscription, after: &StoredSubscription) -> Cause {
+    let (was, is) = (before.pending_cancellation(), after.pending_cancellation());
+    let same_kept = || {
+        let id = |stored: &StoredSubscription| stored.cancellation.as_ref().map(|kept| kept.cancellation_id);
+        id(before) == id(after)
+    };
+    match (was, is) {
+        (Some(_), None)
+            if same_kept()
+                && after.standing() == Standing::NotPending
+                && after.document.status == Status::Cancelled =>
+        {
+            Cause::Executed
+        }
+        (_, None) if same_kept() && is_withdrawn(after) && !is_withdrawn(before) => Cause::Withdrawn,
+        (Some(was), Some(is)) if was.cancellation_id == is.cancellation_id && was.entry() != is.entry() => {
+            Cause::Replaced
+        }
+        (Some(was), Some(is)) if was.cancellation_id != is.cancellation_id && is.requested_by.is_some() => {
+            Cause::Replaced
+        }
+        (None, Some(is)) if is.requested_by.is_some() && !same_kept() => Cause::Scheduled,
+        _ => Cause::Imported,
+    }
+}
+
+fn is_withdrawn(stored: &StoredSubscription) -> bool {
+    stored.cancellation.as_ref().is_some_and(|kept| kept.withdrawn_at.is_some())
+}
+
+/// The latest cancellation after a write. What contradicts itself is none: nobody can say where it stands.
+fn event_cancellation(before: &StoredSubscription, after: &StoredSubscription) -> Option<EventCancellation> {
+    let kept = after.cancellation.as_ref()?;
+    let state = match after.standing() {
+        Standing::Pending => CancellationState::Pending,
+        Standing::NotPending if is_withdrawn(after) => CancellationState::Withdrawn,
+        Standing::NotPending if after.document.status == Status::Cancelled => CancellationState::Executed,
+        Standing::NotPending | Standing::Contradictory(_) => return None,
+    };
+    // One that an earlier version of this service wrote does not keep its date itself.
+    let date_in = |stored: &StoredSubscription| {
+        stored.document.pending_status.as_ref().map(|pending| pending.scheduled_at)
+    };
+    Some(EventCancellation {
+        cancellation_id: kept.cancellation_id,
+        state,
+        scheduled_at: kept.scheduled_at.or_else(|| date_in(after)).or_else(|| date_in(before)),
+        effective_at: kept.effective_at,
+        reason: kept.reason,
     })
 }
 
@@ -94,32 +201,78 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cancellation::{Cancellation, IndexEntry, Revision};
 
     const AT: &str = "2026-02-01T00:00:05Z";
+    const ID: &str = "00000000-0000-4000-8000-000000000001";
+    const OTHER_ID: &str = "00000000-0000-4000-8000-000000000002";
 
-    fn version(number: u64, document: Value) -> Version {
+    fn subscription(document: Value) -> Subscription {
         let mut all =
             json!({"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "ACTIVATED"});
         all.as_object_mut().unwrap().extend(document.as_object().unwrap().clone());
-        Version { subscription: serde_json::from_value(all).unwrap(), number }
+        serde_json::from_value(all).unwrap()
     }
 
-    fn event(before: &Version, after: &Version) -> Option<Event> {
+    fn revision(version: u64) -> Revision {
+        Revision { version, write_id: format!("w{version}").parse().ok() }
+    }
+
+    /// A subscription of which no cancellation is known.
+    fn plain(version: u64, document: Value) -> StoredSubscription {
+        StoredSubscription::new(subscription(document), revision(version), None, None)
+    }
+
+    fn cancellation(id: &str, more: Value) -> Cancellation {
+        let mut all = json!({
+            "cancellationId": id,
+            "scheduledAt": "2026-02-01",
+            "effectiveAt": "2026-01-31T23:00:00Z",
+            "reason": "NO_NEED",
+            "requestedAt": "2026-01-31T22:30:00Z",
+            "requestedBy": "k1",
+        });
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value(all).unwrap()
+    }
+
+    fn pending(version: u64, cancellation: Cancellation) -> StoredSubscription {
+        let document = json!({
+            "updatedAt": "2026-01-31T22:30:00.5Z",
+            "pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-02-01"},
+        });
+        with(version, document, cancellation, true)
+    }
+
+    fn with(version: u64, document: Value, kept: Cancellation, is_due: bool) -> StoredSubscription {
+        let entry = is_due.then(|| kept.entry());
+        StoredSubscription::new(subscription(document), revision(version), Some(kept), entry)
+    }
+
+    fn event(before: &StoredSubscription, after: &StoredSubscription) -> Option<Event> {
         decide_event(&"demo".parse().unwrap(), before, after.clone(), AT.parse().unwrap())
     }
 
     #[test]
-    fn what_callers_see_of_a_change_is_published_in_the_shape_of_the_contract() {
-        let before = version(1, json!({"updatedAt": "2026-01-01T00:00:00Z"}));
-        let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"});
-        let after = version(2, json!({"updatedAt": "2026-01-31T22:30:00.5Z", "pendingStatus": pending}));
+    fn a_change_is_published_in_the_shape_of_the_contract() {
+        let before = plain(1, json!({"updatedAt": "2026-01-01T00:00:00Z"}));
+        let after = pending(2, cancellation(ID, json!({"comment": "moved", "metadata": "{}"})));
         let told = event(&before, &after).unwrap();
         assert_eq!(
             json!(told),
             json!({
                 "eventId": told.event_id,
                 "type": "subscription.updated",
+                "version": 2,
+                "cause": "SCHEDULED",
                 "occurredAt": "2026-01-31T22:30:00.500Z",
+                "cancellation": {
+                    "cancellationId": ID,
+                    "state": "PENDING",
+                    "scheduledAt": "2026-02-01",
+                    "effectiveAt": "2026-01-31T23:00:00Z",
+                    "reason": "NO_NEED",
+                },
                 "data": {
                     "subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1",
                     "status": "ACTIVATED",
@@ -128,65 +281,122 @@ mod tests {
                 },
             })
         );
-        // Withdrawn again.
-        let withdrawn = version(3, json!({"updatedAt": "2026-01-31T22:40:00Z"}));
-        assert_eq!(event(&after, &withdrawn).unwrap().r#type, EventType::Updated);
+    }
+
+    #[test]
+    fn each_event_says_what_changed_it_and_where_the_cancellation_stands() {
+        let first = pending(2, cancellation(ID, json!({})));
+        let second = pending(3, cancellation(OTHER_ID, json!({"reason": "FRAUD"})));
+        let withdrawn = with(
+            4,
+            json!({"updatedAt": "2026-01-31T22:40:00Z"}),
+            cancellation(OTHER_ID, json!({"withdrawnAt": "2026-01-31T22:40:00Z", "withdrawnBy": "k1"})),
+            false,
+        );
+        let again = pending(5, cancellation(ID, json!({})));
+        let executed = with(
+            6,
+            json!({"status": "CANCELLED", "cancelledAt": "2026-01-31T23:00:00Z", "updatedAt": "2026-01-31T23:00:41Z"}),
+            cancellation(ID, json!({})),
+            false,
+        );
+        let moved = pending(6, cancellation(ID, json!({"effectiveAt": "2026-02-01T05:00:00Z"})));
+        let imported = cancellation(ID, json!({"reason": null, "requestedBy": null}));
+        let told = |before: &StoredSubscription, after: &StoredSubscription| {
+            let event = event(before, after).unwrap();
+            (event.cause, event.cancellation.map(|cancellation| cancellation.state))
+        };
+        let (is_pending, is_withdrawn) =
+            (Some(CancellationState::Pending), Some(CancellationState::Withdrawn));
+        let active = plain(1, json!({}));
+        assert_eq!(told(&active, &first), (Cause::Scheduled, is_pending));
+        assert_eq!(told(&first, &second), (Cause::Replaced, is_pending));
+        assert_eq!(told(&second, &withdrawn), (Cause::Withdrawn, is_withdrawn));
+        assert_eq!(told(&withdrawn, &again), (Cause::Scheduled, is_pending));
+        assert_eq!(told(&again, &executed), (Cause::Executed, Some(CancellationState::Executed)));
+        // The time zone has changed.
+        assert_eq!(told(&again, &moved), (Cause::Replaced, is_pending));
+        // An import.
+        assert_eq!(told(&active, &pending(2, imported)), (Cause::Imported, is_pending));
+        assert_eq!(told(&first, &plain(3, json!({}))), (Cause::Imported, None));
+        assert_eq!(told(&first, &plain(3, json!({"status": "CANCELLED"}))), (Cause::Imported, None));
+        let renamed = with(5, json!({"display": "new"}), withdrawn.cancellation.clone().unwrap(), false);
+        assert_eq!(told(&withdrawn, &renamed), (Cause::Imported, is_withdrawn));
+        // Another system that forgot the cancellation.
+        let forgotten = with(3, json!({}), cancellation(ID, json!({})), true);
+        assert_eq!(told(&first, &forgotten), (Cause::Imported, None));
+        let ended = with(3, json!({"status": "CANCELLED"}), cancellation(ID, json!({})), true);
+        assert_eq!(told(&first, &ended), (Cause::Imported, None));
+    }
+
+    #[test]
+    fn what_an_earlier_version_wrote_has_the_date_that_its_document_had() {
+        let mut kept = cancellation(ID, json!({}));
+        kept.scheduled_at = None;
+        let before = pending(2, kept.clone());
+        let after = with(3, json!({"status": "CANCELLED"}), kept, false);
+        let told = event(&before, &after).unwrap().cancellation.unwrap();
+        assert_eq!(told.scheduled_at, "2026-02-01".parse().ok());
     }
 
     #[test]
     fn what_takes_effect_occurred_at_the_instant_that_was_promised() {
-        let before = version(2, json!({}));
-        let cancelled = json!({
+        let before = pending(2, cancellation(ID, json!({})));
+        let document = json!({
             "status": "CANCELLED", "cancelledAt": "2026-01-31T23:00:00Z", "updatedAt": "2026-01-31T23:00:41Z",
         });
-        let told = event(&before, &version(3, cancelled.clone())).unwrap();
+        let after = with(3, document.clone(), cancellation(ID, json!({})), false);
+        let told = event(&before, &after).unwrap();
         assert_eq!(
             (told.r#type, json!(told.occurred_at)),
             (EventType::Cancelled, json!("2026-01-31T23:00:00Z"))
         );
 
         // What is changed about it afterwards, by an import, does not take effect again.
-        let mut corrected = cancelled.clone();
+        let mut corrected = document;
         corrected["updatedAt"] = json!("2026-02-02T08:00:00Z");
-        let told = event(&version(3, cancelled), &version(4, corrected)).unwrap();
-        assert_eq!(
-            (told.r#type, json!(told.occurred_at)),
-            (EventType::Updated, json!("2026-02-02T08:00:00Z"))
-        );
+        let told = event(&after, &with(4, corrected, cancellation(ID, json!({})), false)).unwrap();
+        assert_eq!((told.r#type, json!(told.occurred_at)), (EventType::Updated, json!(AT)));
     }
 
     #[test]
-    fn what_does_not_say_when_it_changed_changed_when_it_was_written() {
-        let at = |document| {
-            event(&version(1, json!({"updatedAt": "2026-01-01T00:00:00Z"})), &version(2, document))
-        };
-        let same = json!({"updatedAt": "2026-01-01T00:00:00Z", "display": "new"});
-        assert_eq!(json!(at(same).unwrap().occurred_at), AT);
-        assert_eq!(json!(at(json!({})).unwrap().occurred_at), AT);
-        assert_eq!(json!(at(json!({"status": "CANCELLED"})).unwrap().occurred_at), AT);
+    fn what_was_imported_changed_when_it_was_written() {
+        let before = plain(1, json!({"updatedAt": "2026-01-01T00:00:00Z"}));
+        for document in [
+            json!({"updatedAt": "2026-01-01T00:00:00Z", "display": "new"}),
+            json!({"updatedAt": "2027-01-01T00:00:00Z"}),
+            json!({}),
+            json!({"status": "CANCELLED"}),
+        ] {
+            assert_eq!(json!(event(&before, &plain(2, document)).unwrap().occurred_at), AT);
+        }
     }
 
     #[test]
     fn what_callers_do_not_see_is_no_change() {
-        assert_eq!(event(&version(1, json!({})), &version(2, json!({"puk": "1234"}))), None);
+        assert_eq!(event(&plain(1, json!({})), &plain(2, json!({"puk": "1234"}))), None);
     }
 
     #[test]
     fn an_id_is_of_one_change() {
-        let id = |before: u64, after: u64, document: Value| {
-            event(&version(before, json!({})), &version(after, document)).unwrap().event_id
-        };
-        let first = id(1, 2, json!({"display": "a"}));
+        let before = plain(1, json!({}));
+        let id = |after: &StoredSubscription| event(&before, after).unwrap().event_id;
+        let after = plain(2, json!({"display": "a"}));
+        let first = id(&after);
         assert_eq!(first.get_version_num(), 5);
-        assert_eq!(id(1, 2, json!({"display": "a"})), first);
-        assert_ne!(id(2, 3, json!({"display": "a"})), first);
-        assert_ne!(id(1, 2, json!({"status": "CANCELLED"})), first);
-        let others = decide_event(
-            &"other".parse().unwrap(),
-            &version(1, json!({})),
-            version(2, json!({"display": "a"})),
-            AT.parse().unwrap(),
+        assert_eq!(id(&after), first);
+        assert_ne!(id(&plain(3, json!({"display": "a"}))), first);
+        assert_ne!(id(&plain(2, json!({"status": "CANCELLED"}))), first);
+        // The same version, written anew after the table was restored.
+        let rewritten = StoredSubscription::new(
+            after.document.clone(),
+            Revision { write_id: "other".parse().ok(), ..revision(2) },
+            None,
+            None::<IndexEntry>,
         );
+        assert_ne!(id(&rewritten), first);
+        let tenant = "other".parse().unwrap();
+        let others = decide_event(&tenant, &before, after, AT.parse().unwrap());
         assert_ne!(others.unwrap().event_id, first);
     }
 

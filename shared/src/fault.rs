@@ -44,6 +44,8 @@ pub enum FaultCode {
     TooManyMembers,
     /// A value that is too large as a whole.
     TooLarge,
+    /// A text that is not Unicode: it has half of a surrogate pair.
+    InvalidText,
 }
 
 /// The faults of one body, in the order of its rules.
@@ -90,8 +92,10 @@ impl Faults {
         }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.listed.is_empty() && self.unlisted == 0
+    /// Whether the same body could be without a fault at another time.
+    pub(crate) fn depend_on_time_alone(&self) -> bool {
+        let of_time = |fault: &Fault| matches!(fault.code, FaultCode::NotInFuture | FaultCode::SkippedDate);
+        self.unlisted == 0 && self.listed.iter().all(of_time)
     }
 }
 

@@ -6,8 +6,9 @@
 //! and no lock that a dead function could leave behind. Here are the rules of it: what a key is, when
 //! two requests are the same, and what a record means for a request that finds it.
 //!
-//! Recorded is what was decided about a subscription: a success, or a refusal by its state. Whatever
-//! was wrong with the request before that, and whatever went wrong here, leaves the key free.
+//! Recorded is every answer that ends the matter: a success, or a refusal by the state of a subscription or by the time. So two
+//! attempts with a key never get two different answers, and what was refused is not done by an attempt that was still under
+//! way. What is wrong with a request at any time, and what went wrong here, leaves the key free.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +20,8 @@ use sha2::{Digest, Sha256};
 /// How long a key belongs to its first request, to the second.
 pub const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
-/// A caller's name for one intended change: 1–256 printable ASCII characters.
+/// A caller's name for one intended change: 1–256 printable ASCII characters, none of them a comma, which is what
+/// gateways join two values of a header with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
 
@@ -40,7 +42,9 @@ impl FromStr for IdempotencyKey {
     type Err = InvalidIdempotencyKey;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdempotencyKey> {
-        if (1..=256).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        if (1..=256).contains(&text.len())
+            && text.bytes().all(|byte| byte != b',' && matches!(byte, b' '..=b'~'))
+        {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidIdempotencyKey)
@@ -168,11 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_1_to_256_printable_ascii_characters() {
+    fn a_key_has_1_to_256_printable_ascii_characters_and_no_comma() {
         for valid in ["a", " ~!\"#", &"k".repeat(256)] {
             assert_eq!(valid.parse::<IdempotencyKey>().unwrap().as_str(), valid);
         }
-        for invalid in ["", "é", "a\tb", "a\u{7f}", &"k".repeat(257)] {
+        for invalid in ["", "é", "a,b", "a\tb", "a\u{7f}", &"k".repeat(257)] {
             assert_eq!(invalid.parse::<IdempotencyKey>(), Err(InvalidIdempotencyKey), "{invalid}");
         }
     }
@@ -205,9 +209,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn exactly_the_stated_texts_are_keys(text in around("[ -~]{1,256}")) {
+        fn exactly_the_stated_texts_are_keys(text in around("[ -+.-~-]{1,256}")) {
             let is_key = (1..=256).contains(&text.len())
-                && text.chars().all(|c| c.is_ascii() && !c.is_ascii_control());
+                && text.chars().all(|c| c.is_ascii() && !c.is_ascii_control() && c != ',');
             let key = text.parse::<IdempotencyKey>().ok();
             prop_assert_eq!(key.as_ref().map(IdempotencyKey::as_str), is_key.then_some(text.as_str()));
         }

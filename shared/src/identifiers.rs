@@ -136,6 +136,28 @@ impl FromStr for CancellationId {
     }
 }
 
+/// One write of a subscription. A version number alone could be used twice: after a table was restored, or a
+/// subscription removed and added again. Each write leaves an id that no other has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct WriteId(String);
+
+impl WriteId {
+    /// A new, random id, of 12 hexadecimal digits.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().simple().to_string().chars().take(12).collect())
+    }
+}
+
+impl FromStr for WriteId {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        name(text, |byte| byte.is_ascii_alphanumeric()).map(Self)
+    }
+}
+
 macro_rules! shown_as_text {
     ($($identifier:ident),*) => {$(
         impl fmt::Display for $identifier {
@@ -160,7 +182,7 @@ macro_rules! shown_as_text {
     )*};
 }
 
-shown_as_text!(TenantId, KeyId, SubscriptionId, ReferenceId, CancellationId);
+shown_as_text!(TenantId, KeyId, SubscriptionId, ReferenceId, CancellationId, WriteId);
 
 #[cfg(test)]
 mod tests {

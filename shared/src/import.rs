@@ -8,15 +8,16 @@ mod stored;
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
-use serde_dynamo::{AttributeValue, to_item};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
+use serde_dynamo::{AttributeValue, to_attribute_value, to_item};
 use serde_json::{Map, Value};
 
 use self::stored::{is_same_map, keep_unseen};
 use crate::calendar::Calendar;
-use crate::cancellation::Cancellation;
-use crate::identifiers::{CancellationId, ReferenceId, SubscriptionId};
-use crate::subscription::{Status, Subscription};
+use crate::cancellation::{Cancellation, Contradiction, Standing, StoredSubscription, updated_at};
+use crate::fault::member;
+use crate::identifiers::{CancellationId, ReferenceId, SubscriptionId, WriteId};
+use crate::subscription::{PendingStatus, Status, Subscription};
 
 /// A document as a database holds it: numbers to the digit, sets, and what this service knows nothing of.
 pub type StoredDocument = HashMap<String, AttributeValue>;
@@ -27,6 +28,7 @@ pub struct NewSubscription {
     subscription: Subscription,
     document: StoredDocument,
     cancellation: Option<Cancellation>,
+    write_id: WriteId,
 }
 
 /// Why a document is no subscription that could be imported. It names the place, not the value.
@@ -46,6 +48,9 @@ impl NewSubscription {
         now: DateTime<Utc>,
     ) -> Result<Self, InvalidSubscription> {
         let invalid = |message: &str| InvalidSubscription(message.to_owned());
+        if let Some(place) = reserved_name("", &document) {
+            return Err(InvalidSubscription(fault_at(&place, "a member can't be called so")));
+        }
         let Value::Object(document) = document else {
             return Err(invalid("expected an object"));
         };
@@ -54,35 +59,22 @@ impl NewSubscription {
         let document = in_one_spelling(&subscription, document)
             .ok_or_else(|| invalid("something in it can't be stored"))?;
 
-        let pending =
-            subscription.pending_status.as_ref().filter(|pending| pending.status == Status::Cancelled);
-        let cancellation = match pending {
+        check_times(&subscription)?;
+        check_end(&subscription, now)?;
+
+        let is_cancellation = |pending: &&PendingStatus| pending.status == Status::Cancelled;
+        let cancellation = match subscription.pending_status.as_ref().filter(is_cancellation) {
             None => None,
-            Some(_) if subscription.status == Status::Cancelled => {
-                return Err(invalid(
-                    "pendingStatus: a subscription that is CANCELLED has no cancellation to come",
-                ));
-            }
             Some(pending) if !(1970..=9999).contains(&pending.scheduled_at.year()) => {
                 return Err(invalid("pendingStatus: scheduledAt must lie in the years 1970 to 9999"));
             }
             Some(pending) => {
                 let effective = calendar.beginning_of(pending.scheduled_at);
                 let skipped = || invalid("pendingStatus: the tenant's time zone has no such date");
-                Some(Cancellation {
-                    cancellation_id: CancellationId::random(),
-                    effective_at: effective.ok_or_else(skipped)?.instant(),
-                    reason: None,
-                    comment: None,
-                    metadata: None,
-                    requested_at: now,
-                    requested_by: None,
-                    withdrawn_at: None,
-                    withdrawn_by: None,
-                })
+                Some(Cancellation::new(CancellationId::random(), effective.ok_or_else(skipped)?, now))
             }
         };
-        Ok(Self { subscription, document, cancellation })
+        Ok(Self { subscription, document, cancellation, write_id: WriteId::random() })
     }
 
     /// The subscription that was checked.
@@ -103,9 +95,15 @@ impl NewSubscription {
         self.subscription.reference_id.as_ref()
     }
 
-    /// Whether the date of the cancellation that is pending in it had begun when it was read.
-    fn is_overdue(&self) -> bool {
-        self.cancellation.as_ref().is_some_and(|pending| pending.effective_at <= pending.requested_at)
+    /// The id of the write that takes it in.
+    #[must_use]
+    pub fn write_id(&self) -> &WriteId {
+        &self.write_id
+    }
+
+    /// Whether the date of the cancellation that is pending in it has begun.
+    fn is_overdue(&self, now: DateTime<Utc>) -> bool {
+        self.cancellation.as_ref().is_some_and(|pending| pending.effective_at <= now)
     }
 
     /// The document, to be stored: what this service knows in the one spelling that it has, and beside it what came with
@@ -120,6 +118,85 @@ impl NewSubscription {
     pub fn cancellation(&self) -> Option<&Cancellation> {
         self.cancellation.as_ref()
     }
+}
+
+/// What the names of members begin with that the JSON library gives a meaning of its own.
+const RESERVED: &str = "$serde_json::private::";
+
+/// Where a member has such a name, as a pointer (RFC 6901).
+fn reserved_name(pointer: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::Object(members) => members.iter().find_map(|(name, value)| {
+            let pointer = member(pointer, name);
+            if name.starts_with(RESERVED) { Some(pointer) } else { reserved_name(&pointer, value) }
+        }),
+        Value::Array(values) => {
+            let mut values = values.iter().enumerate();
+            values.find_map(|(index, value)| reserved_name(&format!("{pointer}/{index}"), value))
+        }
+        _ => None,
+    }
+}
+
+/// A fault at a pointer, as the faults of types are told: `sim.iccid: …`.
+#[must_use]
+pub fn fault_at(pointer: &str, fault: &str) -> String {
+    match pointer.strip_prefix('/') {
+        Some(path) => format!("{}: {fault}", path.replace('/', ".").replace("~1", "/").replace("~0", "~")),
+        None => fault.to_owned(),
+    }
+}
+
+/// RFC 3339 has the years 0000 to 9999, and so has JSON Schema.
+fn check_times(subscription: &Subscription) -> Result<(), InvalidSubscription> {
+    let subscriber = subscription.subscriber.as_ref();
+    let instants = [
+        ("activatedAt", subscription.activated_at),
+        ("createdAt", subscription.created_at),
+        ("updatedAt", subscription.updated_at),
+        ("cancelledAt", subscription.cancelled_at),
+        ("subscriber.createdAt", subscriber.and_then(|subscriber| subscriber.created_at)),
+        ("subscriber.updatedAt", subscriber.and_then(|subscriber| subscriber.updated_at)),
+    ]
+    .map(|(place, instant)| (place, instant.map(|instant| instant.year())));
+    let product = subscription.pending_product_offering.as_ref();
+    let dates = [
+        (
+            "pendingStatus.scheduledAt",
+            subscription.pending_status.as_ref().map(|pending| pending.scheduled_at),
+        ),
+        (
+            "pendingMsisdn.scheduledAt",
+            subscription.pending_msisdn.as_ref().and_then(|pending| pending.scheduled_at),
+        ),
+        ("pendingProductOffering.scheduledAt", product.and_then(|pending| pending.scheduled_at)),
+        ("porting.scheduledAt", subscription.porting.as_ref().and_then(|porting| porting.scheduled_at)),
+    ]
+    .map(|(place, date)| (place, date.map(|date| date.year())));
+    match instants
+        .into_iter()
+        .chain(dates)
+        .find(|(_, year)| year.is_some_and(|year| !(0..=9999).contains(&year)))
+    {
+        Some((place, _)) => Err(InvalidSubscription(format!("{place}: must lie in the years 0000 to 9999"))),
+        None => Ok(()),
+    }
+}
+
+/// By how much the clock that wrote `cancelledAt` may be ahead.
+const MOST_SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// What a document says of the end must hold together.
+fn check_end(subscription: &Subscription, now: DateTime<Utc>) -> Result<(), InvalidSubscription> {
+    let contradiction = match (subscription.status, subscription.cancelled_at) {
+        (Status::Cancelled, Some(at)) if at > now + MOST_SKEW => "cancelledAt: must not lie in the future",
+        (Status::Cancelled, _) if subscription.pending_status.is_some() => {
+            "pendingStatus: a subscription that is CANCELLED has no change of status to come"
+        }
+        (Status::Cancelled, _) | (_, None) => return Ok(()),
+        (_, Some(_)) => "cancelledAt: a subscription that is not CANCELLED has not been",
+    };
+    Err(InvalidSubscription(contradiction.to_owned()))
 }
 
 /// A document in which a date, an instant, an id is written in one way, whatever way it came in, so that it can be compared;
@@ -179,22 +256,36 @@ pub struct Rules {
 }
 
 /// What is stored under the id of a subscription that is imported.
-pub struct Present {
-    /// What callers see of it.
-    pub subscription: Subscription,
+pub enum Present {
+    /// A subscription.
+    Subscription(Box<PresentSubscription>),
+    /// An item that is not what this service writes.
+    Unreadable(UnreadableItem),
+}
+
+/// A subscription as it is stored, and all of its document.
+#[derive(Clone)]
+pub struct PresentSubscription {
+    /// What this service knows of it.
+    pub stored: StoredSubscription,
     /// All of its document.
     pub document: StoredDocument,
-    /// Counts the writes: +1 with each.
-    pub version: u64,
-    /// Whether the index of pending cancellations has it.
+}
+
+/// What can be said of an item that is not what this service writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableItem {
+    /// Its version, whatever that is; `None` if it has none.
+    pub version: Option<AttributeValue>,
+    /// Its reference id.
+    pub reference_id: Option<ReferenceId>,
+    /// Whether the index has it, so that a cancellation was pending.
     pub is_due: bool,
-    /// Whether its last cancellation was withdrawn.
-    pub is_withdrawn: bool,
 }
 
 /// Where the cancellation of a subscription stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Standing {
+enum Stage {
     /// There is none.
     None,
     /// It takes effect on this date.
@@ -205,17 +296,33 @@ enum Standing {
     Withdrawn,
     /// The document says that it is pending, and nothing will execute it: this service did not write that.
     Forgotten,
+    /// Its parts contradict each other in another way.
+    Contradictory,
 }
 
-impl Standing {
-    fn of(subscription: &Subscription, is_due: bool) -> Self {
-        let pending = subscription.pending_status.as_ref();
-        let pending = pending.filter(|pending| pending.status == Status::Cancelled);
-        match (subscription.status, is_due) {
-            (Status::Cancelled, _) => Self::Done(subscription.cancelled_at),
-            (_, true) => Self::Pending(pending.map(|pending| pending.scheduled_at)),
-            (_, false) if pending.is_some() => Self::Forgotten,
-            (_, false) => Self::None,
+impl Stage {
+    fn of(stored: &StoredSubscription) -> Self {
+        let document = &stored.document;
+        match stored.standing() {
+            Standing::Contradictory(Contradiction::NotInIndex) => Self::Forgotten,
+            Standing::Contradictory(_) => Self::Contradictory,
+            Standing::Pending => {
+                Self::Pending(document.pending_status.as_ref().map(|pending| pending.scheduled_at))
+            }
+            Standing::NotPending if document.status == Status::Cancelled => Self::Done(document.cancelled_at),
+            Standing::NotPending => {
+                let kept = stored.cancellation.as_ref();
+                let is_withdrawn = kept.is_some_and(|kept| kept.withdrawn_at.is_some());
+                if is_withdrawn { Self::Withdrawn } else { Self::None }
+            }
+        }
+    }
+
+    fn of_new(new: &NewSubscription) -> Self {
+        match (new.subscription.status, &new.cancellation) {
+            (Status::Cancelled, _) => Self::Done(new.subscription.cancelled_at),
+            (_, Some(pending)) => Self::Pending(pending.scheduled_at),
+            (_, None) => Self::None,
         }
     }
 }
@@ -235,12 +342,16 @@ pub enum ImportDecision {
     ReferenceTaken,
     /// Write nothing: it would be cancelled at once, as the date of its cancellation has begun.
     Overdue,
+    /// Write nothing: what is stored can't be read.
+    Unreadable,
 }
 
 /// What takes the place of what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replacement {
-    /// The version that it is decided from.
+    /// The version that it is decided from, as it is stored; `None` if there is none.
+    pub decided_from: Option<AttributeValue>,
+    /// The version that it makes.
     pub version: u64,
     /// The document that is imported, and what callers don't see of the stored one.
     pub document: StoredDocument,
@@ -252,17 +363,19 @@ pub struct Replacement {
     pub undoes_cancellation: bool,
 }
 
-/// Decides what to do with a document, from what is stored under its id, and from whose its reference id is.
+/// Decides what to do with a document at `now`, from what is stored under its id, and from whose its reference id is.
 #[must_use]
 pub fn decide_import(
     new: &NewSubscription,
     present: Option<&Present>,
     reference_is_of: Option<SubscriptionId>,
     rules: Rules,
+    now: DateTime<Utc>,
 ) -> ImportDecision {
     let decision = match present {
         None => ImportDecision::Add,
-        Some(present) => decide_replacement(new, present, rules.existing),
+        Some(Present::Subscription(present)) => decide_replacement(new, present, rules.existing, now),
+        Some(Present::Unreadable(item)) => decide_rewriting(new, item, rules.existing, now),
     };
     let keeps_cancellation = match &decision {
         ImportDecision::Add => false,
@@ -271,35 +384,44 @@ pub fn decide_import(
     };
     if reference_is_of.is_some_and(|owner| owner != new.id()) {
         ImportDecision::ReferenceTaken
-    } else if new.is_overdue() && !keeps_cancellation && !rules.takes_overdue {
+    } else if new.is_overdue(now) && !keeps_cancellation && !rules.takes_overdue {
         ImportDecision::Overdue
     } else {
         decision
     }
 }
 
-fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existing) -> ImportDecision {
-    let standing = match Standing::of(&present.subscription, present.is_due) {
-        Standing::None if present.is_withdrawn => Standing::Withdrawn,
-        standing => standing,
-    };
+fn decide_replacement(
+    new: &NewSubscription,
+    present: &PresentSubscription,
+    existing: Existing,
+    now: DateTime<Utc>,
+) -> ImportDecision {
+    let PresentSubscription { stored, document: stored_document } = present;
+    let stage = Stage::of(stored);
     let mut document = new.document.clone();
-    let keeps_cancellation = match (&standing, Standing::of(&new.subscription, new.cancellation.is_some())) {
+    let keeps_cancellation = match (&stage, Stage::of_new(new)) {
+        (Stage::Contradictory | Stage::Forgotten, _) => false,
         // It does not say when, which is no reason to forget it.
-        (Standing::Done(_), Standing::Done(None)) => {
+        (Stage::Done(_), Stage::Done(None)) => {
             let name = "cancelledAt".to_owned();
-            document.extend(present.document.get(&name).map(|at| (name, at.clone())));
+            document.extend(stored_document.get(&name).map(|at| (name, at.clone())));
             true
         }
-        (Standing::Withdrawn, Standing::None) => true,
-        (standing, of_new) => *standing == of_new,
+        (Stage::Withdrawn, Stage::None) => true,
+        (stage, of_new) => *stage == of_new,
     };
-    keep_unseen(&mut document, present);
-    if keeps_cancellation && is_same_map(&present.document, &document) {
+    keep_unseen(&mut document, &stored.document, stored_document);
+    // A file that is no newer says nothing new by its time.
+    let before = stored.document.updated_at;
+    let is_newer = new.subscription.updated_at > before;
+    if !is_newer {
+        set_updated_at(&mut document, before);
+    }
+    if keeps_cancellation && is_same_map(stored_document, &document) {
         return ImportDecision::Unchanged;
     }
-    let undoes_cancellation =
-        !keeps_cancellation && !matches!(standing, Standing::None | Standing::Forgotten);
+    let undoes_cancellation = !keeps_cancellation && !matches!(stage, Stage::None | Stage::Forgotten);
     let keep = match existing {
         Existing::Keep => true,
         Existing::Update => undoes_cancellation,
@@ -308,14 +430,52 @@ fn decide_replacement(new: &NewSubscription, present: &Present, existing: Existi
     if keep {
         return ImportDecision::Keep;
     }
-    let freed = present.subscription.reference_id.clone().filter(|former| Some(former) != new.reference_id());
+    if !is_newer && before.is_some() {
+        set_updated_at(&mut document, Some(updated_at(before, now)));
+    }
+    let former = stored.document.reference_id.clone();
     ImportDecision::Replace(Replacement {
-        version: present.version,
+        decided_from: Some(AttributeValue::N(stored.revision.version.to_string())),
+        version: stored.revision.version + 1,
         document,
-        freed,
+        freed: former.filter(|former| Some(former) != new.reference_id()),
         keeps_cancellation,
         undoes_cancellation,
     })
+}
+
+/// Decides about what is stored and can't be read: only an operator who says that nothing of it counts gets rid of it.
+fn decide_rewriting(
+    new: &NewSubscription,
+    item: &UnreadableItem,
+    existing: Existing,
+    now: DateTime<Utc>,
+) -> ImportDecision {
+    if existing != Existing::Overwrite {
+        return ImportDecision::Unreadable;
+    }
+    let version = match &item.version {
+        Some(AttributeValue::N(version)) => version.parse().unwrap_or(0),
+        _ => 0_u64,
+    };
+    let mut document = new.document.clone();
+    set_updated_at(&mut document, Some(updated_at(new.subscription.updated_at, now)));
+    ImportDecision::Replace(Replacement {
+        decided_from: item.version.clone(),
+        version: version.saturating_add(1),
+        document,
+        freed: item.reference_id.clone().filter(|former| Some(former) != new.reference_id()),
+        keeps_cancellation: false,
+        undoes_cancellation: item.is_due,
+    })
+}
+
+fn set_updated_at(document: &mut StoredDocument, at: Option<DateTime<Utc>>) {
+    let name = "updatedAt";
+    match at.and_then(|at| to_attribute_value(at).ok()) {
+        Some(at) => document.insert(name.to_owned(), at),
+        None => document.remove(name),
+    };
 }
 
 #[cfg(test)]
@@ -324,6 +484,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cancellation::{IndexEntry, Revision};
 
     const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
 
@@ -333,10 +494,35 @@ mod tests {
         NewSubscription::from_json(document, &Calendar::new(Tz::UTC, now), now).unwrap()
     }
 
-    fn present(document: Value) -> Present {
-        let is_due = document.get("pendingStatus").is_some();
-        let NewSubscription { subscription, document, .. } = new(document);
-        Present { subscription, document, version: 7, is_due, is_withdrawn: false }
+    fn now() -> DateTime<Utc> {
+        "2026-01-31T22:30:00Z".parse().unwrap()
+    }
+
+    /// A subscription that was imported like this.
+    fn present(document: Value) -> PresentSubscription {
+        let NewSubscription { subscription, document, cancellation, .. } = new(document);
+        let entry = cancellation.as_ref().map(Cancellation::entry);
+        PresentSubscription { stored: stored(subscription, cancellation, entry), document }
+    }
+
+    fn stored(
+        subscription: Subscription,
+        cancellation: Option<Cancellation>,
+        entry: Option<IndexEntry>,
+    ) -> StoredSubscription {
+        let revision = Revision { version: 7, write_id: None };
+        StoredSubscription::new(subscription, revision, cancellation, entry)
+    }
+
+    /// The same, after a caller has cancelled it and withdrawn that.
+    fn withdrawn(document: Value) -> PresentSubscription {
+        let effective = Calendar::new(Tz::UTC, now()).next_day();
+        let cancellation = Cancellation {
+            withdrawn_at: Some(now()),
+            ..Cancellation::new(CancellationId::random(), effective, now())
+        };
+        let there = present(document);
+        PresentSubscription { stored: stored(there.stored.document, Some(cancellation), None), ..there }
     }
 
     fn text(value: &str) -> AttributeValue {
@@ -350,8 +536,9 @@ mod tests {
         }
     }
 
-    fn decide(document: Value, present: Option<&Present>, existing: Existing) -> ImportDecision {
-        decide_import(&new(document), present, None, rules(existing))
+    fn decide(document: Value, present: Option<&PresentSubscription>, existing: Existing) -> ImportDecision {
+        let present = present.map(|present| Present::Subscription(Box::new(present.clone())));
+        decide_import(&new(document), present.as_ref(), None, rules(existing), now())
     }
 
     fn rules(existing: Existing) -> Rules {
@@ -359,7 +546,7 @@ mod tests {
     }
 
     /// What is written over what is there.
-    fn replace(document: Value, present: &Present, existing: Existing) -> Replacement {
+    fn replace(document: Value, present: &PresentSubscription, existing: Existing) -> Replacement {
         match decide(document, Some(present), existing) {
             ImportDecision::Replace(replacement) => replacement,
             other => panic!("{other:?}"),
@@ -370,6 +557,126 @@ mod tests {
         json!({"status": "ACTIVATED", "pendingStatus": {"status": "CANCELLED", "scheduledAt": date}})
     }
 
+    /// One whose cancellation is to be executed, though its document does not say so.
+    fn contradictory() -> PresentSubscription {
+        let NewSubscription { subscription, document, .. } = new(json!({"status": "PAUSED"}));
+        let cancellation = new(pending("2026-03-01")).cancellation;
+        let entry = cancellation.as_ref().map(Cancellation::entry);
+        PresentSubscription { stored: stored(subscription, cancellation, entry), document }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_written_anew_on_request() {
+        let there = contradictory();
+        let same = json!({"status": "PAUSED"});
+        assert_eq!(decide(same.clone(), Some(&there), Existing::Update), ImportDecision::Keep);
+        let replacement = replace(same, &there, Existing::Overwrite);
+        assert!(replacement.undoes_cancellation && !replacement.keeps_cancellation);
+
+        // CANCELLED by someone else, with a cancellation that is still to be executed.
+        let done = json!({"status": "CANCELLED"});
+        let NewSubscription { subscription, document, .. } = new(done.clone());
+        let entry = there.stored.cancellation.as_ref().map(Cancellation::entry);
+        let stored = stored(subscription, there.stored.cancellation, entry);
+        let there = PresentSubscription { stored, document };
+        assert!(!replace(done, &there, Existing::Overwrite).keeps_cancellation);
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_only_written_over_on_request() {
+        let item = |version: Option<AttributeValue>| {
+            let reference_id = "old".parse().ok();
+            Present::Unreadable(UnreadableItem { version, reference_id, is_due: true })
+        };
+        let decide = |item: &Present, existing| {
+            decide_import(&new(json!({"status": "PAUSED"})), Some(item), None, rules(existing), now())
+        };
+        for (version, next) in
+            [(Some(AttributeValue::N("7".to_owned())), 8), (Some(text("seven")), 1), (None, 1)]
+        {
+            let item = item(version.clone());
+            for existing in [Existing::Keep, Existing::Update] {
+                assert_eq!(decide(&item, existing), ImportDecision::Unreadable);
+            }
+            let ImportDecision::Replace(replacement) = decide(&item, Existing::Overwrite) else {
+                panic!("kept");
+            };
+            assert_eq!((replacement.decided_from, replacement.version), (version, next));
+            assert!(replacement.undoes_cancellation);
+            assert_eq!(replacement.freed, "old".parse().ok());
+        }
+    }
+
+    #[test]
+    fn a_replacement_is_updated_later_than_what_it_replaces() {
+        let of = |display: &str, at: Option<&str>| {
+            let mut document = json!({"status": "PAUSED", "display": display});
+            document.as_object_mut().unwrap().extend(at.map(|at| ("updatedAt".to_owned(), json!(at))));
+            document
+        };
+        // An hour ahead of this clock.
+        let there = present(of("old", Some("2026-01-31T23:30:00Z")));
+        for (at, updated_at) in [
+            (Some("2026-01-31T23:45:00Z"), "2026-01-31T23:45:00Z"),
+            (Some("2026-01-31T23:30:00Z"), "2026-01-31T23:30:00.001Z"),
+            (Some("2026-01-01T00:00:00Z"), "2026-01-31T23:30:00.001Z"),
+            (None, "2026-01-31T23:30:00.001Z"),
+        ] {
+            let replacement = replace(of("new", at), &there, Existing::Update);
+            assert_eq!(replacement.document["updatedAt"], text(updated_at));
+            // But that alone is no reason to replace it.
+            let is_newer = updated_at.ends_with("45:00Z");
+            let decision = decide(of("old", at), Some(&there), Existing::Update);
+            assert_eq!(decision == ImportDecision::Unchanged, !is_newer, "{at:?}");
+        }
+        let before = present(of("old", Some("2026-01-01T00:00:00Z")));
+        let replacement = replace(of("new", None), &before, Existing::Update);
+        assert_eq!(replacement.document["updatedAt"], text("2026-01-31T22:30:00Z"));
+    }
+
+    #[test]
+    fn what_contradicts_itself_about_its_end_or_its_time_is_refused_by_place() {
+        let fault = |mut document: Value| {
+            document["subscriptionId"] = json!(ID);
+            let calendar = Calendar::new(Tz::UTC, now());
+            NewSubscription::from_json(document, &calendar, now()).err().map(|fault| fault.to_string())
+        };
+        let at = "2026-01-01T00:00:00Z";
+        for (place, document) in [
+            ("cancelledAt", json!({"status": "ACTIVATED", "cancelledAt": at})),
+            ("cancelledAt", json!({"status": "CANCELLED", "cancelledAt": "2099-01-01T00:00:00Z"})),
+            (
+                "pendingStatus",
+                json!({"status": "CANCELLED", "pendingStatus": {"status": "PAUSED", "scheduledAt": "2026-03-01"}}),
+            ),
+            ("activatedAt", json!({"status": "ACTIVATED", "activatedAt": "+99999-01-01T00:00:00Z"})),
+            ("createdAt", json!({"status": "ACTIVATED", "createdAt": "0000-01-01T00:00:00+01:00"})),
+            ("updatedAt", json!({"status": "ACTIVATED", "updatedAt": "9999-12-31T23:59:59-01:00"})),
+            (
+                "subscriber.createdAt",
+                json!({"status": "ACTIVATED", "subscriber": {"createdAt": "-0001-01-01T00:00:00Z"}}),
+            ),
+            (
+                "porting.scheduledAt",
+                json!({"status": "ACTIVATED", "porting": {"scheduledAt": "+12026-01-05"}}),
+            ),
+            (
+                "metadata.a.1.$serde_json::private::Number",
+                json!({"status": "ACTIVATED", "metadata": {"a": [0, {"$serde_json::private::Number": "1"}]}}),
+            ),
+            (
+                "$serde_json::private::RawValue",
+                json!({"status": "ACTIVATED", "$serde_json::private::RawValue": "nope"}),
+            ),
+        ] {
+            let fault = fault(document).unwrap_or_else(|| panic!("{place}: taken in"));
+            assert!(fault.starts_with(&format!("{place}: ")), "{place}: {fault}");
+        }
+        assert_eq!(fault(json!({"status": "CANCELLED", "cancelledAt": at})), None);
+        // By a clock that is a little ahead.
+        assert_eq!(fault(json!({"status": "CANCELLED", "cancelledAt": "2026-01-31T22:31:00Z"})), None);
+    }
+
     #[test]
     fn what_is_there_stays_unless_the_operator_says_otherwise() {
         let renamed = || json!({"status": "ACTIVATED", "display": "new"});
@@ -378,15 +685,14 @@ mod tests {
         assert_eq!(decide(renamed(), Some(&there), Existing::Keep), ImportDecision::Keep);
         for existing in [Existing::Update, Existing::Overwrite] {
             let replacement = replace(renamed(), &there, existing);
-            assert_eq!((replacement.version, &replacement.document["display"]), (7, &text("new")));
+            assert_eq!((replacement.version, &replacement.document["display"]), (8, &text("new")));
         }
     }
 
     #[test]
     fn a_cancellation_pending_or_done_is_only_undone_or_changed_on_request() {
-        let unnamed = Present { is_due: true, ..present(json!({"status": "PAUSED"})) };
         let done = present(json!({"status": "CANCELLED", "cancelledAt": "2026-01-01T00:00:00Z"}));
-        for there in [present(pending("2026-03-01")), unnamed, done] {
+        for there in [present(pending("2026-03-01")), contradictory(), done] {
             for document in [json!({"status": "ACTIVATED"}), pending("2026-03-02")] {
                 for existing in [Existing::Keep, Existing::Update] {
                     assert_eq!(decide(document.clone(), Some(&there), existing), ImportDecision::Keep);
@@ -399,7 +705,7 @@ mod tests {
 
     #[test]
     fn a_cancellation_that_was_withdrawn_only_comes_back_on_request() {
-        let there = Present { is_withdrawn: true, ..present(json!({"status": "ACTIVATED"})) };
+        let there = withdrawn(json!({"status": "ACTIVATED"}));
         for document in [pending("2026-03-02"), json!({"status": "CANCELLED"})] {
             for existing in [Existing::Keep, Existing::Update] {
                 assert_eq!(decide(document.clone(), Some(&there), existing), ImportDecision::Keep);
@@ -410,7 +716,7 @@ mod tests {
         let replacement = replace(renamed, &there, Existing::Update);
         assert!(replacement.keeps_cancellation && !replacement.undoes_cancellation);
         // And again pending, it is one like any other.
-        let again = Present { is_withdrawn: true, ..present(pending("2026-03-02")) };
+        let again = present(pending("2026-03-02"));
         assert_eq!(decide(pending("2026-03-02"), Some(&again), Existing::Update), ImportDecision::Unchanged);
     }
 
@@ -432,7 +738,8 @@ mod tests {
 
     #[test]
     fn a_cancellation_that_nothing_would_execute_is_mended() {
-        let forgotten = Present { is_due: false, ..present(pending("2026-03-01")) };
+        let NewSubscription { subscription, document, .. } = new(pending("2026-03-01"));
+        let forgotten = PresentSubscription { stored: stored(subscription, None, None), document };
         assert_eq!(decide(pending("2026-03-01"), Some(&forgotten), Existing::Keep), ImportDecision::Keep);
         assert!(!replace(pending("2026-03-01"), &forgotten, Existing::Update).keeps_cancellation);
     }
@@ -443,7 +750,7 @@ mod tests {
         assert_eq!(decide(begun.clone(), None, Existing::Keep), ImportDecision::Overdue);
         assert_eq!(decide(to_come, None, Existing::Keep), ImportDecision::Add);
         let takes_overdue = Rules { takes_overdue: true, ..rules(Existing::Keep) };
-        assert_eq!(decide_import(&new(begun.clone()), None, None, takes_overdue), ImportDecision::Add);
+        assert_eq!(decide_import(&new(begun.clone()), None, None, takes_overdue, now()), ImportDecision::Add);
         let active = present(json!({"status": "ACTIVATED"}));
         assert_eq!(decide(begun.clone(), Some(&active), Existing::Update), ImportDecision::Overdue);
         // The one that is there already is no other.
@@ -540,9 +847,9 @@ mod tests {
         part(&mut there.document, "extensions").insert("big".to_owned(), exact.clone());
         let tags = AttributeValue::Ss(vec!["x".to_owned(), "y".to_owned()]);
         part(&mut there.document, "metadata").insert("tags".to_owned(), tags.clone());
-        there.subscription = serde_dynamo::from_item(there.document.clone()).unwrap();
+        there.stored.document = serde_dynamo::from_item(there.document.clone()).unwrap();
 
-        let mut export = serde_json::to_value(&there.subscription).unwrap();
+        let mut export = serde_json::to_value(&there.stored.document).unwrap();
         assert_eq!(decide(export.clone(), Some(&there), Existing::Overwrite), ImportDecision::Unchanged);
         export["display"] = json!("mended");
         let mut document = replace(export, &there, Existing::Update).document;
@@ -586,9 +893,9 @@ mod tests {
     fn a_reference_id_names_one_subscription_and_is_free_when_it_names_none() {
         let named = |reference: &str| json!({"status": "ACTIVATED", "referenceId": reference});
         let other = "a81bc81b-dead-4e5d-abff-90865d1e13b2".parse().ok();
-        let taken = decide_import(&new(named("r")), None, other, rules(Existing::Keep));
+        let taken = decide_import(&new(named("r")), None, other, rules(Existing::Keep), now());
         assert_eq!(taken, ImportDecision::ReferenceTaken);
-        let ours = decide_import(&new(named("r")), None, ID.parse().ok(), rules(Existing::Keep));
+        let ours = decide_import(&new(named("r")), None, ID.parse().ok(), rules(Existing::Keep), now());
         assert_eq!(ours, ImportDecision::Add);
 
         let there = present(named("old"));

@@ -3,10 +3,17 @@
 //! RFC 8259 leaves open what a member named twice means, and parsers differ: two dates in one request
 //! could cancel on either. So a repeated name is an error here, as is everything that isn't JSON.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 
+use bigdecimal::BigDecimal;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use crate::fault::member;
 
 /// Text that is not JSON, or repeats a member's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,14 +25,136 @@ pub struct MalformedJson {
     pub column: usize,
 }
 
+/// A JSON value, and what of it no [`Value`] can hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Json {
+    /// The value. Where a text is not Unicode, U+FFFD stands for what is not.
+    pub value: Value,
+    /// Where a text, or the name of a member, has half of a surrogate pair (`"\ud83d"`), which JSON allows and Unicode does not:
+    /// pointers (RFC 6901), to the object if it is a name.
+    pub invalid_texts: Vec<String>,
+}
+
 /// Reads one JSON value that is all of `text`.
 ///
 /// # Errors
 /// The text is not UTF-8, not JSON, nested deeper than 127 levels, or repeats the name of a member.
-pub fn parse(text: &[u8]) -> Result<Value, MalformedJson> {
-    serde_json::from_slice::<Strict>(text)
-        .map(|Strict(value)| value)
-        .map_err(|error| MalformedJson { line: error.line(), column: error.column() })
+pub fn parse(text: &[u8]) -> Result<Json, MalformedJson> {
+    let (text, mark) = mark_lone_surrogates(text);
+    let Strict(mut value) = serde_json::from_slice(&text)
+        .map_err(|error| MalformedJson { line: error.line(), column: error.column() })?;
+    let mut invalid_texts = Vec::new();
+    if let Some(mark) = mark {
+        take_marks("", &mut value, mark, &mut invalid_texts);
+    }
+    Ok(Json { value, invalid_texts })
+}
+
+/// Puts a character that the text does not have in the place of each half of a surrogate pair, of the same length.
+fn mark_lone_surrogates(text: &[u8]) -> (Cow<'_, [u8]>, Option<char>) {
+    let places = lone_surrogates(text);
+    if places.is_empty() {
+        return (Cow::Borrowed(text), None);
+    }
+    // Of private use, and so rare that one of them is not in a text; whether as it is or escaped.
+    let lower = String::from_utf8_lossy(text).to_lowercase();
+    let is_free = |mark: &char| !lower.contains(*mark) && !lower.contains(&hexadecimal(*mark));
+    let Some(mark) = ('\u{e000}'..='\u{f8ff}').find(is_free) else {
+        return (Cow::Borrowed(text), None);
+    };
+    let mut marked = text.to_vec();
+    for place in places {
+        if let Some(digits) = marked.get_mut(place + 2..place + 6) {
+            digits.copy_from_slice(hexadecimal(mark).as_bytes());
+        }
+    }
+    (Cow::Owned(marked), Some(mark))
+}
+
+fn hexadecimal(mark: char) -> String {
+    format!("{:04x}", u32::from(mark))
+}
+
+/// Where the escapes are that are half of a surrogate pair.
+fn lone_surrogates(text: &[u8]) -> Vec<usize> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut places = Vec::new();
+    let mut at = 0;
+    while let Some(next) = text.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\')) {
+        at += next;
+        at += match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                places.push(at);
+                6
+            }
+            _ => 2,
+        };
+    }
+    places
+}
+
+fn take_marks(pointer: &str, value: &mut Value, mark: char, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.contains(mark) => {
+            *text = text.replace(mark, "\u{fffd}");
+            found.push(pointer.to_owned());
+        }
+        Value::Array(values) => {
+            for (index, value) in values.iter_mut().enumerate() {
+                take_marks(&format!("{pointer}/{index}"), value, mark, found);
+            }
+        }
+        Value::Object(object) => {
+            if object.keys().any(|name| name.contains(mark)) {
+                found.push(pointer.to_owned());
+            }
+            for (name, value) in &mut *object {
+                take_marks(&member(pointer, &name.replace(mark, "\u{fffd}")), value, mark, found);
+            }
+            *object = mem::take(object)
+                .into_iter()
+                .map(|(name, value)| (name.replace(mark, "\u{fffd}"), value))
+                .collect();
+        }
+        _ => {}
+    }
+}
+
+/// The pointer to a number of a JSON text that no double, and no integer of 64 bits, holds to the digit.
+#[must_use]
+pub fn inexact_number(text: &str) -> Option<String> {
+    // A double holds any 15 digits, and numbers without an exponent that are as long as that.
+    let mut runs = text.split(|c: char| !c.is_ascii_digit() && c != '.');
+    let has_exponent = text.as_bytes().windows(2).any(|pair| matches!(pair, [b'0'..=b'9', b'e' | b'E']));
+    if !has_exponent && runs.all(|run| run.len() <= 15) {
+        return None;
+    }
+    find_inexact_number("", serde_json::from_str(text).ok()?)
+}
+
+fn find_inexact_number(pointer: &str, value: &RawValue) -> Option<String> {
+    let text = value.get();
+    match text.as_bytes().first()? {
+        b'{' => {
+            let members: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(text).ok()?;
+            members.iter().find_map(|(name, value)| find_inexact_number(&member(pointer, name), value))
+        }
+        b'[' => {
+            let values: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            let mut values = values.iter().enumerate();
+            values.find_map(|(index, value)| find_inexact_number(&format!("{pointer}/{index}"), value))
+        }
+        b'-' | b'0'..=b'9' => {
+            let held: Value = serde_json::from_str(text).ok()?;
+            let exact = |text: &str| text.parse::<BigDecimal>().ok();
+            (exact(text)? != exact(&held.to_string())?).then(|| pointer.to_owned())
+        }
+        _ => None,
+    }
 }
 
 struct Strict(Value);
@@ -124,7 +253,7 @@ mod tests {
     #[test]
     fn json_is_read_as_it_stands() {
         let text = r#" {"a": [1, -2, 3.5, true, null, "ü"], "b": {"c": 1e3}} "#;
-        assert_eq!(parse(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(parse(text.as_bytes()).unwrap().value, serde_json::from_str::<Value>(text).unwrap());
     }
 
     #[test]
@@ -137,6 +266,51 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_is_not_unicode_is_found_wherever_it_is() {
+        let invalid = |text: &str| parse(text.as_bytes()).unwrap().invalid_texts;
+        assert_eq!(
+            invalid(r#"{"a": "cut \ud83d", "b": ["\uDE00", "\ud83d\ude00", "\\ud83d"]}"#),
+            ["/a", "/b/0"]
+        );
+        assert_eq!(invalid(r#"{"a/b": {"\ud83d": "\ud83d\ud83d\ude00"}}"#), ["/a~1b", "/a~1b/\u{fffd}"]);
+        // Whatever character the text has for itself.
+        assert_eq!(invalid("[\"\u{e000}\", \"\\uE001\", \"\\ud800\"]"), ["/2"]);
+        let read = parse(br#"["\u00fc \ud83d!"]"#).unwrap();
+        assert_eq!(read.value, serde_json::json!(["\u{fc} \u{fffd}!"]));
+        // Two names that differ in nothing but that are one.
+        assert_eq!(parse(br#"{"\ud83d": 1, "\ud83e": 2}"#), parse(br#"{"\ud83d": 1, "\ud83d": 2}"#));
+        assert!(parse(br#""\ud83""#).is_err() && parse(br#""\u""#).is_err() && parse(b"\\").is_err());
+    }
+
+    #[test]
+    fn a_number_that_can_not_be_held_to_the_digit_is_found() {
+        for exact in [
+            "123456789012345",
+            "0.1",
+            "-1.50",
+            "18446744073709551615",
+            "1e3",
+            "1e22",
+            "\"12345678901234567890\"",
+        ] {
+            assert_eq!(inexact_number(&format!("{{\"a\": [{exact}]}}")), None, "{exact}");
+        }
+        for inexact in [
+            "89460000000000000017",
+            "0.12345678901234567",
+            "1e-400",
+            "-9223372036854775809",
+            "1.00000000000000000001",
+        ] {
+            assert_eq!(
+                inexact_number(&format!("{{\"a\": [0, {inexact}]}}")).as_deref(),
+                Some("/a/1"),
+                "{inexact}"
+            );
+        }
+    }
+
+    #[test]
     fn a_member_named_twice_is_refused_at_any_depth() {
         assert!(parse(br#"{"date": "2026-12-31", "date": "2027-12-31"}"#).is_err());
         assert!(parse(br#"[{"schedule": {"a": 1, "a": 1}}]"#).is_err());
@@ -146,7 +320,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_value_is_read_as_it_was_written(value in values()) {
-            prop_assert_eq!(parse(value.to_string().as_bytes()), Ok(value));
+            let read = parse(value.to_string().as_bytes()).unwrap();
+            prop_assert_eq!((read.value, read.invalid_texts), (value, vec![]));
         }
 
         #[test]
@@ -154,7 +329,7 @@ mod tests {
             text in near_miss(values().prop_map(|value| value.to_string()))
         ) {
             match parse(text.as_bytes()) {
-                Ok(value) => prop_assert_eq!(value, serde_json::from_str::<Value>(&text).unwrap()),
+                Ok(read) => prop_assert_eq!(read.value, serde_json::from_str::<Value>(&text).unwrap()),
                 Err(MalformedJson { line, column }) => {
                     prop_assert!(line <= text.matches('\n').count() + 1 && column <= text.len());
                 }

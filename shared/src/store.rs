@@ -14,6 +14,7 @@ pub mod import;
 pub mod inspect;
 mod items;
 pub mod load;
+pub mod retry;
 pub mod scan;
 pub mod stream;
 pub mod tables;
@@ -73,6 +74,12 @@ pub enum StoreError {
     /// Another write to the same item is under way. The same request may work in a moment.
     #[error("the item is being written by another request")]
     Conflict,
+    /// It is asked for more than it is made for. The same request may work in a moment.
+    #[error("the database is throttled")]
+    Throttled,
+    /// It is still at an earlier attempt of the same transaction. The same request may work in some seconds.
+    #[error("the database is still at an earlier attempt")]
+    InProgress,
     /// It refuses, or holds something that this service did not write: a mistake in the code, the
     /// configuration or the data, which no retry mends.
     #[error("{0}")]
@@ -101,16 +108,16 @@ impl StoreError {
     /// Sorts a refusal by its code. Nothing else of it is kept: a text that quotes an item would carry
     /// personal data into the logs.
     fn from_refusal(refused: &impl ProvideErrorMetadata) -> Self {
-        const PASSING: [&str; 6] = [
+        const PASSING: [&str; 5] = [
             "LimitExceededException",
             "ProvisionedThroughputExceededException",
             "ReplicatedWriteConflictException",
             "RequestLimitExceeded",
             "ThrottlingException",
-            "TransactionInProgressException",
         ];
         match refused.code().unwrap_or("an error without a code") {
             "TransactionConflictException" => Self::Conflict,
+            "TransactionInProgressException" => Self::InProgress,
             code if PASSING.contains(&code) => Self::Unavailable(code.to_owned()),
             code => Self::Defect(format!("the database refused a request: {code}")),
         }

@@ -116,7 +116,7 @@ impl Prepared {
             Kind::Floor => {}
             Kind::Ours => {
                 let new = given::new(given::document(number), self.now);
-                self.store.import(&TENANT.parse().unwrap(), &new, ANY).await.unwrap();
+                self.store.import(&TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
             }
             Kind::Plain => {
                 self.put(json!({
@@ -136,7 +136,7 @@ impl Prepared {
             Kind::Floor => {}
             Kind::Ours => {
                 let new = given::new(given::pending(number, date), self.now);
-                self.store.import(&TENANT.parse().unwrap(), &new, ANY).await.unwrap();
+                self.store.import(&TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
             }
             Kind::Plain => {
                 let (cancellation_id, at) = (Uuid::new_v4(), format!("{date}T00:00:00Z"));

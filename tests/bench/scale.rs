@@ -121,7 +121,7 @@ impl Scale<'_> {
             .for_each_concurrent(4, |batch| {
                 let tenant = &tenant;
                 async move {
-                    let imported = store.import_together(tenant, &batch, OVERWRITE).await.unwrap();
+                    let imported = store.import_together(tenant, &batch, OVERWRITE, self.now).await.unwrap();
                     assert!(imported.unwrap().iter().all(|imported| imported.fault().is_none()));
                 }
             })

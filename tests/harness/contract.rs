@@ -14,10 +14,11 @@ use crate::openapi::OPERATIONS;
 use crate::{Response, START, Service, instant};
 
 /// Every problem that a caller can cause alone, with a service and a database that work.
-pub const PROBLEMS: [(u16, &str); 13] = [
+pub const PROBLEMS: [(u16, &str); 15] = [
     (400, "idempotency_key_invalid"),
     (400, "invalid_subscription_id"),
     (400, "malformed_json"),
+    (400, "unknown_parameter"),
     (401, "api_key_invalid"),
     (401, "api_key_missing"),
     (403, "insufficient_scope"),
@@ -25,6 +26,7 @@ pub const PROBLEMS: [(u16, &str); 13] = [
     (409, "idempotency_key_mismatch"),
     (409, "no_pending_cancellation"),
     (409, "subscription_already_cancelled"),
+    (412, "precondition_failed"),
     (413, "payload_too_large"),
     (415, "unsupported_media_type"),
     (422, "validation_failed"),

@@ -38,7 +38,7 @@ const OF_THE_GATEWAY: [&str; 5] = ["apigw-requestid", "connection", "content-len
 const ON_EVERY_ANSWER: [&str; 2] = ["x-request-id", "cache-control"];
 
 /// What no schema can say of a body: a date that has begun, one that is skipped, and bytes as they are sent.
-const BEYOND_SCHEMAS: [&str; 3] = ["not_in_future", "skipped_date", "too_large"];
+const BEYOND_SCHEMAS: [&str; 4] = ["not_in_future", "skipped_date", "too_large", "invalid_text"];
 
 /// An operation of the document.
 pub struct Operation {
@@ -134,6 +134,10 @@ impl Operation {
         if self.needs_key && header(request.headers, "x-api-key").is_none() {
             return Err("there is no API key".to_owned());
         }
+        let query = request.path.split_once('?').map_or("", |(_, query)| query);
+        if *request.method != Method::GET && query.split('&').any(|parameter| !parameter.is_empty()) {
+            return Err("there is no such parameter".to_owned());
+        }
         for Parameter { name, is_header, schema } in &self.parameters {
             let sent = if *is_header {
                 header(request.headers, name)
@@ -153,7 +157,7 @@ impl Operation {
                 return Err("the body is too large".to_owned());
             }
             let body = json::parse(request.body).map_err(|error| error.to_string())?;
-            check(schema, &body)?;
+            check(schema, &body.value)?;
         }
         Ok(())
     }
@@ -250,7 +254,9 @@ fn path_parameter(template: &str, path: &str, name: &str) -> Option<String> {
 /// All values of a header as one, without the spaces that do not count.
 fn header(headers: &[(&str, &str)], name: &str) -> Option<String> {
     let values = headers.iter().filter(|(sent, _)| sent.eq_ignore_ascii_case(name));
-    let values: Vec<_> = values.map(|(_, value)| value.trim_matches([' ', '\t'])).collect();
+    let mut values: Vec<_> = values.map(|(_, value)| value.trim_matches([' ', '\t'])).collect();
+    // The same twice is one.
+    values.dedup();
     (!values.is_empty()).then(|| values.join(","))
 }
 

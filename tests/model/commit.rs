@@ -110,6 +110,8 @@ enum Answer {
     Unchanged,
     AlreadyCancelled,
     NoPendingCancellation,
+    /// What was asked for was not later than the request.
+    NotInFuture,
     Mismatch,
 }
 
@@ -331,13 +333,15 @@ impl Commit {
         let Request { key, asked } = self.requests[id.caller];
         let Subscription { version, pending, cancelled_at } = subscription;
         let answer = match (asked, pending) {
+            (Asked::CancelAt(due), _) if due <= now => Answer::NotInFuture,
             _ if cancelled_at.is_some() => Answer::AlreadyCancelled,
             (Asked::CancelAt(due), Some(pending)) if pending.due == due => Answer::Unchanged,
             (Asked::Withdraw, None) => Answer::NoPendingCancellation,
             _ => Answer::Changed(id),
         };
         let update = (answer == Answer::Changed(id)).then_some(Update { version_read: version });
-        state.callers[id.caller] = if key.is_none() && update.is_none() {
+        let is_unrecorded = answer == Answer::NotInFuture && self.flaw == Some(Flaw::RefusalWithoutRecord);
+        state.callers[id.caller] = if (key.is_none() && update.is_none()) || is_unrecorded {
             Caller::Answered(Told { attempt: id.attempt, now, answer, life: None })
         } else {
             let write = Write { id, now, key, answer, update };

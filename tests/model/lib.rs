@@ -10,7 +10,7 @@
 //! the TTL deletion and `Sweep` the conditional UpdateItem of the sweeper. The index of what is due is not
 //! stored apart: it is the pending cancellation itself. [`two_phase`] is the usual rival, for comparison.
 //!
-//! HTTP, validation and formats are left out; so are a second subscription, as no step touches two, and a
+//! Of what makes a request wrong, only the time is there: a date that has begun. HTTP and formats are left out; so are a second subscription, as no step touches two, and a
 //! second clock, as there is one for all. A throttled request or a transaction conflict is a lost write
 //! here, and a 503 or a "locked" is no answer, for the caller acts alike on all of them. The bounds are two
 //! callers with two attempts each, two decisions in an attempt, a cancellation that may be pending before they

@@ -14,7 +14,8 @@ use std::hash::Hash;
 fn no_interleaving_of_two_requests_and_a_sweep_breaks_the_promise() {
     #[rustfmt::skip]
     let seen = [
-        REPLAY, REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED, LOCKED,
+        REPLAY, REPLACEMENT, EXECUTED, NOT_IN_FUTURE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED,
+        KEY_REUSED, LOCKED,
     ];
     holds(different_keys(), &seen);
 }
@@ -24,7 +25,7 @@ fn no_interleaving_of_a_withdrawal_a_request_and_a_sweep_breaks_the_promise() {
     let meeting = one_pending([with_key(0, Withdraw), with_key(1, CancelAt(2))]);
     #[rustfmt::skip]
     let seen = [
-        REPLAY, REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE,
+        REPLAY, REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, NOT_IN_FUTURE, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE,
         LATE_REFUSED, DELETED, KEY_REUSED, LOCKED,
     ];
     holds(meeting, &seen);
@@ -33,7 +34,11 @@ fn no_interleaving_of_a_withdrawal_a_request_and_a_sweep_breaks_the_promise() {
 #[test]
 fn two_attempts_at_one_request_have_one_effect_and_one_answer() {
     let twice = Commit::of([with_key(0, CancelAt(1)), with_key(0, CancelAt(1))]);
-    holds(twice, &[REPLAY, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED]);
+    #[rustfmt::skip]
+    let seen = [
+        REPLAY, EXECUTED, NOT_IN_FUTURE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED,
+    ];
+    holds(twice, &seen);
 
     let withdrawn_twice = one_pending([with_key(0, Withdraw), with_key(0, Withdraw)]);
     #[rustfmt::skip]
@@ -49,16 +54,16 @@ fn a_key_answers_only_the_request_it_was_first_used_for() {
     let differing = Commit::of([with_key(0, CancelAt(1)), with_key(0, CancelAt(2))]);
     #[rustfmt::skip]
     let seen = [
-        REPLAY, MISMATCH, REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED,
-        LOCKED,
+        REPLAY, MISMATCH, REPLACEMENT, EXECUTED, NOT_IN_FUTURE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED,
+        KEY_REUSED, LOCKED,
     ];
     holds(differing, &seen);
 
     let differing = one_pending([with_key(0, Withdraw), with_key(0, CancelAt(2))]);
     #[rustfmt::skip]
     let seen = [
-        REPLAY, MISMATCH, REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE,
-        LATE_REFUSED, DELETED, KEY_REUSED, LOCKED,
+        REPLAY, MISMATCH, REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, NOT_IN_FUTURE, RACE, ACKNOWLEDGEMENT_LOST,
+        LATE_WRITE, LATE_REFUSED, DELETED, KEY_REUSED, LOCKED,
     ];
     holds(differing, &seen);
 }
@@ -66,12 +71,13 @@ fn a_key_answers_only_the_request_it_was_first_used_for() {
 #[test]
 fn requests_without_a_key_leave_the_subscription_consistent() {
     let keyless = Commit::of([without_key(CancelAt(1)), without_key(CancelAt(2))]);
-    holds(keyless, &[REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, LOCKED]);
+    let seen = [REPLACEMENT, EXECUTED, NOT_IN_FUTURE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, LOCKED];
+    holds(keyless, &seen);
 
     #[rustfmt::skip]
     let seen = [
-        REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED,
-        LOCKED,
+        REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, NOT_IN_FUTURE, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE,
+        LATE_REFUSED, LOCKED,
     ];
     holds(keyless_withdrawal(), &seen);
 
@@ -87,15 +93,18 @@ fn a_key_keeps_its_answer_whatever_is_done_without_one() {
         REPLAY, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED,
         KEY_REUSED,
     ];
-    holds(Commit::of([with_key(0, CancelAt(1)), without_key(Withdraw)]), &seen);
+    let with = |more: &[&'static str]| [&seen[..], more].concat();
+    holds(Commit::of([with_key(0, CancelAt(1)), without_key(Withdraw)]), &with(&[NOT_IN_FUTURE]));
     holds(one_pending([with_key(0, Withdraw), without_key(Withdraw)]), &seen);
-    holds(keyed_withdrawal(), &[&seen[..], &[REPLACEMENT, LOCKED]].concat());
+    holds(keyed_withdrawal(), &with(&[REPLACEMENT, LOCKED, NOT_IN_FUTURE]));
 }
 
 /// That is why a record stays in the table for an hour after its key is free.
 #[test]
 fn a_late_deletion_extends_the_promise_to_requests_sent_at_the_end_of_a_life() {
-    refuted(Commit { by_the_request: true, ..one_key() }, BY_THE_REQUEST);
+    // Of a date that is still to come at the end of a life.
+    let late = || Commit::of([with_key(0, CancelAt(2)), without_key(CancelAt(3))]);
+    refuted(Commit { by_the_request: true, ..late() }, BY_THE_REQUEST);
 
     let late_deletion = |model: Commit| Commit {
         deletion_delay: model.function_life,
@@ -103,9 +112,11 @@ fn a_late_deletion_extends_the_promise_to_requests_sent_at_the_end_of_a_life() {
         by_the_request: true,
         ..model
     };
-    let seen =
-        [REPLAY, REPLACEMENT, EXECUTED, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, LOCKED];
-    holds(late_deletion(one_key()), &seen);
+    #[rustfmt::skip]
+    let seen = [
+        REPLAY, REPLACEMENT, EXECUTED, NOT_IN_FUTURE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED, LOCKED,
+    ];
+    holds(late_deletion(late()), &seen);
     holds(late_deletion(keyed_withdrawal()), &[&seen[..], &[WITHDRAWN, NOTHING_PENDING, RACE]].concat());
 }
 
@@ -135,6 +146,11 @@ fn without_the_condition_on_the_key_it_has_two_effects_and_two_answers() {
     refuted(Commit { flaw: Some(Flaw::NoKeyCondition), ..one_key() }, ONE_EFFECT);
     let twice = Commit::of([with_key(0, CancelAt(1)), with_key(0, CancelAt(1))]);
     refuted(Commit { flaw: Some(Flaw::NoKeyCondition), ..twice }, SAME_ANSWER);
+}
+
+#[test]
+fn without_a_record_of_the_refusal_what_was_refused_is_done_by_an_earlier_attempt() {
+    refuted(Commit { flaw: Some(Flaw::RefusalWithoutRecord), ..one_key() }, REFUSED);
 }
 
 #[test]

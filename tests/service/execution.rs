@@ -13,8 +13,10 @@ use harness::{
 use lambda_runtime::{Context, LambdaEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
+use subscriptions::calendar::Calendar;
 use subscriptions::cancellation::{DueCancellation, Execution, decide_execution};
 use subscriptions::clock::{self, Clock};
+use subscriptions::identifiers::WriteId;
 use subscriptions::store::due::{DueEntry, Executed};
 
 /// Sweeps once. The lag depends on how long that takes, so it is left out but where it is the point.
@@ -25,7 +27,9 @@ async fn execute(service: &Service) -> Value {
 }
 
 fn summary(due: u64, executed: u64) -> Value {
-    json!({"due": due, "executed": executed, "skipped": 0, "failed": 0, "remaining": 0, "unreadShards": 0})
+    json!({
+        "due": due, "executed": executed, "skipped": 0, "failed": 0, "notYet": 0, "remaining": 0, "unreadShards": 0,
+    })
 }
 
 /// Sweeps once with a clock of its own, which shows this instant when the sweep begins.
@@ -145,12 +149,12 @@ async fn an_entry_of_the_index_that_is_out_of_date_executes_nothing() {
     let (stale, execution) = the_due_cancellation(&service).await;
     let another_instant = DueCancellation { effective_at: instant("2026-01-31T22:00:00Z"), ..stale.clone() };
     let store = service.store();
-    assert_eq!(store.execute(&another_instant, execution).await.unwrap(), Executed::Superseded);
+    assert_eq!(store.execute(&another_instant, &execution, None).await.unwrap(), Executed::Superseded);
 
     // As an eventually consistent index would show it: under an id that has been replaced since.
     service.cancel(ACTIVATED, &cancel_at("2026-03-15")).await;
     let before = service.stored(ACTIVATED).await;
-    assert_eq!(store.execute(&stale, execution).await.unwrap(), Executed::Superseded);
+    assert_eq!(store.execute(&stale, &execution, None).await.unwrap(), Executed::Superseded);
     assert_eq!(service.stored(ACTIVATED).await, before);
 }
 
@@ -160,9 +164,9 @@ async fn an_execution_that_comes_second_finds_the_first() {
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let (due, execution) = the_due_cancellation(&service).await;
     let store = service.store();
-    assert_eq!(store.execute(&due, execution).await.unwrap(), Executed::Done);
+    assert_eq!(store.execute(&due, &execution, None).await.unwrap(), Executed::Done);
     let once = service.stored(ACTIVATED).await;
-    assert_eq!(store.execute(&due, execution).await.unwrap(), Executed::Before);
+    assert_eq!(store.execute(&due, &execution, None).await.unwrap(), Executed::Before);
     assert_eq!(service.stored(ACTIVATED).await, once);
 }
 
@@ -174,7 +178,9 @@ async fn the_due_cancellation(service: &Service) -> (DueCancellation, Execution)
     let [DueEntry::Cancellation(due)] = page.entries.as_slice() else {
         panic!("one entry is due");
     };
-    (due.clone(), decide_execution(due, now).unwrap())
+    let calendar = Calendar::new(harness::ZONE.parse().unwrap(), now);
+    let date = calendar.date_at(due.effective_at);
+    (due.clone(), decide_execution(due, date, None, &calendar, WriteId::random()).unwrap())
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ async fn a_refusal_by_the_subscriptions_state_is_remembered() {
     let now = harness::instant(harness::START);
     let document = json!({"subscriptionId": unborn, "status": "ACTIVATED"});
     let new = NewSubscription::from_json(document, &Calendar::new(chrono_tz::Tz::UTC, now), now).unwrap();
-    service.store().import(&"demo".parse().unwrap(), &new, harness::ANY_IMPORT).await.unwrap();
+    service.store().import(&"demo".parse().unwrap(), &new, harness::ANY_IMPORT, now).await.unwrap();
     assert_replays(&service.cancel_once(unborn, "k2", &body).await, &not_found);
     assert_eq!(service.cancel_once(unborn, "k3", &body).await.status, 200);
 }

@@ -13,6 +13,7 @@ use subscriptions::cancel_request::{
     MAX_COMMENT_CHARACTERS, MAX_METADATA_BYTES, MAX_METADATA_MEMBERS, MAX_METADATA_NAME_CHARACTERS,
 };
 use subscriptions::cancellation::Reason;
+use subscriptions::event::{CancellationState, Cause};
 use subscriptions::fault::FaultCode;
 use subscriptions::http::problem::{Code, MAX_BODY_BYTES};
 use subscriptions::subscription::{PortingDirection, PortingStatus, Status};
@@ -88,6 +89,9 @@ fn its_enumerations_are_those_of_the_code() {
     assert_eq!(texts(&schema("Reason")["enum"]), variants::<Reason>());
     assert_eq!(texts(&schema("Status")["enum"]), variants::<Status>());
     assert_eq!(texts(&schema("Fault")["properties"]["code"]["enum"]), variants::<FaultCode>());
+    assert_eq!(texts(&schema("Cause")["enum"]), variants::<Cause>());
+    let state = &schema("EventCancellation")["properties"]["state"];
+    assert_eq!(texts(&state["enum"]), variants::<CancellationState>());
     let porting = &schema("Subscription")["properties"]["porting"]["properties"];
     assert_eq!(texts(&porting["status"]["enum"]), variants::<PortingStatus>());
     assert_eq!(texts(&porting["direction"]["enum"]), variants::<PortingDirection>());

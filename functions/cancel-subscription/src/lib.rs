@@ -6,8 +6,6 @@
 //! one commits, the other learns from the refusal what has changed, and decides again. So does a withdrawal that
 //! meets the execution: one of the two is done, and the answer says which.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use lambda_http::http::Method;
 use lambda_http::{Body, Request, Response};
@@ -15,24 +13,20 @@ use metrics::counter;
 use subscriptions::api_key::Scope;
 use subscriptions::calendar::Calendar;
 use subscriptions::cancellation::{
-    Asking, CancelRequest, Decision, StoredSubscription, decide_cancel, decide_withdrawal,
+    Asking, CancelRequest, Decision, Refusal, StoredSubscription, decide_cancel, decide_withdrawal,
 };
-use subscriptions::http::problem::Problem;
+use subscriptions::http::problem::{Problem, etag};
 use subscriptions::http::request;
 use subscriptions::http::response::{self, Answered};
 use subscriptions::idempotency::{Fingerprint, IdempotencyKey, Record, Verdict};
-use subscriptions::identifiers::{CancellationId, TenantId};
+use subscriptions::identifiers::{CancellationId, SubscriptionName, TenantId, WriteId};
 use subscriptions::service::Service;
 use subscriptions::store::commit::{Committed, NewRecord};
 use subscriptions::store::{Store, StoreError};
 use subscriptions::telemetry::{CANCELLATIONS_SCHEDULED, CANCELLATIONS_WITHDRAWN, REASON};
-use tokio::time::Instant;
 
-/// How often a request that meets others commits again, and for how long. With that, the four operations
-/// of the store that it can come to (load, follow, and two commits) end before API Gateway gives up at 30
-/// seconds, even if each takes all of its 6.
-const MOST_ATTEMPTS: u32 = 8;
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How often a request that meets others decides again.
+const MOST_DECISIONS: u32 = 8;
 
 /// Answers a request.
 pub async fn handle(service: &Service, request: Request) -> Response<Body> {
@@ -41,7 +35,7 @@ pub async fn handle(service: &Service, request: Request) -> Response<Body> {
 
 /// What is asked for.
 enum Asked {
-    Cancel(CancelRequest),
+    Cancel(CancelRequest, Calendar),
     Withdraw,
 }
 
@@ -66,26 +60,46 @@ async fn answer(service: &Service, request: &Request) -> Result<Answered, Proble
     {
         return answered;
     }
+    request::no_parameters(request)?;
     let name = name?;
     let asked = if withdraws {
         Asked::Withdraw
     } else {
         let tenant = loaded.tenant.ok_or(Problem::ApiKeyInvalid)?;
         let calendar = Calendar::new(tenant.time_zone, now);
-        Asked::Cancel(CancelRequest::from_json(request::json_body(request)?, &calendar)?)
+        let body = CancelRequest::from_json(request::json_body(request)?, &calendar);
+        Asked::Cancel(body.map_err(|invalid| request::invalid_body(request, invalid))?, calendar)
     };
-    let stored = service.store.follow(token.tenant(), loaded.found).await?;
+    let stored = service.store.follow(token.tenant(), &name, loaded.found).await?;
     if let Some(stored) = &stored {
         response::log_found(&name, stored);
     }
 
-    let asking =
-        Asking { cancellation_id: CancellationId::random(), requested_by: token.key_id().clone(), now };
-    let decide = |stored| match &asked {
-        Asked::Cancel(body) => decide_cancel(stored, body, &asking),
-        Asked::Withdraw => decide_withdrawal(stored, &asking),
+    let asking = Asking {
+        cancellation_id: CancellationId::random(),
+        write_id: WriteId::random(),
+        requested_by: token.key_id().clone(),
+        now,
     };
-    settle(&service.store, token.tenant(), once.as_ref(), request_id, stored, decide).await
+    let precondition = request::precondition(request);
+    let decide = |stored: Option<StoredSubscription>| {
+        let current = stored.as_ref().map(|stored| stored.revision.clone());
+        let decision = match &asked {
+            Asked::Cancel(body, calendar) => decide_cancel(stored, body, calendar, &asking),
+            Asked::Withdraw => decide_withdrawal(stored, &asking),
+        };
+        match (decision, current) {
+            // What is refused anyway is refused for that (RFC 9110, section 13.2.1).
+            (Decision::Change(_) | Decision::NoChange(_), Some(current))
+                if !precondition.holds(&etag(&current)) =>
+            {
+                Decision::Refuse(Refusal::OtherRevision(current))
+            }
+            (decision, _) => decision,
+        }
+    };
+    let caller = Caller { store: &service.store, tenant: token.tenant(), name: &name, once, request_id };
+    caller.settle(stored, decide).await
 }
 
 /// The idempotency of a request that has a key for it.
@@ -118,72 +132,90 @@ impl Once<'_> {
     }
 }
 
-/// Decides and commits until both are about the same state, or the request has met too many others.
-async fn settle(
-    store: &Store,
-    tenant: &TenantId,
-    once: Option<&Once<'_>>,
-    request_id: &str,
-    mut stored: Option<StoredSubscription>,
-    decide: impl Fn(Option<StoredSubscription>) -> Decision,
-) -> Result<Answered, Problem> {
-    let begun = Instant::now();
-    let mut attempt = 0;
-    loop {
-        let (change, answered) = match decide(stored.take()) {
-            Decision::Change(after) => {
-                let answer = response::subscription(&after)?;
-                (Some(after), Answered::ok(answer))
-            }
-            Decision::NoChange(current) => (None, Answered::ok(response::subscription(&current)?)),
-            Decision::Refuse(refusal) => (None, Answered::problem(&refusal.into(), request_id)),
-        };
-        // A decision that meets another write is committed again as it is: an earlier attempt may have
-        // succeeded unheard.
-        let commit = match &change {
-            Some(change) => Some(store.prepare(tenant, change, once.map(|once| once.record(&answered)))?),
-            None => None,
-        };
-        stored = loop {
-            attempt += 1;
-            let committed = match (&commit, once) {
-                (Some(commit), _) => store.commit(commit).await,
-                (None, Some(once)) => store.record(tenant, once.record(&answered)).await,
-                (None, None) => Ok(Committed::Done),
+/// Who asks, and for which subscription.
+struct Caller<'r> {
+    store: &'r Store,
+    tenant: &'r TenantId,
+    name: &'r SubscriptionName,
+    once: Option<Once<'r>>,
+    request_id: &'r str,
+}
+
+impl Caller<'_> {
+    /// Decides and commits until both are about the same state, or the request has met too many others.
+    async fn settle(
+        &self,
+        mut stored: Option<StoredSubscription>,
+        decide: impl Fn(Option<StoredSubscription>) -> Decision,
+    ) -> Result<Answered, Problem> {
+        for _ in 0..MOST_DECISIONS {
+            let (change, answered) = match decide(stored) {
+                Decision::Change(after) => {
+                    let answer = response::subscription(&after)?;
+                    (Some(after), Answered::ok(answer))
+                }
+                Decision::NoChange(current) => (None, Answered::ok(response::subscription(&current)?)),
+                Decision::Refuse(refusal) => (None, Answered::problem(&refusal.into(), self.request_id)),
             };
-            let changed = match committed {
+            match self.commit(change.as_ref(), &answered).await {
                 Ok(Committed::Done) => {
                     count(change.as_ref());
                     return Ok(answered);
                 }
-                Ok(Committed::Recorded(record)) if once.is_some_and(|once| once.wrote(&record)) => {
-                    // It is our own write that we meet: its acknowledgement was lost, and it was tried again.
-                    count(change.as_ref());
-                    return Ok(Answered { answer: record.answer, ..answered });
-                }
                 Ok(Committed::Recorded(record)) => {
-                    if let Some(answered) = once.and_then(|once| once.answer_from(&record)) {
-                        return answered;
+                    let Some(once) = &self.once else { return Err(self.met_too_many()) };
+                    if once.wrote(&record) {
+                        // It is our own write that we meet: its acknowledgement was lost, and it was tried again.
+                        count(change.as_ref());
+                        return Ok(Answered { answer: record.answer, ..answered });
                     }
-                    None
+                    return once.answer_from(&record).unwrap_or_else(|| Err(self.met_too_many()));
                 }
-                Ok(Committed::Changed(current)) => Some(current.map(|current| *current)),
-                Err(StoreError::Conflict) => None,
+                Ok(Committed::Changed(current)) => {
+                    stored = self.still_named(current.map(|current| *current)).await?;
+                }
+                Err(StoreError::Conflict) => return Err(self.met_too_many()),
                 Err(error) => return Err(error.into()),
-            };
-            if attempt == MOST_ATTEMPTS || begun.elapsed() > PATIENCE {
-                return Err(match once {
-                    Some(_) => Problem::IdempotencyKeyLocked,
-                    None => StoreError::Conflict.into(),
-                });
             }
-            if let Some(current) = changed {
-                break current;
+        }
+        Err(self.met_too_many())
+    }
+
+    /// Writes a change with the record of its answer, or that record alone; what needs neither is done.
+    async fn commit(
+        &self,
+        change: Option<&StoredSubscription>,
+        answered: &Answered,
+    ) -> Result<Committed, StoreError> {
+        let record = self.once.as_ref().map(|once| once.record(answered));
+        match (change, record) {
+            (Some(change), record) => {
+                self.store.commit(&self.store.prepare(self.tenant, change, record)?).await
             }
-            // 20, 40, 60 ms …, each plus or minus half, so that those who met don't meet again.
-            let pause = Duration::from_millis(20 * u64::from(attempt)).mul_f64(0.5 + fastrand::f64());
-            tokio::time::sleep(pause).await;
-        };
+            (None, Some(record)) => self.store.record(self.tenant, &record).await,
+            (None, None) => Ok(Committed::Done),
+        }
+    }
+
+    /// What has changed meanwhile, unless it has lost the reference id that it was named by.
+    async fn still_named(
+        &self,
+        current: Option<StoredSubscription>,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        let reference = current.as_ref().and_then(|current| current.document.reference_id.as_ref());
+        match self.name {
+            SubscriptionName::Reference(name) if reference != Some(name) => {
+                self.store.named(self.tenant, self.name).await
+            }
+            _ => Ok(current),
+        }
+    }
+
+    fn met_too_many(&self) -> Problem {
+        match &self.once {
+            Some(_) => Problem::IdempotencyKeyLocked,
+            None => StoreError::Conflict.into(),
+        }
     }
 }
 

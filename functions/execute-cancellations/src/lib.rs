@@ -1,20 +1,25 @@
 //! Executes the cancellations that are due, whenever EventBridge Scheduler says it is time to look.
 //!
 //! Each is one conditional write, so it takes effect once, however often this runs and however many
-//! run at once. What can't be executed now is counted, logged, and left in the index for the next
+//! run at once. It takes effect when its instant has come and its date has begun in the tenant's time zone, by the rules that are
+//! in force now. What can't be executed now is counted, logged, and left in the index for the next
 //! minute; nothing that fails holds up the rest. A sweep stops in time before its deadline.
 
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use futures::StreamExt;
 use futures::stream;
 use lambda_runtime::{Error, LambdaEvent};
 use metrics::{counter, histogram};
 use serde::Serialize;
-use subscriptions::cancellation::{DueCancellation, decide_execution};
+use subscriptions::calendar::Calendar;
+use subscriptions::cancellation::{DueCancellation, Standing, decide_execution};
 use subscriptions::clock;
+use subscriptions::identifiers::{TenantId, WriteId};
 use subscriptions::service::Service;
 use subscriptions::store::StoreError;
 use subscriptions::store::due::{DueEntry, Executed};
@@ -23,13 +28,14 @@ use subscriptions::telemetry::{
     self, CANCELLATIONS_EXECUTED, CANCELLATIONS_FAILED, CANCELLATIONS_REMAINING, CANCELLATIONS_SKIPPED,
     SWEEP_LAG, UNREAD_SHARDS,
 };
+use tokio::sync::Mutex;
 use tracing::{Instrument, error, info, info_span};
 
 /// How many shards are read at once, and how many cancellations of each are executed at once.
 const SHARDS_AT_ONCE: usize = 4;
 const EXECUTIONS_AT_ONCE: usize = 16;
-/// How often an execution that meets another write to its item is tried.
-const MOST_ATTEMPTS: u32 = 3;
+/// How often an execution is decided that meets other changes of its subscription.
+const MOST_DECISIONS: u32 = 3;
 /// No execution is begun this close to the deadline: longer than one operation of the store can take.
 const MARGIN: Duration = Duration::from_secs(8);
 
@@ -46,11 +52,13 @@ pub struct Summary {
     pub skipped: u64,
     /// Those that could not be executed and stay in the index.
     pub failed: u64,
+    /// Those whose date has not begun in the time zone that their tenant has now. They stay in the index until it has.
+    pub not_yet: u64,
     /// Those that there was no time for; pages of the index that were not read are not counted.
     pub remaining: u64,
     /// Parts of the index that could not be read.
     pub unread_shards: u64,
-    /// By how many seconds the oldest of them was late when the sweep began.
+    /// By how many seconds the oldest of them was late when the sweep began, of those that can be executed.
     pub lag_seconds: i64,
     /// Those of the failed whose item is at fault, not the database.
     #[serde(skip)]
@@ -64,6 +72,7 @@ impl Summary {
             executed: self.executed + other.executed,
             skipped: self.skipped + other.skipped,
             failed: self.failed + other.failed,
+            not_yet: self.not_yet + other.not_yet,
             remaining: self.remaining + other.remaining,
             unread_shards: self.unread_shards + other.unread_shards,
             lag_seconds: self.lag_seconds.max(other.lag_seconds),
@@ -78,6 +87,7 @@ impl Summary {
             executed = self.executed,
             skipped = self.skipped,
             failed = self.failed,
+            notYet = self.not_yet,
             remaining = self.remaining,
             unreadShards = self.unread_shards,
             lagSeconds = self.lag_seconds,
@@ -135,7 +145,8 @@ pub async fn handle(service: &Service, event: LambdaEvent<EventBridgeEvent>) -> 
     let deadline = event.context.deadline();
     // A function that is given less time than the margin shall get something done all the same.
     let margin = MARGIN.min(clock::time_until(deadline) / 4);
-    let sweep = Sweep { service, now: service.clock.now(), stop: deadline - margin };
+    let zones = Mutex::default();
+    let sweep = Sweep { service, now: service.clock.now(), stop: deadline - margin, zones };
     let summary = async {
         let summary = sweep.run().await;
         summary.report();
@@ -146,7 +157,8 @@ pub async fn handle(service: &Service, event: LambdaEvent<EventBridgeEvent>) -> 
     // An item that is at fault will be so in a minute too; a database may not.
     let Summary { unread_shards, failed, .. } = summary;
     let nothing_read = unread_shards == u64::from(DUE_SHARDS);
-    let nothing_executed = failed > summary.malformed && summary.executed + summary.skipped == 0;
+    let nothing_executed =
+        failed > summary.malformed && summary.executed + summary.skipped + summary.not_yet == 0;
     if nothing_read || nothing_executed {
         return Err(SweepError::DatabaseUnavailable { unread_shards, failed }.into());
     }
@@ -162,6 +174,8 @@ enum Outcome {
     Failed,
     /// The item is at fault.
     Malformed,
+    /// Its date has not begun in the time zone that is in force.
+    NotYet,
     Remaining,
 }
 
@@ -169,6 +183,8 @@ struct Sweep<'s> {
     service: &'s Service,
     now: DateTime<Utc>,
     stop: SystemTime,
+    /// The time zones of the tenants whose cancellations are due; none of one that there is not.
+    zones: Mutex<HashMap<TenantId, Option<Tz>>>,
 }
 
 impl Sweep<'_> {
@@ -197,20 +213,20 @@ impl Sweep<'_> {
                     return summary;
                 }
             };
-            // The oldest come first.
-            if let Some(DueEntry::Cancellation(oldest)) = page.entries.first() {
-                summary.lag_seconds = summary.lag_seconds.max((self.now - oldest.effective_at).num_seconds());
-            }
             let mut outcomes = stream::iter(page.entries)
                 .map(|entry| self.entry(entry))
                 .buffer_unordered(EXECUTIONS_AT_ONCE);
-            while let Some(outcome) = outcomes.next().await {
+            while let Some((outcome, late)) = outcomes.next().await {
                 summary.due += 1;
+                if !matches!(outcome, Outcome::Malformed | Outcome::NotYet) {
+                    summary.lag_seconds = summary.lag_seconds.max(late.num_seconds());
+                }
                 match outcome {
                     Outcome::Executed => summary.executed += 1,
                     Outcome::Skipped => summary.skipped += 1,
                     Outcome::Remaining => summary.remaining += 1,
                     Outcome::Failed => summary.failed += 1,
+                    Outcome::NotYet => summary.not_yet += 1,
                     Outcome::Malformed => {
                         summary.failed += 1;
                         summary.malformed += 1;
@@ -224,39 +240,67 @@ impl Sweep<'_> {
         }
     }
 
-    async fn entry(&self, entry: DueEntry) -> Outcome {
-        if self.time_is_up() {
-            return Outcome::Remaining;
-        }
+    /// Executes what an entry of the index names; and by how much that is late.
+    async fn entry(&self, entry: DueEntry) -> (Outcome, TimeDelta) {
         match entry {
-            DueEntry::Cancellation(due) => self.execute(&due).await,
+            DueEntry::Cancellation(due) => {
+                let late = self.now - due.effective_at;
+                let outcome = if self.time_is_up() { Outcome::Remaining } else { self.execute(&due).await };
+                (outcome, late)
+            }
             DueEntry::Unreadable(key) => {
                 error!(key, "an entry of the index can't be read");
-                Outcome::Malformed
+                (Outcome::Malformed, TimeDelta::zero())
             }
         }
     }
 
     async fn execute(&self, due: &DueCancellation) -> Outcome {
-        let Some(execution) = decide_execution(due, self.now) else {
-            return Outcome::Skipped;
-        };
         let (tenant, subscription) = (&due.tenant, &due.subscription_id);
-        let mut attempt = 1;
-        loop {
-            match self.service.store.execute(due, execution).await {
+        let zone = match self.zone(tenant).await {
+            Ok(Some(zone)) => zone,
+            Ok(None) => {
+                error!(%tenant, %subscription, "a subscription that is due is of a tenant that there is not");
+                return Outcome::Malformed;
+            }
+            Err(cause) => {
+                error!(%tenant, %subscription, %cause, "a cancellation could not be executed");
+                return Outcome::Failed;
+            }
+        };
+        let calendar = Calendar::new(zone, self.now);
+        // Nearly always the subscription is as the index lets expect. Otherwise the write is refused, and decided from what
+        // is there.
+        let mut date = calendar.date_at(due.effective_at);
+        let (mut updated_before, mut decided_from) = (None, None);
+        for _ in 0..MOST_DECISIONS {
+            let write_id = WriteId::random();
+            let Some(execution) = decide_execution(due, date, updated_before, &calendar, write_id) else {
+                return Outcome::NotYet;
+            };
+            match self.service.store.execute(due, &execution, decided_from).await {
                 Ok(Executed::Done) => {
                     info!(%tenant, %subscription, cancellation = %due.cancellation_id, "executed");
                     return Outcome::Executed;
                 }
                 Ok(Executed::Before | Executed::Superseded) => return Outcome::Skipped,
+                Ok(Executed::Otherwise(stored)) => {
+                    let pending = stored.document.pending_status.as_ref();
+                    match (stored.standing(), pending) {
+                        (Standing::Pending, Some(pending)) => date = pending.scheduled_at,
+                        (standing, _) => {
+                            let key = format!("{tenant}#{subscription}");
+                            let why = standing.to_string();
+                            error!(key, why, "a cancellation that is due can't be executed");
+                            return Outcome::Malformed;
+                        }
+                    }
+                    updated_before = stored.document.updated_at;
+                    decided_from = Some(stored.revision.version);
+                }
                 Ok(Executed::Malformed) => {
                     error!(%tenant, %subscription, "a subscription that is due is malformed");
                     return Outcome::Malformed;
-                }
-                Err(StoreError::Conflict) if attempt < MOST_ATTEMPTS && !self.time_is_up() => {
-                    tokio::time::sleep(Duration::from_millis(50).mul_f64(0.5 + fastrand::f64())).await;
-                    attempt += 1;
                 }
                 Err(cause) => {
                     error!(%tenant, %subscription, %cause, "a cancellation could not be executed");
@@ -264,6 +308,19 @@ impl Sweep<'_> {
                 }
             }
         }
+        error!(%tenant, %subscription, "a cancellation could not be executed: others change the subscription");
+        Outcome::Failed
+    }
+
+    /// The time zone of a tenant, read once; none if there is no such tenant.
+    async fn zone(&self, tenant: &TenantId) -> Result<Option<Tz>, StoreError> {
+        let mut zones = self.zones.lock().await;
+        if let Some(zone) = zones.get(tenant) {
+            return Ok(*zone);
+        }
+        let zone = self.service.store.time_zone(tenant).await?;
+        zones.insert(tenant.clone(), zone);
+        Ok(zone)
     }
 
     fn time_is_up(&self) -> bool {

@@ -5,7 +5,7 @@
 
 use lambda_http::{Body, Request, Response};
 use subscriptions::api_key::Scope;
-use subscriptions::http::problem::Problem;
+use subscriptions::http::problem::{Problem, etag};
 use subscriptions::http::request;
 use subscriptions::http::response::{self, Answered};
 use subscriptions::service::Service;
@@ -25,12 +25,13 @@ async fn get(service: &Service, request: &Request) -> Result<Answered, Problem> 
     let loaded = sealed.open(Scope::Read, service.clock.now())?;
     // Who asks comes first; then what they ask.
     let name = name?;
-    let stored = service.store.follow(token.tenant(), loaded.found).await?;
+    let stored = service.store.follow(token.tenant(), &name, loaded.found).await?;
     let stored = stored.ok_or(Problem::SubscriptionNotFound)?;
     response::log_found(&name, &stored);
 
-    if request::has_version(request.headers(), &response::etag(stored.version)) {
-        return Ok(Answered::ok(response::not_modified(stored.version)));
+    let etag = etag(&stored.revision);
+    if request::has_version(request.headers(), &etag) {
+        return Ok(Answered::ok(response::not_modified(etag)));
     }
     Ok(Answered::ok(response::subscription(&stored)?))
 }

@@ -4,8 +4,8 @@ use std::io::{self, BufRead, Read};
 
 use chrono::{DateTime, Utc};
 use subscriptions::calendar::Calendar;
-use subscriptions::import::NewSubscription;
-use subscriptions::json;
+use subscriptions::import::{NewSubscription, fault_at};
+use subscriptions::json::{self, Json};
 
 /// The longest line that is read, in bytes. The database holds at most 400 KB of it; the rest may be white space.
 const LONGEST: u64 = 1 << 20;
@@ -70,9 +70,15 @@ impl<R: BufRead> Lines<R> {
     }
 
     fn parse(&self, line: &[u8]) -> Result<NewSubscription, String> {
-        let document = json::parse(line)
+        let Json { value, invalid_texts } = json::parse(line)
             .map_err(|place| format!("not JSON, or a repeated member, at column {}", place.column))?;
-        NewSubscription::from_json(document, &self.calendar, self.now).map_err(|fault| fault.to_string())
+        if let Some(pointer) = invalid_texts.first() {
+            return Err(fault_at(pointer, "not Unicode: half of a surrogate pair"));
+        }
+        if let Some(pointer) = str::from_utf8(line).ok().and_then(json::inexact_number) {
+            return Err(fault_at(&pointer, "a number of more digits than are kept; write it as a text"));
+        }
+        NewSubscription::from_json(value, &self.calendar, self.now).map_err(|fault| fault.to_string())
     }
 }
 

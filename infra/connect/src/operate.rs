@@ -9,7 +9,7 @@ mod doctor;
 mod events;
 mod import;
 mod keys;
-mod patience;
+mod mend;
 mod report;
 mod session;
 mod subscriptions;
@@ -93,7 +93,7 @@ impl Command {
             Self::Tenants(command) => matches!(command, Tenants::List | Tenants::Show { .. }),
             Self::Keys(command) => matches!(command, Keys::List { .. }),
             Self::Subscriptions(command) => !matches!(command, Subscriptions::Import(_)),
-            Self::Cancellations(command) => !matches!(command, Cancellations::Run),
+            Self::Cancellations(command) => command.only_reads(),
             Self::Tables(_) => false,
             Self::Events(_) | Self::Doctor(_) => true,
         }
@@ -152,7 +152,7 @@ pub enum CommandError {
 fn hint(error: &StoreError) -> &'static str {
     match error {
         StoreError::Defect(_) => "; connect doctor may know why",
-        StoreError::Unavailable(_) | StoreError::Conflict => "",
+        _ => "",
     }
 }
 

@@ -274,7 +274,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     };
     let rules = Rules { existing: Existing::Keep, takes_overdue: true };
     for (line, subscription) in seed.lines.iter().zip(&seed.subscriptions) {
-        let imported = store.import(&tenant.id, subscription, rules).await.map_err(unusable)?;
+        let imported = store.import(&tenant.id, subscription, rules, now).await.map_err(unusable)?;
         if let Some(fault) = imported.fault() {
             return Err(StartError::SeedLine { path: seed.path, line: *line, fault: fault.to_owned() });
         }

@@ -11,12 +11,18 @@ use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
 use crate::api_key::{NotAdmitted, Scope};
 use crate::cancel_request::InvalidBody;
-use crate::cancellation::Refusal;
+use crate::cancellation::{Refusal, Revision};
 use crate::fault::{Fault, Faults};
 use crate::idempotency::Answer;
 use crate::json::MalformedJson;
 use crate::store::StoreError;
 use crate::store::load::NotOpened;
+
+/// The entity tag of a state of a subscription.
+#[must_use]
+pub fn etag(revision: &Revision) -> String {
+    format!("\"{revision}\"")
+}
 
 /// The largest body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 * 1024;
@@ -40,24 +46,37 @@ pub enum Problem {
     SubscriptionAlreadyCancelled,
     /// The subscription has no cancellation that could be withdrawn.
     NoPendingCancellation,
-    /// Its idempotency key is none, or it has two.
+    /// Its query has parameters that this operation does not know: their names.
+    UnknownParameter(Vec<String>),
+    /// Its idempotency key is malformed, or it has two different ones.
     IdempotencyKeyInvalid,
     /// Its idempotency key belongs to another request.
     IdempotencyKeyMismatch,
     /// The first request with its idempotency key is still being written.
     IdempotencyKeyLocked,
+    /// It is to change another state of the subscription than this one.
+    PreconditionFailed(Revision),
     /// Its body is not JSON.
     MalformedJson(MalformedJson),
     /// Its body is too large.
     PayloadTooLarge,
-    /// Its body is not declared as JSON.
-    UnsupportedMediaType,
+    /// Its body is not declared as JSON, or is compressed.
+    UnsupportedMediaType(Unsupported),
     /// Its body breaks these rules.
     ValidationFailed(Faults),
     /// The database can't at the moment; why is for the log.
     TemporarilyUnavailable(String),
     /// A mistake of ours; which is for the log.
     InternalError(String),
+}
+
+/// What of a body is not supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsupported {
+    /// Its content type.
+    Type,
+    /// Its content encoding.
+    Encoding,
 }
 
 /// A problem's row in the table.
@@ -98,10 +117,16 @@ impl Problem {
                 "There is no cancellation to withdraw",
                 "No cancellation of this subscription is pending: there was none, or it was withdrawn.",
             ),
+            Self::UnknownParameter(names) => row(
+                400,
+                "The query has an unknown parameter",
+                &format!("This operation has no parameter {}. Nothing was done.", names.join(", ")),
+            ),
             Self::IdempotencyKeyInvalid => row(
                 400,
                 "The idempotency key is not valid",
-                "Send one key of 1 to 256 printable ASCII characters, in X-Idempotency-Key or Idempotency-Key.",
+                "Send one key of 1 to 256 printable ASCII characters without a comma, in X-Idempotency-Key or \
+                 Idempotency-Key.",
             ),
             Self::IdempotencyKeyMismatch => row(
                 409,
@@ -115,6 +140,12 @@ impl Problem {
                 "The first request with this idempotency key is under way, or others change the same subscription. \
                  Send the same request again in a moment.",
             ),
+            Self::PreconditionFailed(_) => row(
+                412,
+                "The subscription is in another state",
+                "If-Match does not name the state that the subscription is in. Nothing was done. The header ETag names \
+                 that state; read the subscription to see it.",
+            ),
             Self::MalformedJson(place) => row(
                 400,
                 "The body is not JSON",
@@ -126,9 +157,14 @@ impl Problem {
             Self::PayloadTooLarge => {
                 row(413, "The body is too large", &format!("A body may have at most {MAX_BODY_BYTES} bytes."))
             }
-            Self::UnsupportedMediaType => {
-                row(415, "The content type is not supported", "Send the body as application/json, in UTF-8.")
+            Self::UnsupportedMediaType(Unsupported::Type) => {
+                row(415, "The body is not plain JSON", "Send the body as application/json, in UTF-8.")
             }
+            Self::UnsupportedMediaType(Unsupported::Encoding) => row(
+                415,
+                "The body is not plain JSON",
+                "Send the body as it is, not compressed, and without Content-Encoding.",
+            ),
             Self::ValidationFailed(faults) => row(
                 422,
                 "The body breaks a rule",
@@ -188,6 +224,13 @@ impl Problem {
             Self::ApiKeyMissing | Self::ApiKeyInvalid => {
                 headers.insert("www-authenticate".to_owned(), "ApiKey".to_owned());
             }
+            Self::PreconditionFailed(revision) => {
+                headers.insert("etag".to_owned(), etag(revision));
+            }
+            // RFC 7694, section 3.
+            Self::UnsupportedMediaType(Unsupported::Encoding) => {
+                headers.insert("accept-encoding".to_owned(), "identity".to_owned());
+            }
             _ => {}
         }
         // Texts and numbers always have a JSON form.
@@ -220,6 +263,8 @@ impl From<Refusal> for Problem {
             Refusal::NotFound => Self::SubscriptionNotFound,
             Refusal::AlreadyCancelled => Self::SubscriptionAlreadyCancelled,
             Refusal::NoPendingCancellation => Self::NoPendingCancellation,
+            Refusal::UnusableDate(unusable) => Self::ValidationFailed((&unusable).into()),
+            Refusal::OtherRevision(revision) => Self::PreconditionFailed(revision),
         }
     }
 }
@@ -236,9 +281,10 @@ impl From<InvalidBody> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) | StoreError::Conflict => {
-                Self::TemporarilyUnavailable(error.to_string())
-            }
+            StoreError::Unavailable(_)
+            | StoreError::Conflict
+            | StoreError::Throttled
+            | StoreError::InProgress => Self::TemporarilyUnavailable(error.to_string()),
             StoreError::Defect(_) => Self::InternalError(error.to_string()),
         }
     }

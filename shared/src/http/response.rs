@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lambda_http::http::header::{CACHE_CONTROL, HeaderName};
 use lambda_http::http::{HeaderValue, StatusCode};
@@ -10,7 +10,7 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use metrics::counter;
 use tracing::{Instrument, Span, error, field, info, info_span, warn};
 
-use super::problem::Problem;
+use super::problem::{Problem, etag};
 use crate::api_key::Token;
 use crate::cancellation::StoredSubscription;
 use crate::idempotency::Answer;
@@ -19,6 +19,10 @@ use crate::telemetry::{self, OUTCOME, REQUESTS};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// How long an operation may take, all of its requests to the database together: API Gateway gives up at 30 seconds, and tells
+/// the caller less.
+const LONGEST: Duration = Duration::from_secs(25);
 
 /// What an operation answers.
 #[derive(Debug)]
@@ -51,19 +55,13 @@ impl Answered {
     }
 }
 
-/// The entity tag of a version.
-#[must_use]
-pub fn etag(version: u64) -> String {
-    format!("\"{version}\"")
-}
-
 /// 200 with a subscription.
 ///
 /// # Errors
 /// None that its types allow.
 pub fn subscription(stored: &StoredSubscription) -> Result<Answer, Problem> {
     let body = serde_json::to_string(&stored.document);
-    let headers = [("content-type", "application/json".to_owned()), ("etag", etag(stored.version))];
+    let headers = [("content-type", "application/json".to_owned()), ("etag", etag(&stored.revision))];
     Ok(Answer {
         status: 200,
         headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
@@ -73,8 +71,8 @@ pub fn subscription(stored: &StoredSubscription) -> Result<Answer, Problem> {
 
 /// 304: the caller has this version.
 #[must_use]
-pub fn not_modified(version: u64) -> Answer {
-    let headers = BTreeMap::from([("etag".to_owned(), etag(version))]);
+pub fn not_modified(etag: String) -> Answer {
+    let headers = BTreeMap::from([("etag".to_owned(), etag)]);
     Answer { status: 304, headers, body: String::new() }
 }
 
@@ -105,7 +103,9 @@ pub async fn respond(
         subscription = field::Empty,
     );
     async {
-        let answered = operation.await.unwrap_or_else(|problem| {
+        let in_time = tokio::time::timeout(LONGEST, operation).await;
+        let late = |_| Err(Problem::TemporarilyUnavailable("the time is up".to_owned()));
+        let answered = in_time.unwrap_or_else(late).unwrap_or_else(|problem| {
             match &problem {
                 Problem::TemporarilyUnavailable(cause) => warn!(cause, "unavailable"),
                 Problem::InternalError(cause) => error!(cause, "internal error"),

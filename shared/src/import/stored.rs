@@ -3,12 +3,13 @@
 use bigdecimal::BigDecimal;
 use serde_dynamo::{AttributeValue, to_item};
 
-use super::{Present, StoredDocument};
+use super::StoredDocument;
+use crate::subscription::Subscription;
 
 /// Takes over what callers don't see of a stored document (a PUK of the SIM card, say, or the twentieth digit of a number):
 /// an export has none of it, and importing that again shall not delete it. What belongs to something else than the document
 /// names goes: another SIM card has another PUK.
-pub(super) fn keep_unseen(document: &mut StoredDocument, present: &Present) {
+pub(super) fn keep_unseen(document: &mut StoredDocument, seen: &Subscription, stored: &StoredDocument) {
     fn take_over(into: &mut StoredDocument, stored: &StoredDocument, seen: &StoredDocument) {
         for (name, value) in stored {
             // A customer is named by its `customerId`, or by the one that stands beside it.
@@ -32,8 +33,11 @@ pub(super) fn keep_unseen(document: &mut StoredDocument, present: &Present) {
         }
     }
     // A document of this service can be stored.
-    if let Ok(seen) = to_item::<_, serde_dynamo::Item>(&present.subscription) {
-        take_over(document, &present.document, &seen.into_inner());
+    if let Ok(seen) = to_item::<_, serde_dynamo::Item>(seen) {
+        let mut seen = seen.into_inner();
+        // A pending status that contradicts the rest was not shown, and is not to be kept for that.
+        seen.extend(stored.get("pendingStatus").map(|pending| ("pendingStatus".to_owned(), pending.clone())));
+        take_over(document, stored, &seen);
     }
 }
 

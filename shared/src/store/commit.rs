@@ -27,6 +27,7 @@ use super::items::{
     Item, attribute, number, pending_attributes, read_record, read_subscription, record_item,
     subscription_key, text,
 };
+use super::retry::{Patience, try_again};
 use super::{Store, StoreError, refusal};
 use crate::cancellation::StoredSubscription;
 use crate::idempotency::{IdempotencyKey, Record};
@@ -65,11 +66,11 @@ pub struct NewRecord<'r> {
 impl Store {
     /// Prepares to write what became of a cancellation and the record of that answer, both or neither.
     ///
-    /// `change` is the subscription as it shall be, with its cancellation pending or withdrawn, one version after the one
+    /// `change` is the subscription as it shall be, with its cancellation pending, withdrawn or gone, one version after the one
     /// it was decided from; `record` is there if the request had an idempotency key.
     ///
     /// # Errors
-    /// There is no cancellation in `change`: a mistake of ours.
+    /// None that its types allow.
     pub fn prepare(
         &self,
         tenant: &TenantId,
@@ -81,12 +82,17 @@ impl Store {
         Ok(Commit { writes, has_record, token: Uuid::new_v4() })
     }
 
-    /// Writes what was prepared, all of it or nothing. The same commit may be tried again, and is done once.
+    /// Writes what was prepared, all of it or nothing. What meets another write is tried again as it is: an earlier attempt may
+    /// have succeeded unheard. It is done once.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if another write was under way: the last attempt wrote nothing. If the
+    /// [`StoreError::Conflict`] if another write was under way all the time: the last attempt wrote nothing. If the
     /// database became unavailable, all may have been written or nothing; the same request again will tell.
     pub async fn commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
+        try_again(Patience::OfRequest, || self.try_commit(commit)).await
+    }
+
+    async fn try_commit(&self, commit: &Commit) -> Result<Committed, StoreError> {
         let Commit { writes, has_record, token } = commit;
         let request = self.client.transact_write_items().set_transact_items(Some(writes.clone()));
         match request.client_request_token(token.to_string()).send().await {
@@ -103,9 +109,13 @@ impl Store {
     /// Writes the record of an answer that changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if another write was under way; otherwise the database is unavailable
+    /// [`StoreError::Conflict`] if another write was under way all the time; otherwise the database is unavailable
     /// or refuses.
-    pub async fn record(&self, tenant: &TenantId, new: NewRecord<'_>) -> Result<Committed, StoreError> {
+    pub async fn record(&self, tenant: &TenantId, new: &NewRecord<'_>) -> Result<Committed, StoreError> {
+        try_again(Patience::OfRequest, || self.try_record(tenant, new)).await
+    }
+
+    async fn try_record(&self, tenant: &TenantId, new: &NewRecord<'_>) -> Result<Committed, StoreError> {
         let result = self
             .client
             .put_item()
@@ -162,12 +172,16 @@ const KEY_IS_FREE: &str = "attribute_not_exists(pk) OR expiresAt <= :now";
 
 /// It names the attributes it sets and leaves the others alone: the item may hold more than this
 /// service knows.
-const MAKE_PENDING: &str = "SET version = :version, document.updatedAt = :updatedAt, \
+const MAKE_PENDING: &str = "SET version = :version, writeId = :writeId, document.updatedAt = :updatedAt, \
     document.pendingStatus = :pendingStatus, cancellationId = :cancellationId, \
     cancellation = :cancellation, dueShard = :dueShard, dueAt = :dueAt";
 
 /// The cancellation is kept, for reporting. Without its id and its place in the index, no sweep can execute it.
-const WITHDRAW: &str = "SET version = :version, document.updatedAt = :updatedAt, cancellation = :cancellation \
+const WITHDRAW: &str = "SET version = :version, writeId = :writeId, document.updatedAt = :updatedAt, \
+    cancellation = :cancellation REMOVE document.pendingStatus, cancellationId, dueShard, dueAt";
+
+/// Nothing is kept that could be said of the cancellation: another system removed it.
+const FORGET: &str = "SET version = :version, writeId = :writeId, document.updatedAt = :updatedAt \
     REMOVE document.pendingStatus, cancellationId, dueShard, dueAt";
 
 /// The write of a change, and the values of it and of its condition.
@@ -175,8 +189,9 @@ fn expression(
     change: &StoredSubscription,
 ) -> Result<(&'static str, HashMap<String, AttributeValue>), StoreError> {
     let mut values = vec![
-        ("decidedFrom", number(change.version - 1)),
-        ("version", number(change.version)),
+        ("decidedFrom", number(change.revision.version - 1)),
+        ("version", number(change.revision.version)),
+        ("writeId", attribute(&change.revision.write_id)?),
         ("updatedAt", attribute(change.document.updated_at)?),
     ];
     let expression = match (change.pending_cancellation(), &change.cancellation) {
@@ -189,7 +204,7 @@ fn expression(
             values.push(("cancellation", attribute(withdrawn)?));
             WITHDRAW
         }
-        (None, None) => return Err(StoreError::Defect("a change without a cancellation".to_owned())),
+        (None, None) => FORGET,
     };
     Ok((expression, values.into_iter().map(|(name, value)| (format!(":{name}"), value)).collect()))
 }
@@ -228,7 +243,7 @@ pub(super) fn failed_conditions(
     } else if any(&["TransactionConflict"]) {
         Err(StoreError::Conflict)
     } else if any(&["ThrottlingError", "ProvisionedThroughputExceeded"]) {
-        Err(StoreError::Unavailable(codes.join(", ")))
+        Err(StoreError::Throttled)
     } else {
         Err(StoreError::Defect(format!("the database cancelled a transaction: {}", codes.join(", "))))
     }

@@ -10,11 +10,12 @@ use std::time::Duration;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
+use chrono::{DateTime, Utc};
 
 use super::commit::{cancellation_codes, failed_conditions};
 use super::document::document_attribute;
 use super::items::{
-    Item, number, pending_attributes, pointer_item, read_pointer, read_present, reference_key,
+    Item, attribute, number, pending_attributes, pointer_item, read_pointer, read_present, reference_key,
     subscription_key, text,
 };
 use super::{Store, StoreError, refusal};
@@ -84,7 +85,7 @@ impl Store {
     /// Imports up to [`TOGETHER`] subscriptions of `tenant`, all or none; what came of each, in their order. `None` if they
     /// can't be written together: one of them can't be written, or their order matters. Then each is imported for itself.
     ///
-    /// The same again changes nothing.
+    /// The same again changes nothing. Whether a date has begun is judged by the later of `now` and the database's clock.
     ///
     /// # Errors
     /// The database can't be reached, or refuses. They may have been written then, or not.
@@ -93,8 +94,9 @@ impl Store {
         tenant: &TenantId,
         batch: &[NewSubscription],
         rules: Rules,
+        now: DateTime<Utc>,
     ) -> Result<Option<Vec<Imported>>, StoreError> {
-        Ok(self.try_import(tenant, batch, rules).await?.ok())
+        Ok(self.try_import(tenant, batch, rules, now).await?.ok())
     }
 
     /// Imports a subscription of `tenant`. The same again changes nothing.
@@ -107,10 +109,11 @@ impl Store {
         tenant: &TenantId,
         new: &NewSubscription,
         rules: Rules,
+        now: DateTime<Utc>,
     ) -> Result<Imported, StoreError> {
         let mut outcome = Err(StoreError::Conflict);
         for _ in 0..MOST_ATTEMPTS {
-            outcome = match self.try_import(tenant, std::slice::from_ref(new), rules).await? {
+            outcome = match self.try_import(tenant, std::slice::from_ref(new), rules, now).await? {
                 Ok(outcomes) => return Ok(outcomes.into_iter().next().unwrap_or(Imported::Unreadable)),
                 Err(NotWritten::Invalid) => return Ok(Imported::Refused),
                 // It does not stay as it was read: its former reference id names another one.
@@ -128,31 +131,41 @@ impl Store {
         tenant: &TenantId,
         batch: &[NewSubscription],
         rules: Rules,
+        now: DateTime<Utc>,
     ) -> Result<Result<Vec<Imported>, NotWritten>, StoreError> {
         let subscriptions = batch.iter().map(|new| subscription_key(tenant, new.id()));
         let references = batch.iter().filter_map(NewSubscription::reference_id);
         let keys = subscriptions.chain(references.map(|reference| reference_key(tenant, reference)));
-        let mut stored = self.subscription_items(keys.collect()).await?;
+        let (mut stored, there) = self.dated_subscription_items(keys.collect()).await?;
+        let now = there.map_or(now, |there| there.max(now));
 
         let mut outcomes = Vec::new();
         let mut writes = Vec::new();
         for new in batch {
-            let present = stored.remove(&subscription_key(tenant, new.id())).map(read_present).transpose();
+            let present = stored.remove(&subscription_key(tenant, new.id())).map(read_present);
             let pointer = new.reference_id().map(|reference| reference_key(tenant, reference));
             let pointer = pointer.and_then(|key| stored.remove(&key)).map(read_pointer).transpose();
-            let (Ok(present), Ok(reference_is_of)) = (present, pointer) else {
+            let Ok(reference_is_of) = pointer else {
                 outcomes.push(Imported::Unreadable);
                 continue;
             };
-            outcomes.push(match decide_import(new, present.as_ref(), reference_is_of, rules) {
-                ImportDecision::Add => {
-                    writes.extend(self.addition(tenant, new)?);
-                    Imported::Added
-                }
-                ImportDecision::Replace(replacement) => {
-                    writes.extend(self.replacement(tenant, new, &replacement)?);
-                    if replacement.undoes_cancellation { Imported::Undone } else { Imported::Replaced }
-                }
+            let decision = decide_import(new, present.as_ref(), reference_is_of, rules, now);
+            let written = match &decision {
+                ImportDecision::Add => self.addition(tenant, new),
+                ImportDecision::Replace(replacement) => self.replacement(tenant, new, replacement),
+                _ => Ok(Vec::new()),
+            };
+            // Nothing was asked of the database for it, so it is the subscription that is at fault, and none but it.
+            let Ok(written) = written else {
+                outcomes.push(Imported::Refused);
+                continue;
+            };
+            writes.extend(written);
+            outcomes.push(match decision {
+                ImportDecision::Add => Imported::Added,
+                ImportDecision::Replace(replacement) if replacement.undoes_cancellation => Imported::Undone,
+                ImportDecision::Replace(_) => Imported::Replaced,
+                ImportDecision::Unreadable => Imported::Unreadable,
                 ImportDecision::Unchanged => Imported::Unchanged,
                 ImportDecision::Keep => Imported::Kept,
                 ImportDecision::ReferenceTaken => Imported::ReferenceTaken,
@@ -204,6 +217,7 @@ impl Store {
             ("pk".to_owned(), text(subscription_key(tenant, new.id()))),
             ("document".to_owned(), document_attribute(new.document())?),
             ("version".to_owned(), number(1)),
+            ("writeId".to_owned(), attribute(new.write_id())?),
         ]);
         if let Some(cancellation) = new.cancellation() {
             let pending = pending_attributes(new.id(), cancellation)?;
@@ -229,13 +243,20 @@ impl Store {
         new: &NewSubscription,
         replacement: &Replacement,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
-        let Replacement { version, document, freed, keeps_cancellation, .. } = replacement;
-        let mut expression = "SET document = :document, version = :version".to_owned();
+        let Replacement { decided_from, version, document, freed, keeps_cancellation, .. } = replacement;
+        let mut expression = "SET document = :document, version = :version, writeId = :writeId".to_owned();
         let mut values = HashMap::from([
             (":document".to_owned(), document_attribute(document)?),
-            (":decidedFrom".to_owned(), number(version)),
-            (":version".to_owned(), number(version + 1)),
+            (":version".to_owned(), number(version)),
+            (":writeId".to_owned(), attribute(new.write_id())?),
         ]);
+        let condition = match decided_from {
+            Some(version) => {
+                values.insert(":decidedFrom".to_owned(), version.clone().into());
+                "version = :decidedFrom"
+            }
+            None => "attribute_exists(pk) AND attribute_not_exists(version)",
+        };
         match new.cancellation() {
             _ if *keeps_cancellation => {}
             Some(cancellation) => {
@@ -250,7 +271,7 @@ impl Store {
             .table_name(&self.tables.subscriptions)
             .key("pk", text(subscription_key(tenant, new.id())))
             .update_expression(expression)
-            .condition_expression("version = :decidedFrom")
+            .condition_expression(condition)
             .set_expression_attribute_values(Some(values))
             .build()
             .map_err(defect)?;

@@ -105,10 +105,9 @@ impl Store {
         let date = DateHeader::default();
         let request = self.client.describe_table().table_name(&self.tables.tenants);
         let result = request.customize().interceptor(date.clone()).send().await;
-        let text = date.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match text.and_then(|text| DateTime::parse_from_rfc2822(&text).ok()) {
+        match date.instant() {
             // A refusal is dated too.
-            Some(date) => Ok(Some(date.to_utc())),
+            Some(date) => Ok(Some(date)),
             None => match result.map_err(StoreError::from_sdk) {
                 Err(StoreError::Unavailable(cause)) => Err(StoreError::Unavailable(cause)),
                 _ => Ok(None),
@@ -181,7 +180,15 @@ fn status(text: Option<&str>) -> String {
 
 /// Keeps the header `Date` of an answer.
 #[derive(Clone, Debug, Default)]
-struct DateHeader(Arc<Mutex<Option<String>>>);
+pub(super) struct DateHeader(Arc<Mutex<Option<String>>>);
+
+impl DateHeader {
+    /// What time it was, to the second.
+    pub(super) fn instant(&self) -> Option<DateTime<Utc>> {
+        let text = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        DateTime::parse_from_rfc2822(&text).ok().map(|date| date.to_utc())
+    }
+}
 
 impl Intercept for DateHeader {
     fn name(&self) -> &'static str {

@@ -2,7 +2,7 @@
 //!
 //! | table | key `pk` | attributes |
 //! |---|---|---|
-//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
+//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
 //! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone` |
@@ -11,14 +11,15 @@
 //! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
 
 use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
-use serde_dynamo::{from_attribute_value, from_item, to_attribute_value};
+use serde_dynamo::{AttributeValue as Stored, from_item, to_attribute_value};
 
 use super::StoreError;
 use super::compression::{compress, decompress};
@@ -26,12 +27,13 @@ use super::document::assemble;
 use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
 use crate::api_key::{ApiKey, Scope, Tenant};
-use crate::cancellation::{Cancellation, DueCancellation, Reason, StoredSubscription};
-use crate::event::Version;
+use crate::cancellation::{
+    Cancellation, Claims, DueCancellation, IndexEntry, Reason, Revision, Standing, StoredSubscription,
+};
 use crate::idempotency::{Answer, IdempotencyKey, Record};
 use crate::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
-use crate::import::Present;
-use crate::subscription::{Status, Subscription};
+use crate::import::{Present, PresentSubscription, UnreadableItem};
+use crate::subscription::{PendingStatus, Status, Subscription};
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -108,39 +110,92 @@ struct SubscriptionItem {
     cancellation: Option<Cancellation>,
 }
 
-pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreError> {
-    let name = format!("the subscription {}", key_of(&item));
-    let mut item = item.into();
-    assemble(&mut item).ok_or_else(|| unreadable(&name))?;
-    let SubscriptionItem { document, version, cancellation } =
-        from_item(item).map_err(|_| unreadable(&name))?;
-    Ok(StoredSubscription { document, version, cancellation })
+/// A subscription, of an item as the database or its stream holds it. `None` if it is not what this service writes.
+pub(super) fn subscription(mut item: serde_dynamo::Item) -> Option<StoredSubscription> {
+    assemble(&mut item)?;
+    let (entry, write_id) = (index_entry(&item), parse(&item, "writeId"));
+    let SubscriptionItem { document, version, cancellation } = from_item(item).ok()?;
+    Some(StoredSubscription::new(document, Revision { version, write_id }, cancellation, entry))
+}
+
+/// What the index has of an item: it takes in what has all three attributes.
+fn index_entry(item: &serde_dynamo::Item) -> Option<IndexEntry> {
+    matches!(item.get("dueShard")?, Stored::N(_)).then_some(())?;
+    Some(IndexEntry { cancellation_id: parse(item, "cancellationId")?, effective_at: parse(item, "dueAt")? })
+}
+
+fn parse<T: FromStr>(item: &serde_dynamo::Item, name: &str) -> Option<T> {
+    match item.get(name)? {
+        Stored::S(text) => text.parse().ok(),
+        _ => None,
+    }
 }
 
 #[derive(Deserialize)]
-struct VersionItem {
-    document: Subscription,
-    version: u64,
+struct ClaimsItem {
+    document: StatusOnly,
+    cancellation: Option<KeptOnly>,
 }
 
-/// What a write found or left, of an item as the stream holds it.
-pub(super) fn read_version(mut item: serde_dynamo::Item) -> Option<Version> {
-    assemble(&mut item)?;
-    let VersionItem { document: subscription, version: number } = from_item(item).ok()?;
-    Some(Version { subscription, number })
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusOnly {
+    status: Status,
+    pending_status: Option<PendingStatus>,
 }
 
-pub(super) fn read_present(item: Item) -> Result<Present, StoreError> {
-    let is_due = item.contains_key("dueAt");
-    let is_withdrawn = item
-        .get("cancellation")
-        .and_then(|cancellation| cancellation.as_m().ok())
-        .is_some_and(|cancellation| cancellation.contains_key("withdrawnAt"));
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeptOnly {
+    cancellation_id: CancellationId,
+    scheduled_at: Option<NaiveDate>,
+    effective_at: DateTime<Utc>,
+    reason: Option<Reason>,
+    withdrawn_at: Option<DateTime<Utc>>,
+}
+
+/// The attributes by which a cancellation is pending or not, and its reason: nothing that may be personal.
+pub(super) const CLAIMS: &str = "pk, cancellationId, dueShard, dueAt, document.#status, document.pendingStatus, \
+    cancellation.cancellationId, cancellation.scheduledAt, cancellation.effectiveAt, cancellation.reason, \
+    cancellation.withdrawnAt";
+
+/// What those attributes say. `None` if they are not what this service writes.
+fn read_claims(item: serde_dynamo::Item) -> Option<(Claims, Option<KeptOnly>)> {
+    let entry = index_entry(&item);
+    let ClaimsItem { document, cancellation } = from_item(item).ok()?;
+    let kept = cancellation.as_ref().map(|kept| {
+        let entry = IndexEntry { cancellation_id: kept.cancellation_id, effective_at: kept.effective_at };
+        (entry, kept.scheduled_at)
+    });
+    let claims = Claims { status: document.status, pending_status: document.pending_status, kept, entry };
+    Some((claims, cancellation))
+}
+
+pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreError> {
     let name = format!("the subscription {}", key_of(&item));
-    let mut item = serde_dynamo::Item::from(item);
-    let document = assemble(&mut item).cloned().ok_or_else(|| unreadable(&name))?;
-    let StoredSubscription { document: subscription, version, .. } = read_subscription(item.into())?;
-    Ok(Present { subscription, document, version, is_due, is_withdrawn })
+    subscription(item.into()).ok_or_else(|| unreadable(&name))
+}
+
+/// What is stored under the id of a subscription.
+pub(super) fn read_present(item: Item) -> Present {
+    let mut assembled = serde_dynamo::Item::from(item.clone());
+    let document = assemble(&mut assembled).cloned();
+    match (subscription(item.into()), document) {
+        (Some(stored), Some(document)) => {
+            Present::Subscription(Box::new(PresentSubscription { stored, document }))
+        }
+        (_, document) => {
+            let reference_id = match document.as_ref().and_then(|document| document.get("referenceId")) {
+                Some(Stored::S(reference)) => reference.parse().ok(),
+                _ => None,
+            };
+            Present::Unreadable(UnreadableItem {
+                version: assembled.get("version").cloned(),
+                reference_id,
+                is_due: assembled.get("dueAt").is_some(),
+            })
+        }
+    }
 }
 
 /// The attributes of an item whose subscription has this cancellation pending: the cancellation, and its
@@ -174,45 +229,38 @@ pub(super) fn read_due(entry: &Item) -> Option<DueCancellation> {
     })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ReportedItem {
-    document: StatusOnly,
-    cancellation: ReasonOnly,
-    due_at: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct StatusOnly {
-    status: Status,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ReasonOnly {
-    effective_at: DateTime<Utc>,
-    reason: Option<Reason>,
-}
-
 /// A cancellation for counting, if it counts: if it is pending or has taken effect. The outer `None` is an item
 /// that can't be read.
 pub(super) fn read_reported(item: Item) -> Option<Option<Reported>> {
     let tenant = tenant_of(key_of(&item)).parse().ok()?;
-    let ReportedItem { document, cancellation, due_at } = from_item(item).ok()?;
-    let took_effect = document.status == Status::Cancelled;
-    let ReasonOnly { effective_at, reason } = cancellation;
-    Some((took_effect || due_at.is_some()).then_some(Reported { tenant, reason, effective_at, took_effect }))
+    let (claims, kept) = read_claims(item.into())?;
+    let KeptOnly { scheduled_at, effective_at, reason, withdrawn_at, .. } = kept?;
+    if withdrawn_at.is_some() {
+        return Some(None);
+    }
+    let took_effect = match claims.standing() {
+        Standing::Pending => false,
+        Standing::NotPending if claims.status == Status::Cancelled => true,
+        Standing::NotPending | Standing::Contradictory(_) => return Some(None),
+    };
+    Some(Some(Reported { tenant, reason, scheduled_at, effective_at, took_effect }))
 }
 
 /// What is to be said of an entry of the index, from the item that it names; `None` if that item's pending cancellation
-/// is another one, or none. An item that can't be executed may still be an entry, so nothing else is asked of it.
+/// is another one, or none.
 pub(super) fn read_entry_details(item: &Item, due: &DueCancellation) -> Option<EntryDetails> {
-    let is_this = cancellation_id(item) == Some(due.cancellation_id) && item.contains_key("dueAt");
-    let reason = || item.get("cancellation")?.as_m().ok()?.get("reason");
-    let date = || item.get("document")?.as_m().ok()?.get("pendingStatus")?.as_m().ok()?.get("scheduledAt");
-    is_this.then(|| EntryDetails {
-        reason: reason().and_then(|reason| from_attribute_value(reason.clone()).ok()),
-        date: date().and_then(|date| from_attribute_value(date.clone()).ok()),
+    let item = serde_dynamo::Item::from(item.clone());
+    let is_this = index_entry(&item).is_some_and(|entry| entry.cancellation_id == due.cancellation_id);
+    if !is_this {
+        return None;
+    }
+    Some(match read_claims(item) {
+        None => EntryDetails { reason: None, date: None, standing: None },
+        Some((claims, kept)) => EntryDetails {
+            reason: kept.and_then(|kept| kept.reason),
+            date: claims.date(),
+            standing: Some(claims.standing()),
+        },
     })
 }
 
@@ -306,6 +354,12 @@ struct TenantItem {
 pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError> {
     let TenantItem { name, time_zone } = read(item, |key| format!("the tenant {key}"))?;
     Ok(Tenant { id, name, time_zone })
+}
+
+/// The time zone of a tenant, of an item that may have no more than that.
+pub(super) fn read_time_zone(tenant: &TenantId, item: &Item) -> Result<Tz, StoreError> {
+    let name = item.get("timeZone").and_then(|name| name.as_s().ok());
+    name.and_then(|name| name.parse().ok()).ok_or_else(|| unreadable(&format!("the tenant {tenant}")))
 }
 
 pub(super) fn tenant_item(tenant: &Tenant) -> Item {

@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::types::KeysAndAttributes;
 use chrono::{DateTime, Utc};
 use tracing::warn;
 
+use super::inspect::DateHeader;
 use super::items::{
     Item, api_key_key, key_of, read_api_key, read_pointer, read_record, read_subscription, read_tenant,
     record_key, reference_key, subscription_key, tenant_key, text,
@@ -25,7 +26,7 @@ use crate::identifiers::{ReferenceId, SubscriptionId, SubscriptionName, TenantId
 /// How long a function that starts waits for a connection.
 const LONGEST_CONNECT: Duration = Duration::from_secs(2);
 
-/// How often keys that DynamoDB left unprocessed are asked for again.
+/// How often keys that DynamoDB left unprocessed are asked for again, and a reference id that moves is followed.
 const MOST_ROUNDS: u32 = 5;
 
 /// What was read for a request whose API key has not been verified yet.
@@ -153,13 +154,58 @@ impl Store {
     pub async fn follow(
         &self,
         tenant: &TenantId,
+        name: &SubscriptionName,
         found: Found,
     ) -> Result<Option<StoredSubscription>, StoreError> {
-        match found {
-            Found::Subscription(stored) => Ok(Some(*stored)),
-            Found::Reference(id) => self.subscription(tenant, id).await,
-            Found::Nothing => Ok(None),
+        match (found, name) {
+            (Found::Subscription(stored), _) => Ok(Some(*stored)),
+            (Found::Reference(id), SubscriptionName::Reference(reference)) => {
+                self.referenced_subscription(tenant, reference, id).await
+            }
+            (Found::Reference(id), SubscriptionName::Id(_)) => self.subscription(tenant, id).await,
+            (Found::Nothing, _) => Ok(None),
         }
+    }
+
+    /// The subscription that a name means now.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn named(
+        &self,
+        tenant: &TenantId,
+        name: &SubscriptionName,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        match name {
+            SubscriptionName::Id(id) => self.subscription(tenant, *id).await,
+            SubscriptionName::Reference(reference) => match self.referenced(tenant, reference).await? {
+                Some(id) => self.referenced_subscription(tenant, reference, id).await,
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The subscription that a reference id leads to, which was read as `id`. An import may have given it to another one since,
+    /// so what does not know itself by it is only taken if it is led to again.
+    async fn referenced_subscription(
+        &self,
+        tenant: &TenantId,
+        reference: &ReferenceId,
+        mut id: SubscriptionId,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        for _ in 0..MOST_ROUNDS {
+            let stored = self.subscription(tenant, id).await?;
+            if stored.as_ref().is_some_and(|stored| stored.document.reference_id.as_ref() == Some(reference))
+            {
+                return Ok(stored);
+            }
+            match self.referenced(tenant, reference).await? {
+                Some(again) if again == id => return Ok(stored),
+                Some(other) => id = other,
+                None => return Ok(None),
+            }
+        }
+        Err(StoreError::Conflict)
     }
 
     /// The subscription that a reference id names.
@@ -198,14 +244,31 @@ impl Store {
         &self,
         keys: HashSet<String>,
     ) -> Result<HashMap<String, Item>, StoreError> {
+        Ok(self.dated_subscription_items(keys).await?.0)
+    }
+
+    /// The same, and what time it was then by the database, if it says so.
+    pub(super) async fn dated_subscription_items(
+        &self,
+        keys: HashSet<String>,
+    ) -> Result<(HashMap<String, Item>, Option<DateTime<Utc>>), StoreError> {
         let wanted = Wanted::from([(self.tables.subscriptions.clone(), keys.into_iter().collect())]);
-        let items = self.batch_get(wanted).await?;
-        Ok(items.into_iter().map(|((_, key), item)| (key, item)).collect())
+        let date = DateHeader::default();
+        let items = self.batch_get_with(wanted, Some(&date)).await?;
+        Ok((items.into_iter().map(|((_, key), item)| (key, item)).collect(), date.instant()))
     }
 
     /// Reads items by table and key. DynamoDB may leave some for later when it is busy; those are asked
     /// for again, a bounded number of times.
     async fn batch_get(&self, wanted: Wanted) -> Result<HashMap<(String, String), Item>, StoreError> {
+        self.batch_get_with(wanted, None).await
+    }
+
+    async fn batch_get_with(
+        &self,
+        wanted: Wanted,
+        date: Option<&DateHeader>,
+    ) -> Result<HashMap<(String, String), Item>, StoreError> {
         let mut wanted = wanted
             .into_iter()
             .filter(|(_, keys)| !keys.is_empty())
@@ -219,7 +282,11 @@ impl Store {
                 tokio::time::sleep(Duration::from_millis(25 << (round - 1)).mul_f64(0.5 + fastrand::f64()))
                     .await;
             }
-            let request = self.client.batch_get_item().set_request_items(Some(wanted));
+            let request = self.client.batch_get_item().set_request_items(Some(wanted)).customize();
+            let request = match date {
+                Some(date) => request.interceptor(date.clone()),
+                None => request,
+            };
             let output = request.send().await.map_err(StoreError::from_sdk)?;
             for (table, found) in output.responses.unwrap_or_default() {
                 items.extend(found.into_iter().map(|item| ((table.clone(), key_of(&item).to_owned()), item)));

@@ -4,10 +4,11 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::items::{
-    Item, key_of, read_entry_details, read_reported, read_subscription, subscription_key, tenant_prefix, text,
+    CLAIMS, Item, key_of, read_entry_details, read_reported, read_subscription, subscription_key,
+    tenant_prefix, text,
 };
 use super::{NextPage, Store, StoreError};
-use crate::cancellation::{DueCancellation, Reason, StoredSubscription};
+use crate::cancellation::{DueCancellation, Reason, Standing, StoredSubscription};
 use crate::identifiers::TenantId;
 
 /// A page of what was found.
@@ -25,8 +26,10 @@ pub struct Page<T> {
 pub struct EntryDetails {
     /// Why; `None` if it was imported.
     pub reason: Option<Reason>,
-    /// The date that callers see; `None` if the document has none.
+    /// The date that the document names; `None` if it has none.
     pub date: Option<NaiveDate>,
+    /// Whether it is pending; `None` if the item is not what this service writes.
+    pub standing: Option<Standing>,
 }
 
 /// A cancellation that is pending or has taken effect, for counting.
@@ -36,6 +39,8 @@ pub struct Reported {
     pub tenant: TenantId,
     /// Why; `None` if it was imported.
     pub reason: Option<Reason>,
+    /// The date that callers were told; `None` of one that an earlier version of this service wrote.
+    pub scheduled_at: Option<NaiveDate>,
     /// The instant at which it takes effect, or did.
     pub effective_at: DateTime<Utc>,
     /// Whether it has taken effect.
@@ -70,6 +75,26 @@ impl Store {
         Ok(items.read(|item| read_subscription(item).ok()))
     }
 
+    /// Some of the subscriptions whose parts contradict each other, of a tenant or of all.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn contradictory(
+        &self,
+        tenant: Option<&TenantId>,
+        page: Option<NextPage>,
+    ) -> Result<Page<(TenantId, StoredSubscription)>, StoreError> {
+        let items = self.scan_subscriptions("attribute_exists(document)", None, tenant, page).await?;
+        let Page { found, unreadable, next } = items.read(|item| {
+            let (tenant, _) = key_of(&item).split_once('#')?;
+            Some((tenant.parse().ok()?, read_subscription(item).ok()?))
+        });
+        let is_contradictory = |(_, stored): &(TenantId, StoredSubscription)| {
+            matches!(stored.standing(), Standing::Contradictory(_))
+        };
+        Ok(Page { found: found.into_iter().filter(is_contradictory).collect(), unreadable, next })
+    }
+
     /// Some of the cancellations that were asked for, of a tenant or of all.
     ///
     /// # Errors
@@ -79,12 +104,9 @@ impl Store {
         tenant: Option<&TenantId>,
         page: Option<NextPage>,
     ) -> Result<Page<Reported>, StoreError> {
-        // Not the comment, nor anything else that may be personal.
-        let projection = "pk, dueAt, document.#status, cancellation.effectiveAt, cancellation.reason";
         let items =
-            self.scan_subscriptions("attribute_exists(cancellation)", Some(projection), tenant, page).await?;
+            self.scan_subscriptions("attribute_exists(cancellation)", Some(CLAIMS), tenant, page).await?;
         let Page { found, unreadable, next } = items.read(read_reported);
-        // One that is neither pending nor done was withdrawn.
         Ok(Page { found: found.into_iter().flatten().collect(), unreadable, next })
     }
 

@@ -6,7 +6,7 @@
 use chrono::{DateTime, Utc};
 use serde_dynamo::{AttributeValue, Item};
 
-use super::items::read_version;
+use super::items::subscription;
 use crate::event::{Event, decide_event};
 use crate::identifiers::{SubscriptionId, TenantId};
 
@@ -61,10 +61,9 @@ impl Write {
         let read = || {
             let tenant: TenantId = tenant.parse().ok()?;
             let id: SubscriptionId = name.parse().ok()?;
-            let (before, after) = (read_version(self.before)?, read_version(self.after)?);
-            let is_one =
-                before.subscription.subscription_id == id && after.subscription.subscription_id == id;
-            let counts = after.number > before.number;
+            let (before, after) = (subscription(self.before)?, subscription(self.after)?);
+            let is_one = before.document.subscription_id == id && after.document.subscription_id == id;
+            let counts = after.revision.version > before.revision.version;
             let event = decide_event(&tenant, &before, after, self.at);
             // An id is made of the version: without another one, two events would have one id.
             (is_one && (counts || event.is_none()))

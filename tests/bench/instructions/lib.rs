@@ -12,7 +12,9 @@ use lambda_http::{Body, Context, LambdaEvent, Request, Response};
 use serde_dynamo::{AttributeValue, Item, to_item};
 use serde_json::{Map, Value, json};
 use subscriptions::calendar::Calendar;
-use subscriptions::cancellation::{Asking, CancelRequest, Decision, StoredSubscription, decide_cancel};
+use subscriptions::cancellation::{
+    Asking, CancelRequest, Decision, Revision, StoredSubscription, decide_cancel,
+};
 use subscriptions::endpoint::Endpoint;
 use subscriptions::http::problem::Problem;
 use subscriptions::http::response::{Answered, respond};
@@ -53,13 +55,14 @@ pub struct Asked {
 /// The first demo subscription, as it was read, and an event that cancels it.
 pub fn asked() -> Asked {
     Asked {
-        runtime: Builder::new_current_thread().build().unwrap(),
+        runtime: Builder::new_current_thread().enable_time().build().unwrap(),
         store: Store::new(Endpoint::local("http://localhost:8000".to_owned()), TableNames::default()),
-        stored: StoredSubscription {
-            document: serde_json::from_value(document().into()).unwrap(),
-            version: 1,
-            cancellation: None,
-        },
+        stored: StoredSubscription::new(
+            serde_json::from_value(document().into()).unwrap(),
+            Revision { version: 1, write_id: "4f0c6a1e9d0b".parse().ok() },
+            None,
+            None,
+        ),
         event: EVENT,
     }
 }
@@ -98,10 +101,13 @@ fn answer(
     let body = CancelRequest::from_json(request::json_body(request)?, &calendar)?;
     let asking = Asking {
         cancellation_id: "a0a4b6de-5b7e-4b53-93ff-3f4a3f6d3a11".parse().unwrap(),
+        write_id: "0f3a9c2e71d4".parse().unwrap(),
         requested_by: token.key_id().clone(),
         now: now(),
     };
-    let Decision::Change(change) = decide_cancel(Some(stored), &body, &asking) else { panic!("refused") };
+    let Decision::Change(change) = decide_cancel(Some(stored), &body, &calendar, &asking) else {
+        panic!("refused")
+    };
     let answered = Answered::ok(response::subscription(&change)?);
     let record = Record::new(fingerprint, answered.answer.clone(), String::new(), now());
     let commit = store.prepare(token.tenant(), &change, Some(NewRecord { key: &key, record, now: now() }))?;

@@ -14,6 +14,8 @@ pub enum Flaw {
     NoKeyCondition,
     /// A plain update without a ClientRequestToken, where there is no record to write.
     NoToken,
+    /// A date that has begun is refused at once, and the key stays free.
+    RefusalWithoutRecord,
     /// The sweep asks only that the subscription is not cancelled yet.
     ExecutionWithoutId,
 }

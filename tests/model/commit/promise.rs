@@ -11,6 +11,7 @@ pub const ONE_WRITE: &str = "one function changes the subscription at most once"
 pub const SAME_ANSWER: &str = "all answers in the life of a key agree";
 pub const LIVE_ANSWER: &str = "with a key every answer is recorded, and an expired record answers nobody";
 pub const TRUE_ANSWER: &str = "an answer tells what happened";
+pub const REFUSED: &str = "what is refused for good with a key is not done by an earlier attempt with it";
 pub const EXECUTION: &str = "an execution is due, is the only one and is of the latest cancellation";
 pub const WITHDRAWAL: &str = "a withdrawal takes away what is pending, and that never takes effect";
 pub const KEPT: &str = "what is pending stays so until it is executed, withdrawn or replaced";
@@ -31,6 +32,7 @@ pub const REPLACEMENT: &str = "a replacement";
 pub const EXECUTED: &str = "an execution";
 pub const WITHDRAWN: &str = "a withdrawal";
 pub const NOTHING_PENDING: &str = "a withdrawal that finds nothing pending";
+pub const NOT_IN_FUTURE: &str = "a date that has begun";
 pub const RACE: &str = "a withdrawal and an execution of which either may come first";
 pub const ACKNOWLEDGEMENT_LOST: &str = "a lost acknowledgement survived";
 pub const LATE_WRITE: &str = "a late write carried out";
@@ -46,6 +48,7 @@ pub fn properties(model: &Commit) -> Vec<Property<Commit>> {
         Property::always(SAME_ANSWER, same_answer),
         Property::always(LIVE_ANSWER, live_answer),
         Property::always(TRUE_ANSWER, true_answer),
+        Property::always(REFUSED, refused),
         Property::always(EXECUTION, execution),
         Property::always(WITHDRAWAL, withdrawal),
         Property::always(KEPT, kept),
@@ -62,6 +65,9 @@ pub fn properties(model: &Commit) -> Vec<Property<Commit>> {
         Property::sometimes(WITHDRAWN, |_, s: &State| s.changes().any(|c| c.pending.is_none())),
         Property::sometimes(NOTHING_PENDING, |_, s: &State| {
             s.told().any(|(_, told)| told.answer == Answer::NoPendingCancellation)
+        }),
+        Property::sometimes(NOT_IN_FUTURE, |_, s: &State| {
+            s.told().any(|(_, told)| told.answer == Answer::NotInFuture)
         }),
         Property::sometimes(RACE, race),
         Property::sometimes(ACKNOWLEDGEMENT_LOST, acknowledgement_lost),
@@ -137,11 +143,26 @@ fn true_answer(model: &Commit, state: &State) -> bool {
                 let asked_before = |p: Pending| asked == Asked::CancelAt(p.due);
                 nothing_done && state.changes().any(|c| c.pending.is_some_and(asked_before))
             }
+            Answer::NotInFuture => {
+                let sent = told.life.map_or(told.now, |life| life.until - KEY_LIFE);
+                nothing_done && matches!(asked, Asked::CancelAt(due) if due <= sent)
+            }
             Answer::AlreadyCancelled => nothing_done && state.subscription.cancelled_at.is_some(),
             Answer::NoPendingCancellation => {
                 nothing_done && (model.earlier.is_none() || state.changes().any(|c| c.pending.is_none()))
             }
         }
+    })
+}
+
+// The earlier attempt may still be under way when the refusal is told: its write has to find the record.
+fn refused(model: &Commit, state: &State) -> bool {
+    state.told().filter(|(_, told)| told.answer == Answer::NotInFuture).all(|(who, told)| {
+        let Some(key) = model.requests[who].key else { return true };
+        // Without a record, it should have answered for its key for as long as with one.
+        let life = told.life.unwrap_or(Life { from: told.now, until: told.now + KEY_LIFE });
+        let mut effects = state.changes().filter_map(|change| change.key);
+        effects.all(|(of, effect)| of != key || !overlap(effect, life))
     })
 }
 

@@ -29,14 +29,27 @@ pub struct Ledger {
     executed: BTreeSet<String>,
     /// Cancellations that were withdrawn.
     withdrawn: BTreeSet<String>,
-    /// What became of each subscription, change by change: of which type its event is, and what it holds.
-    changes: BTreeMap<String, Vec<(&'static str, Value)>>,
+    /// What became of each subscription, change by change, as its events tell of it.
+    changes: BTreeMap<String, Vec<Change>>,
+    /// The ids of all writes.
+    writes: BTreeSet<String>,
     /// The ids of the events about each subscription, in the order in which they came first.
     published: BTreeMap<String, Vec<String>>,
     /// All that came, by their ids.
     events: BTreeMap<String, Value>,
     /// The lives of each idempotency key, the oldest first.
     lives: BTreeMap<String, Vec<Life>>,
+}
+
+/// A change of a subscription, as its event tells of it.
+struct Change {
+    kind: &'static str,
+    version: u64,
+    cause: &'static str,
+    /// Where the cancellation stands after it.
+    state: &'static str,
+    cancellation_id: String,
+    document: Value,
 }
 
 /// One life of an idempotency key: from its first use, for 24 hours.
@@ -144,8 +157,15 @@ impl Ledger {
         let tenant = pk.split('#').next().unwrap();
         assert_eq!(number(&item["version"]), number(&before["version"]) + 1, "{pk}: each write counts");
         assert_ne!(status(before), "CANCELLED", "{pk}: a cancelled subscription never changes");
+        assert!(self.writes.insert(text(&item["writeId"]).to_owned()), "{pk}: no two writes have one id");
+        if let Some(before) = updated_at(before) {
+            assert!(
+                updated_at(&item) > Some(before),
+                "{pk}: each change is updated later than the one before"
+            );
+        }
         consistent(&item);
-        if status(&item) == "CANCELLED" {
+        let (cause, state) = if status(&item) == "CANCELLED" {
             let id = text(&before["cancellationId"]);
             assert_eq!(id, text(&item["cancellationId"]), "{pk}: what was pending is what took effect");
             assert!(before["dueAt"].is_object(), "{pk}: only what is pending takes effect");
@@ -154,6 +174,11 @@ impl Ledger {
             assert_eq!(instant(&item["document"]["M"]["cancelledAt"]), due, "{pk}: at its instant");
             assert!(!self.withdrawn.contains(id), "{pk}: took effect although it was withdrawn");
             assert!(self.executed.insert(id.to_owned()), "{pk}: took effect twice");
+            let date: NaiveDate =
+                text(&before["document"]["M"]["pendingStatus"]["M"]["scheduledAt"]).parse().unwrap();
+            let there = now.with_timezone(&zone(tenant)).date_naive();
+            assert!(date <= there, "{pk}: took effect on {there}, and not before {date} has begun");
+            ("EXECUTED", "EXECUTED")
         } else if item["dueAt"].is_null() {
             let id = text(&before["cancellationId"]);
             assert!(before["dueAt"].is_object(), "{pk}: only what is pending is withdrawn");
@@ -166,6 +191,7 @@ impl Ledger {
                 (text(&kept["cancellationId"]), text(&kept["withdrawnBy"])),
                 (id, &*format!("{tenant}1"))
             );
+            ("WITHDRAWN", "WITHDRAWN")
         } else {
             let id = text(&item["cancellationId"]);
             assert!(self.scheduled.insert(id.to_owned()), "{pk}: {id} became pending twice");
@@ -179,10 +205,17 @@ impl Ledger {
             assert!(local(asked) < date, "{pk}: {date} is later than the day it was asked for");
             assert_eq!(local(due), date, "{pk}: due on its date");
             assert!(local(due - TimeDelta::seconds(1)) < date, "{pk}: due at the first instant of its date");
-        }
-        let kind =
-            if status(&item) == "CANCELLED" { "subscription.cancelled" } else { "subscription.updated" };
-        self.changes.entry(pk.clone()).or_default().push((kind, document(&item)));
+            (if before["dueAt"].is_null() { "SCHEDULED" } else { "REPLACED" }, "PENDING")
+        };
+        let kind = if cause == "EXECUTED" { "subscription.cancelled" } else { "subscription.updated" };
+        self.changes.entry(pk.clone()).or_default().push(Change {
+            kind,
+            version: number(&item["version"]),
+            cause,
+            state,
+            cancellation_id: text(&item["cancellation"]["M"]["cancellationId"]).to_owned(),
+            document: document(&item),
+        });
         self.versions.insert((pk.clone(), number(&item["version"])), seen(&item));
         self.subscriptions.insert(pk, item);
         true
@@ -204,8 +237,16 @@ impl Ledger {
         }
         let published = self.published.entry(pk.clone()).or_default();
         let change = self.changes.get(&pk).and_then(|changes| changes.get(published.len()));
-        let (kind, document) = change.unwrap_or_else(|| panic!("{pk}: no change is published: {event}"));
+        let change = change.unwrap_or_else(|| panic!("{pk}: no change is published: {event}"));
+        let Change { kind, version, cause, state, cancellation_id, document } = change;
         assert_eq!(event["type"], *kind, "{pk}: published in its order");
+        assert_eq!((&event["version"], &event["cause"]), (&(*version).into(), &(*cause).into()), "{pk}");
+        let cancellation = &event["cancellation"];
+        assert_eq!(
+            (&cancellation["cancellationId"], &cancellation["state"]),
+            (&cancellation_id.as_str().into(), &(*state).into()),
+            "{pk}: with its cancellation"
+        );
         assert_eq!(event["data"], *document, "{pk}: published as it was");
         let of = if *kind == "subscription.cancelled" { "cancelledAt" } else { "updatedAt" };
         assert_eq!(event["occurredAt"], document[of], "{pk}: when it was");
@@ -262,7 +303,8 @@ impl Ledger {
             (200, "ok") => {
                 assert_eq!(said["subscriptionId"], intent.subscription_id);
                 assert_eq!(said["customerId"], intent.tenant, "tenants never mix");
-                let version = headers["etag"].trim_matches('"').parse().unwrap();
+                let etag = headers["etag"].trim_matches('"');
+                let version = etag.split('-').next().unwrap().parse().unwrap();
                 let promised = &said["pendingStatus"]["scheduledAt"];
                 if !replayed {
                     let asked = intent.date(*begun).map(|date| date.to_string());
@@ -283,8 +325,6 @@ impl Ledger {
                 let today = begun.with_timezone(&zone(intent.tenant)).date_naive();
                 let date = intent.date(*begun).unwrap();
                 assert!(date <= today, "{date} is later than {today}");
-                // The key stays free.
-                return;
             }
             (404, "subscription_not_found") => assert!(!self.subscriptions.contains_key(&pk)),
             (409, "idempotency_key_mismatch" | "idempotency_key_locked")
@@ -427,6 +467,11 @@ fn plain(attribute: &Value) -> Value {
 fn seen(item: &Value) -> Value {
     let pending = &item["document"]["M"]["pendingStatus"]["M"];
     serde_json::json!({"scheduledAt": pending["scheduledAt"]["S"]})
+}
+
+fn updated_at(item: &Value) -> Option<DateTime<Utc>> {
+    let attribute = &item["document"]["M"]["updatedAt"];
+    attribute.is_object().then(|| instant(attribute))
 }
 
 fn status(item: &Value) -> &str {

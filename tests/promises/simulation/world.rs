@@ -166,7 +166,7 @@ impl<'t> World<'t> {
                             json!({"status": "CANCELLED", "scheduledAt": "2026-02-03"});
                     }
                     let new = NewSubscription::from_json(document, &calendar, now).unwrap();
-                    store.import(&tenant.id, &new, harness::ANY_IMPORT).await.unwrap();
+                    store.import(&tenant.id, &new, harness::ANY_IMPORT, now).await.unwrap();
                 }
             }
             tokens

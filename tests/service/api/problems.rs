@@ -43,6 +43,13 @@ async fn every_code_of_the_contract_is_answered_and_shows_nothing_of_the_inside(
     let no_key = service.cancel_with(ACTIVATED, &[("Idempotency-Key", "")], &body).await;
     answers.push((400, "idempotency_key_invalid", no_key));
 
+    let path = format!("/subscriptions/{ACTIVATED}/cancel?dryRun=true");
+    let headers = [key, ("Content-Type", "application/json")];
+    let queried = service.send(Method::POST, &path, &headers, json.as_bytes()).await;
+    answers.push((400, "unknown_parameter", queried));
+    let stale = service.cancel_with(ACTIVATED, &[("If-Match", "\"0\"")], &body).await;
+    answers.push((412, "precondition_failed", stale));
+
     service.cancel_once(ACTIVATED, "k", &body).await;
     let other = json!({"schedule": {"type": "CancelNextDay"}, "reason": "FRAUD"});
     answers.push((409, "idempotency_key_mismatch", service.cancel_with(ACTIVATED, &[once], &other).await));

@@ -18,7 +18,7 @@ async fn two_tenants() -> (Service, String) {
     let now = harness::instant(harness::START);
     let new = NewSubscription::from_json(document, &Calendar::new(chrono_tz::Tz::UTC, now), now).unwrap();
     let other: TenantId = "other".parse().unwrap();
-    let imported = service.store().import(&other, &new, harness::ANY_IMPORT).await.unwrap();
+    let imported = service.store().import(&other, &new, harness::ANY_IMPORT, now).await.unwrap();
     assert_eq!(imported, Imported::Added);
     (service, key)
 }

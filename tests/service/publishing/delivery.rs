@@ -76,7 +76,7 @@ async fn each_change_of_a_subscription_is_published_once_in_its_order() {
 }
 
 #[tokio::test]
-async fn an_import_is_published_as_far_as_it_changes_what_was_there() {
+async fn an_import_is_published_as_far_as_callers_see_it() {
     let receiver = Receiver::start();
     let service = start(&receiver).await;
     let now = harness::instant(harness::START);
@@ -89,7 +89,7 @@ async fn an_import_is_published_as_far_as_it_changes_what_was_there() {
         }
         let new = NewSubscription::from_json(document, &Calendar::new(chrono_tz::Tz::UTC, now), now).unwrap();
         let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
-        service.store().import(&"demo".parse().unwrap(), &new, rules).await.unwrap();
+        service.store().import(&"demo".parse().unwrap(), &new, rules, now).await.unwrap();
     };
     import(json!({"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "ACTIVATED"})).await;
     import(json!({"subscriptionId": BLOCKED, "puk": "12345678"})).await;
@@ -97,14 +97,20 @@ async fn an_import_is_published_as_far_as_it_changes_what_was_there() {
     import(json!({"subscriptionId": BLOCKED, "status": "CANCELLED", "cancelledAt": "2026-01-01T00:00:00Z"}))
         .await;
 
-    let events = receiver.taken(2).await;
-    let said: Vec<_> = events.iter().map(|event| (&event["type"], &event["data"]["display"])).collect();
-    let display = json!("070-1");
+    let events = receiver.taken(3).await;
+    let said = events.iter().map(|event| json!([event["version"], event["type"], event["data"]["display"]]));
     assert_eq!(
-        said,
-        [(&json!("subscription.updated"), &display), (&json!("subscription.cancelled"), &display)]
+        said.collect::<Vec<_>>(),
+        [
+            // Of what callers don't see, they see that there was a change.
+            json!([2, "subscription.updated", "070-174 06 10"]),
+            json!([3, "subscription.updated", "070-1"]),
+            json!([4, "subscription.cancelled", "070-1"]),
+        ]
     );
-    assert_eq!(events[1]["occurredAt"], "2026-01-01T00:00:00Z");
+    // An import says when it was written, whatever it says of its subscription.
+    assert!(events[2]["occurredAt"].as_str() > Some("2026-01-01T00:00:00Z"), "{}", events[2]);
+    assert!(events.iter().all(|event| event["cause"] == "IMPORTED"), "{events:?}");
     assert!(!format!("{events:?}").contains("12345678"));
 }
 
@@ -184,7 +190,7 @@ async fn a_bus_from_which_too_little_is_delivered_leaves_the_rest_to_the_stream(
         };
         let all: Vec<_> = (0..1_100).map(new).collect();
         for batch in all.chunks(TOGETHER) {
-            service.store().import_together(&tenant, batch, rules).await.unwrap().unwrap();
+            service.store().import_together(&tenant, batch, rules, now).await.unwrap().unwrap();
         }
     }
     service.until_posted(2).await;

@@ -1,8 +1,10 @@
 //! Cancellations: what is to come, what is due, what has been.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use ::subscriptions::cancellation::{DueCancellation, Reason};
+use ::subscriptions::calendar::Calendar;
+use ::subscriptions::cancellation::{DueCancellation, Reason, Standing};
 use ::subscriptions::identifiers::{SubscriptionId, TenantId};
 use ::subscriptions::service::Service;
 use ::subscriptions::store::Store;
@@ -10,14 +12,16 @@ use ::subscriptions::store::due::DueEntry;
 use ::subscriptions::store::scan::EntryDetails;
 use ::subscriptions::store::tables::DUE_SHARDS;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
+use chrono_tz::Tz;
 use clap::Subcommand;
 use execute_cancellations::Summary;
 use serde::Serialize;
 
+use super::mend::Part;
 use super::report::{self, Report};
 use super::session::{Session, counted, instant, or_nothing, table};
 use super::when::duration;
-use super::{CommandError, find_tenant, parse_tenant};
+use super::{CommandError, find_tenant, mend, parse_tenant};
 use crate::scheduler::invoke;
 
 /// How long a sweep may take: as long as a function in Lambda may.
@@ -43,7 +47,41 @@ pub enum Cancellations {
     /// machine's clock and the database's, the one that is behind says what is due.
     Run,
     /// Say how late the oldest cancellation is that is due
+    ///
+    /// Of those that can be executed: `connect doctor` counts the others.
     Lag,
+    /// Move pending cancellations whose date begins at another instant than when they were asked for
+    ///
+    /// The date that was promised stays. When it begins depends on the tenant's time zone and on its rules, and either may have
+    /// changed. Until it is moved, a cancellation is executed when both its instant has come and its date has begun.
+    Rederive {
+        /// Whose cancellations [default: everybody's]
+        #[arg(long, value_parser = parse_tenant)]
+        tenant: Option<TenantId>,
+        /// List them, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Make whole the subscriptions that contradict themselves
+    ///
+    /// Another system that writes into the table may have changed one part of a subscription and not the others: its document,
+    /// the cancellation that is kept with it, its entry in the index of due dates. Nothing is executed then, and callers are told of
+    /// no pending cancellation, until you say which part counts. This reads the whole table: its cost grows with the subscriptions
+    /// of all tenants.
+    Repair {
+        /// The part that counts
+        #[arg(long, value_enum)]
+        by: Part,
+        /// Whose subscriptions [default: everybody's]
+        #[arg(long, value_parser = parse_tenant)]
+        tenant: Option<TenantId>,
+        /// List them, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Count cancellations by month and reason
     ///
     /// Those that took effect, and those to come, by the date on which they do, in the time zone that their tenant has now.
@@ -52,11 +90,26 @@ pub enum Cancellations {
     Report(Report),
 }
 
+impl Cancellations {
+    /// Whether it changes nothing.
+    pub(super) fn only_reads(&self) -> bool {
+        match self {
+            Self::Due { .. } | Self::Lag | Self::Report(_) => true,
+            Self::Rederive { dry_run, .. } | Self::Repair { dry_run, .. } => *dry_run,
+            Self::Run => false,
+        }
+    }
+}
+
 pub(super) async fn run(command: Cancellations, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         Cancellations::Due { within, tenant } => due(session, within, tenant).await,
         Cancellations::Run => sweep(session).await,
         Cancellations::Lag => lag(session).await,
+        Cancellations::Rederive { tenant, dry_run } => mend::rederive(session, tenant, dry_run).await,
+        Cancellations::Repair { by, tenant, dry_run, yes } => {
+            mend::repair(session, by, tenant, dry_run, yes).await
+        }
         Cancellations::Report(report) => report::run(report, session).await,
     }
 }
@@ -71,6 +124,9 @@ struct Due {
     subscription_id: SubscriptionId,
     reason: Option<Reason>,
     overdue: bool,
+    /// Why it will not be executed, if it will not be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contradiction: Option<String>,
 }
 
 async fn due(
@@ -87,31 +143,30 @@ async fn due(
         .checked_add_signed(within)
         .filter(|until| until.year() <= 9999)
         .ok_or(CommandError::Usage("--within reaches beyond the year 9999"))?;
-    let Index { mut entries, unreadable } = read_index(&store, until).await?;
-    entries.retain(|entry| tenant.as_ref().is_none_or(|tenant| *tenant == entry.tenant));
-    entries.sort_by(|one, other| {
+    let Index { entries, unreadable } = read_index(&store, until, tenant.as_ref()).await?;
+    let mut listed: Vec<_> = entries
+        .into_iter()
+        .map(|Entry { due, details: EntryDetails { reason, date, standing } }| Due {
+            effective_at: due.effective_at,
+            date,
+            tenant: due.tenant,
+            subscription_id: due.subscription_id,
+            reason,
+            overdue: due.effective_at <= now,
+            contradiction: match standing {
+                Some(Standing::Pending) => None,
+                Some(standing) => Some(standing.to_string()),
+                None => Some("it can't be read".to_owned()),
+            },
+        })
+        .collect();
+    listed.sort_by(|one, other| {
         (one.effective_at, &one.tenant, one.subscription_id).cmp(&(
             other.effective_at,
             &other.tenant,
             other.subscription_id,
         ))
     });
-
-    let mut listed = Vec::new();
-    for entries in entries.chunks(READ_TOGETHER) {
-        for (entry, details) in entries.iter().zip(store.entry_details(entries).await?) {
-            // The index may still name what was replaced or executed a moment ago.
-            let Some(EntryDetails { reason, date }) = details else { continue };
-            listed.push(Due {
-                effective_at: entry.effective_at,
-                date,
-                tenant: entry.tenant.clone(),
-                subscription_id: entry.subscription_id,
-                reason,
-                overdue: entry.effective_at <= now,
-            });
-        }
-    }
     let outcome = session.complain(&unreadable);
     session.note(&format!("{} until {}", counted(listed.len(), "cancellation"), instant(until)));
     let text = || {
@@ -122,7 +177,11 @@ async fn due(
                 due.tenant.to_string(),
                 due.subscription_id.to_string(),
                 or_nothing(due.reason),
-                if due.overdue { "due" } else { "to come" }.to_owned(),
+                match (&due.contradiction, due.overdue) {
+                    (Some(contradiction), _) => contradiction.clone(),
+                    (None, true) => "due".to_owned(),
+                    (None, false) => "to come".to_owned(),
+                },
             ]
         });
         table(["EFFECTIVE", "DATE THERE", "TENANT", "SUBSCRIPTION", "REASON", "STATE"], rows)
@@ -140,12 +199,13 @@ async fn sweep(session: &mut Session<'_>) -> Result<(), CommandError> {
     let now = clock.now();
     let swept = invoke(&Service { store, clock }, now, SWEEP).await;
     let summary = swept.map_err(|cause| CommandError::Incomplete(cause.to_string()))?;
-    let Summary { due, executed, skipped, failed, remaining, unread_shards, malformed, .. } = summary;
+    let Summary { due, executed, skipped, failed, not_yet, remaining, unread_shards, malformed, .. } =
+        summary;
     let outcome = if failed + remaining + unread_shards == 0 {
         Ok(())
     } else if failed == malformed && remaining + unread_shards == 0 {
         Err(CommandError::Incomplete(format!(
-            "{failed} can't be executed; look at them: this service did not write them"
+            "{failed} can't be executed, as they contradict themselves or can't be read; connect doctor says which"
         )))
     } else {
         Err(CommandError::Incomplete(format!(
@@ -153,7 +213,14 @@ async fn sweep(session: &mut Session<'_>) -> Result<(), CommandError> {
         )))
     };
     let text = || {
-        format!("{due} due: {executed} executed, {skipped} skipped, {failed} failed, {remaining} remaining")
+        let waiting = if not_yet == 0 {
+            String::new()
+        } else {
+            format!(", {not_yet} whose date has not begun in their time zone")
+        };
+        format!(
+            "{due} due: {executed} executed, {skipped} skipped, {failed} failed, {remaining} remaining{waiting}"
+        )
     };
     session.conclude(&summary, text, outcome)
 }
@@ -175,19 +242,58 @@ struct Oldest {
     effective_at: DateTime<Utc>,
 }
 
-/// How late it is at `now`, and the keys of entries that can't be read.
-pub(super) async fn measure_lag(
-    store: &Store,
-    now: DateTime<Utc>,
-) -> Result<(Lag, Vec<String>), CommandError> {
-    let Index { entries, unreadable } = read_index(store, now).await?;
-    let oldest = entries.iter().min_by_key(|entry| entry.effective_at).map(|entry| Oldest {
-        tenant: entry.tenant.clone(),
-        subscription_id: entry.subscription_id,
-        effective_at: entry.effective_at,
-    });
-    let lag_seconds = oldest.as_ref().map_or(0, |oldest| (now - oldest.effective_at).num_seconds());
-    Ok((Lag { due: entries.len(), lag_seconds, oldest }, unreadable))
+/// How late it is at `now`, of what can be executed, and the keys of entries that can't be read.
+async fn measure_lag(store: &Store, now: DateTime<Utc>) -> Result<(Lag, Vec<String>), CommandError> {
+    let index = read_index(store, now, None).await?;
+    let zones = Zones::read(store).await?;
+    Ok((index.lag(&zones, now), index.unreadable))
+}
+
+impl Index {
+    /// How late it is at `now`, of what can be executed.
+    pub(super) fn lag(&self, zones: &Zones, now: DateTime<Utc>) -> Lag {
+        let is_late = |entry: &&Entry| entry.due.effective_at <= now && entry.can_be_executed(zones, now);
+        let late: Vec<_> = self.entries.iter().filter(is_late).collect();
+        let oldest = late.iter().min_by_key(|entry| entry.due.effective_at).map(|Entry { due, .. }| Oldest {
+            tenant: due.tenant.clone(),
+            subscription_id: due.subscription_id,
+            effective_at: due.effective_at,
+        });
+        let lag_seconds = oldest.as_ref().map_or(0, |oldest| (now - oldest.effective_at).num_seconds());
+        Lag { due: late.len(), lag_seconds, oldest }
+    }
+}
+
+impl Entry {
+    /// The key of its item.
+    pub(super) fn key(&self) -> String {
+        format!("{}#{}", self.due.tenant, self.due.subscription_id)
+    }
+
+    /// Whether a sweep at `now` executes it.
+    fn can_be_executed(&self, zones: &Zones, now: DateTime<Utc>) -> bool {
+        let has_begun = |date| {
+            let calendar = zones.calendar(&self.due.tenant, now)?;
+            Some(calendar.beginning_on_or_after(date).instant() <= now)
+        };
+        self.details.standing == Some(Standing::Pending)
+            && self.details.date.and_then(has_begun).unwrap_or(false)
+    }
+}
+
+/// The time zones of all tenants.
+pub(super) struct Zones(HashMap<TenantId, Tz>);
+
+impl Zones {
+    pub(super) async fn read(store: &Store) -> Result<Self, CommandError> {
+        let tenants = store.tenants().await?.found.into_iter();
+        Ok(Self(tenants.map(|tenant| (tenant.id, tenant.time_zone)).collect()))
+    }
+
+    /// The calendar of a tenant; none of one that there is not.
+    pub(super) fn calendar(&self, tenant: &TenantId, now: DateTime<Utc>) -> Option<Calendar> {
+        self.0.get(tenant).map(|zone| Calendar::new(*zone, now))
+    }
 }
 
 async fn lag(session: &mut Session<'_>) -> Result<(), CommandError> {
@@ -205,13 +311,25 @@ async fn lag(session: &mut Session<'_>) -> Result<(), CommandError> {
     session.conclude(&lag, text, outcome)
 }
 
-struct Index {
-    entries: Vec<DueCancellation>,
-    unreadable: Vec<String>,
+/// What the index has, and what is stored of that.
+pub(super) struct Index {
+    pub(super) entries: Vec<Entry>,
+    pub(super) unreadable: Vec<String>,
 }
 
-/// What the index has until an instant.
-async fn read_index(store: &Store, until: DateTime<Utc>) -> Result<Index, CommandError> {
+/// An entry of the index that is still true.
+pub(super) struct Entry {
+    pub(super) due: DueCancellation,
+    pub(super) details: EntryDetails,
+}
+
+/// What the index has until an instant, of a tenant or of all.
+pub(super) async fn read_index(
+    store: &Store,
+    until: DateTime<Utc>,
+    tenant: Option<&TenantId>,
+) -> Result<Index, CommandError> {
+    let mut named = Vec::new();
     let mut index = Index { entries: Vec::new(), unreadable: Vec::new() };
     for shard in 0..DUE_SHARDS {
         let mut next = None;
@@ -219,7 +337,7 @@ async fn read_index(store: &Store, until: DateTime<Utc>) -> Result<Index, Comman
             let page = store.due(shard, until, next).await?;
             for entry in page.entries {
                 match entry {
-                    DueEntry::Cancellation(cancellation) => index.entries.push(cancellation),
+                    DueEntry::Cancellation(due) => named.push(due),
                     DueEntry::Unreadable(key) => index.unreadable.push(key),
                 }
             }
@@ -227,6 +345,14 @@ async fn read_index(store: &Store, until: DateTime<Utc>) -> Result<Index, Comman
             if next.is_none() {
                 break;
             }
+        }
+    }
+    named.retain(|due| tenant.is_none_or(|tenant| *tenant == due.tenant));
+    for named in named.chunks(READ_TOGETHER) {
+        for (due, details) in named.iter().zip(store.entry_details(named).await?) {
+            // The index may still name what was replaced or executed a moment ago.
+            let Some(details) = details else { continue };
+            index.entries.push(Entry { due: due.clone(), details });
         }
     }
     Ok(index)

@@ -7,13 +7,13 @@ use ::subscriptions::store::tables::TableNames;
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_scheduler::types::ScheduleState;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::cancellations::measure_lag;
+use super::cancellations::{Entry, Index, Lag, Zones};
 use super::session::{SCHEDULE_VARIABLE, Session, counted, instant};
-use super::{CommandError, clock};
+use super::{CommandError, clock, mend};
 
 /// What is not to be blamed on the network.
 const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
@@ -66,7 +66,7 @@ pub(super) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), Comm
         findings.extend(of_tables);
         findings.push(schedule(session).await);
         if has_index {
-            findings.push(lag(session, &store).await);
+            findings.extend(pending(session, &store).await);
         }
     }
     let outcome = match findings.iter().filter(|finding| finding.state == State::Wrong).count() {
@@ -130,7 +130,7 @@ async fn tables(store: &Store, names: &TableNames) -> (Vec<Finding>, bool) {
             let rights = Finding::ok("rights", "the credentials are accepted");
             let has_index = tables
                 .iter()
-                .filter(|table| table.name == names.subscriptions)
+                .filter(|table| [&names.subscriptions, &names.tenants].contains(&&table.name))
                 .all(|table| table.faults.iter().all(|fault| *fault == TableFault::NoStream));
             let findings = tables.iter().flat_map(|table| findings(table, names));
             ([rights].into_iter().chain(findings).collect(), has_index)
@@ -257,23 +257,81 @@ async fn schedule(session: &Session<'_>) -> Finding {
     }
 }
 
-/// What comes of all that: whether what is due is executed.
-async fn lag(session: &Session<'_>, store: &Store) -> Finding {
-    match measure_lag(store, session.now()).await {
-        Ok((_, unreadable)) if !unreadable.is_empty() => Finding::wrong(
+/// What comes of all that: whether what is due is executed, and what is pending will be.
+async fn pending(session: &Session<'_>, store: &Store) -> Vec<Finding> {
+    let read =
+        async { Ok::<_, CommandError>((mend::read_all(store, None).await?, Zones::read(store).await?)) };
+    match read.await {
+        Ok((index, zones)) => vec![
+            lag(&index.lag(&zones, session.now())),
+            readable(&index),
+            whole(&index),
+            in_place(&index, &zones, session.now()),
+        ],
+        Err(cause) => vec![Finding::wrong(
             "lag",
-            format!("{} entries of the index can't be read: {}", unreadable.len(), unreadable.join(", ")),
-            "look at these items: this service did not write them",
-        ),
-        Ok((lag, _)) if lag.lag_seconds > MOST_LAG_SECONDS => Finding::wrong(
+            cause.to_string(),
+            "the credentials need dynamodb:Query on the index due, and dynamodb:BatchGetItem and dynamodb:Scan on the tables",
+        )],
+    }
+}
+
+fn lag(lag: &Lag) -> Finding {
+    let due = counted(lag.due, "cancellation");
+    if lag.lag_seconds > MOST_LAG_SECONDS {
+        Finding::wrong(
             "lag",
-            format!("{} due, the oldest for {} s", counted(lag.due, "cancellation"), lag.lag_seconds),
+            format!("{due} due, the oldest for {} s", lag.lag_seconds),
             "look at the log of execute-cancellations and its queue of failed sweeps; connect cancellations run \
              executes them now",
-        ),
-        Ok((lag, _)) => Finding::ok("lag", format!("{} due", counted(lag.due, "cancellation"))),
-        Err(cause) => {
-            Finding::wrong("lag", cause.to_string(), "the credentials need dynamodb:Query on the index due")
-        }
+        )
+    } else {
+        Finding::ok("lag", format!("{due} due"))
     }
+}
+
+fn readable(index: &Index) -> Finding {
+    let items = index.entries.iter().filter(|entry| entry.details.standing.is_none()).map(Entry::key);
+    let unreadable: Vec<_> = index.unreadable.iter().cloned().chain(items).collect();
+    match unreadable.len() {
+        0 => Finding::ok("index", format!("{} pending", counted(index.entries.len(), "cancellation"))),
+        count => Finding::wrong(
+            "index",
+            format!("{} can't be read: {}", counted(count, "subscription"), first(&unreadable)),
+            "look at these items: this service did not write them; connect subscriptions import --existing overwrite \
+             puts others in their place",
+        ),
+    }
+}
+
+fn whole(index: &Index) -> Finding {
+    let contradictory = mend::contradictory(index);
+    let keys: Vec<_> = contradictory.iter().map(|(key, why)| format!("{key} ({why})")).collect();
+    match keys.len() {
+        0 => Finding::ok("pending", "document, cancellation and index say the same"),
+        count => Finding::wrong(
+            "pending",
+            format!("{} will not be executed: {}", counted(count, "cancellation"), first(&keys)),
+            "another system wrote one part and not the others: say which counts, with connect cancellations repair",
+        ),
+    }
+}
+
+fn in_place(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Finding {
+    match mend::misplaced(index, zones, now).len() {
+        0 => Finding::ok("instants", "each cancellation takes effect at the first instant of its date"),
+        count => Finding::wrong(
+            "instants",
+            format!("{} not at the first instant of their date", counted(count, "cancellation")),
+            "their time zone, or its rules, have changed: connect cancellations rederive moves them",
+        ),
+    }
+}
+
+/// The first few of what may be many.
+fn first(keys: &[String]) -> String {
+    const MOST: usize = 10;
+    let more = keys.len().saturating_sub(MOST);
+    let keys = keys.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { keys } else { format!("{keys} and {more} more") }
 }

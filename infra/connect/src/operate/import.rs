@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 
 use ::subscriptions::api_key::Tenant;
 use ::subscriptions::calendar::Calendar;
+use ::subscriptions::clock::Clock;
 use ::subscriptions::identifiers::TenantId;
 use ::subscriptions::import::{Existing, NewSubscription, Rules};
 use ::subscriptions::store::import::{Imported, TOGETHER};
+use ::subscriptions::store::retry::{Patience, try_again};
 use ::subscriptions::store::{Store, StoreError};
 use clap::{Args, ValueEnum};
 use futures::{StreamExt, stream};
@@ -27,7 +29,6 @@ use serde::Serialize;
 
 use self::parts::Part;
 use self::rejects::{Reject, Rejects};
-use super::patience::patiently;
 use super::session::{Session, counted};
 use super::{CommandError, find_tenant, parse_tenant};
 use crate::ndjson::{Line, Lines};
@@ -119,6 +120,7 @@ pub(super) async fn run(import: Import, session: &mut Session<'_>) -> Result<(),
 
     let mut run = Run {
         store,
+        clock: session.clock.clone(),
         rules: Rules { existing: import.existing.into(), takes_overdue: import.overdue },
         rejects: Rejects::new(import.rejects, &import.file)?,
         progress: progress_bar(length),
@@ -155,6 +157,7 @@ fn progress_bar(length: Option<u64>) -> ProgressBar {
 
 struct Run {
     store: Store,
+    clock: Clock,
     tenant: Tenant,
     file: PathBuf,
     rules: Rules,
@@ -301,8 +304,9 @@ impl Run {
         if has_failed.load(Ordering::Relaxed) {
             return written;
         }
-        let together =
-            patiently(|| self.store.import_together(&self.tenant.id, &batch.subscriptions, self.rules));
+        let together = try_again(Patience::OfCommand, || {
+            self.store.import_together(&self.tenant.id, &batch.subscriptions, self.rules, self.clock.now())
+        });
         let mut together = match together.await {
             Ok(together) => together.map(Vec::into_iter),
             Err(cause) => {
@@ -327,7 +331,10 @@ impl Run {
     }
 
     async fn write_one(&self, subscription: &NewSubscription) -> Result<Imported, StoreError> {
-        patiently(|| self.store.import(&self.tenant.id, subscription, self.rules)).await
+        try_again(Patience::OfCommand, || {
+            self.store.import(&self.tenant.id, subscription, self.rules, self.clock.now())
+        })
+        .await
     }
 
     fn reject(&mut self, reject: &Reject, session: &mut Session<'_>) -> Result<(), CommandError> {

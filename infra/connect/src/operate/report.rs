@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use ::subscriptions::cancellation::Reason;
 use ::subscriptions::identifiers::TenantId;
 use ::subscriptions::store::NextPage;
+use ::subscriptions::store::retry::{Patience, try_again};
 use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use chrono_tz::Tz;
 use clap::Args;
 use serde::Serialize;
 
-use super::patience::patiently;
 use super::session::{Session, counted, table};
 use super::{CommandError, find_tenant, parse_tenant};
 
@@ -82,10 +82,14 @@ pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
     let mut unreadable = tenants.unreadable;
     let mut next: Option<NextPage> = None;
     loop {
-        let page = patiently(|| store.cancellations(report.tenant.as_ref(), next.clone())).await?;
+        let page =
+            try_again(Patience::OfCommand, || store.cancellations(report.tenant.as_ref(), next.clone()))
+                .await?;
         for cancellation in page.found {
             let zone = zones.get(&cancellation.tenant).copied().unwrap_or(Tz::UTC);
-            let date = local_date(cancellation.effective_at, zone);
+            // The date that was promised stays, whatever becomes of the time zone.
+            let date =
+                cancellation.scheduled_at.unwrap_or_else(|| local_date(cancellation.effective_at, zone));
             if date < from || report.to.is_some_and(|to| to < date) {
                 continue;
             }

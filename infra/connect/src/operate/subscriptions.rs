@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use ::subscriptions::cancellation::StoredSubscription;
+use ::subscriptions::cancellation::{Standing, StoredSubscription};
 use ::subscriptions::identifiers::{KeyId, SubscriptionName, TenantId};
+use ::subscriptions::store::retry::{Patience, try_again};
 use ::subscriptions::store::{NextPage, Store};
 use ::subscriptions::subscription::{Status, Subscription};
 use clap::Subcommand;
@@ -14,7 +15,6 @@ use serde_json::json;
 use tempfile::NamedTempFile;
 
 use super::import::{self, Import};
-use super::patience::patiently;
 use super::session::{Session, counted, instant, or_nothing};
 use super::{CommandError, find_tenant, parse_tenant};
 use crate::private;
@@ -112,7 +112,7 @@ async fn write_all(
     let (mut exported, mut unreadable) = (0, Vec::new());
     let mut next: Option<NextPage> = None;
     loop {
-        let page = patiently(|| store.subscriptions(tenant, next.clone())).await?;
+        let page = try_again(Patience::OfCommand, || store.subscriptions(tenant, next.clone())).await?;
         for stored in page.found {
             // Only what callers may see.
             if let Err(cause) = writeln!(out, "{}", json!(stored.document)) {
@@ -140,7 +140,7 @@ struct Shown {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ShownCancellation {
-    state: &'static str,
+    state: String,
     #[serde(flatten)]
     cancellation: ::subscriptions::cancellation::Cancellation,
     requested_by_name: Option<String>,
@@ -154,14 +154,7 @@ async fn show(
 ) -> Result<(), CommandError> {
     let store = session.store();
     let tenant = find_tenant(&store, tenant).await?.id;
-    let id = match name {
-        SubscriptionName::Id(id) => Some(id),
-        SubscriptionName::Reference(reference) => store.referenced(&tenant, &reference).await?,
-    };
-    let stored = match id {
-        Some(id) => store.subscription(&tenant, id).await?,
-        None => None,
-    };
+    let stored = store.named(&tenant, &name).await?;
     let Some(stored) = stored else { return Err(CommandError::NoSubscription(tenant)) };
 
     let state = state(&stored);
@@ -178,17 +171,19 @@ async fn show(
         }),
         None => None,
     };
-    let shown = Shown { tenant, version: stored.version, subscription: stored.document, cancellation };
+    let shown =
+        Shown { tenant, version: stored.revision.version, subscription: stored.document, cancellation };
     session.print(&shown, || text(&shown))
 }
 
-fn state(stored: &StoredSubscription) -> &'static str {
-    if stored.document.status == Status::Cancelled {
-        "took effect"
-    } else if stored.pending_cancellation().is_some() {
-        "pending"
-    } else {
-        "withdrawn"
+fn state(stored: &StoredSubscription) -> String {
+    match stored.standing() {
+        Standing::Pending => "pending".to_owned(),
+        Standing::NotPending if stored.document.status == Status::Cancelled => "took effect".to_owned(),
+        Standing::NotPending => "withdrawn".to_owned(),
+        contradictory @ Standing::Contradictory(_) => {
+            format!("{contradictory}; connect cancellations repair decides")
+        }
     }
 }
 

@@ -85,7 +85,10 @@ async fn what_can_not_be_executed_is_reported() {
     service.update("subscriptions", &key, "SET document = :value", AttributeValue::S("x".into())).await;
     let run = connect_at(&service, "2026-01-31T23:00:00Z", &["cancellations", "run"]).await;
     assert_eq!(run.out, "2 due: 1 executed, 0 skipped, 1 failed, 0 remaining\n");
-    assert_eq!(run.failed(1), "1 can't be executed; look at them: this service did not write them");
+    assert_eq!(
+        run.failed(1),
+        "1 can't be executed, as they contradict themselves or can't be read; connect doctor says which"
+    );
     // It is still an entry of the index.
     assert_eq!(due(&service, "2026-01-31T23:00:00Z", &["--within", "1s"]).await, [(PAUSED.to_owned(), true)]);
 

@@ -422,7 +422,7 @@ async fn an_import_that_is_interrupted_goes_on_to_the_same_end() {
                 if let Some(key) = key.strip_prefix(&format!("{tenant}#")) {
                     let mut attributes: Vec<_> = item
                         .iter()
-                        .filter(|(name, _)| *name != "pk")
+                        .filter(|(name, _)| !["pk", "writeId"].contains(&name.as_str()))
                         .map(|(name, value)| match value {
                             AttributeValue::M(map) => format!("{name} {} members", map.len()),
                             value => format!("{name} {value:?}"),

@@ -1,0 +1,74 @@
+//! Trying again what the database can't do at the moment: the one place that does.
+//!
+//! The SDK tries again what got no answer, or a refusal that it knows to pass. Left to this is what only the caller of a
+//! transaction can: conflicts and throttling, which DynamoDB reports as a cancelled transaction, and an earlier attempt that it
+//! is still at.
+
+use std::mem;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+
+use super::StoreError;
+
+/// How long it is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// While a caller waits: for seconds. What is unavailable has been tried by the SDK, and is told to the caller.
+    OfRequest,
+    /// While others wait for their turn: for a fraction of a second.
+    OfSweep,
+    /// While an operator waits: for a minute or two, also if the database is unavailable.
+    OfCommand,
+}
+
+/// How long DynamoDB should be left alone with a transaction that it is still at.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+const WHILE_IN_PROGRESS: Duration = Duration::from_secs(5);
+
+impl Patience {
+    fn backoff(self) -> ExponentialBuilder {
+        let backoff = ExponentialBuilder::default().with_jitter();
+        match self {
+            Self::OfRequest => backoff
+                .with_min_delay(Duration::from_millis(20))
+                .with_max_delay(Duration::from_millis(160))
+                .with_max_times(7),
+            Self::OfSweep => backoff.with_min_delay(Duration::from_millis(25)).with_max_times(2),
+            Self::OfCommand => backoff
+                .with_min_delay(Duration::from_millis(100))
+                .with_max_delay(Duration::from_secs(10))
+                .with_max_times(10),
+        }
+    }
+
+    fn is_for(self, error: &StoreError) -> bool {
+        match error {
+            StoreError::Conflict | StoreError::Throttled | StoreError::InProgress => true,
+            StoreError::Unavailable(_) => self == Self::OfCommand,
+            StoreError::Defect(_) => false,
+        }
+    }
+}
+
+/// Does it, again and again while it can't be done at the moment: later and later, so that those who met don't meet again.
+///
+/// # Errors
+/// The last attempt's.
+pub async fn try_again<T, F: Future<Output = Result<T, StoreError>>>(
+    patience: Patience,
+    attempt: impl FnMut() -> F,
+) -> Result<T, StoreError> {
+    let mut was_in_progress = false;
+    attempt
+        .retry(patience.backoff())
+        .when(|error| patience.is_for(error))
+        .adjust(|error, pause| match error {
+            // Once: a caller that still waits can ask again itself.
+            StoreError::InProgress => {
+                pause.filter(|_| !mem::replace(&mut was_in_progress, true)).map(|_| WHILE_IN_PROGRESS)
+            }
+            _ => pause,
+        })
+        .await
+}
