@@ -254,8 +254,10 @@ fn path_parameter(template: &str, path: &str, name: &str) -> Option<String> {
 /// All values of a header as one, without the spaces that do not count.
 fn header(headers: &[(&str, &str)], name: &str) -> Option<String> {
     let values = headers.iter().filter(|(sent, _)| sent.eq_ignore_ascii_case(name));
-    let mut values: Vec<_> = values.map(|(_, value)| value.trim_matches([' ', '\t'])).collect();
-    // The same twice is one.
+    // Gateways join the values of one name, so a key has no comma; the same key twice is one.
+    let separator = if name.to_lowercase().ends_with("idempotency-key") { "," } else { "\n" };
+    let values = values.flat_map(|(_, values)| values.split(separator));
+    let mut values: Vec<_> = values.map(|value| value.trim_matches([' ', '\t'])).collect();
     values.dedup();
     (!values.is_empty()).then(|| values.join(","))
 }

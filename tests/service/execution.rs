@@ -1,5 +1,6 @@
 //! When the date arrives, a cancellation takes effect: once, not early, and for its own instant.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -332,4 +333,140 @@ async fn a_service_that_was_down_when_the_date_came_catches_up() {
     assert_eq!(service.get(ACTIVATED).await.json(), scheduled);
     assert_eq!(service.execute().await["executed"], 1);
     assert_eq!(service.get(ACTIVATED).await.json()["cancelledAt"], "2026-01-31T23:00:00Z");
+}
+
+/// Sets an attribute of the document of a subscription, as another system does: with a new version.
+async fn write_as_another_system(
+    service: &Service,
+    subscription: &str,
+    expression: &str,
+    value: AttributeValue,
+) {
+    service
+        .dynamodb()
+        .update_item()
+        .table_name(&service.tables.subscriptions)
+        .key("pk", AttributeValue::S(format!("demo#{subscription}")))
+        .update_expression(format!("{expression} ADD version :one"))
+        .expression_attribute_names("#status", "status")
+        .expression_attribute_values(":value", value)
+        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+        .send()
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_callers_are_not_told_of_does_not_happen() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    // Another system writes the document it has, without the cancellation.
+    let document = AttributeValue::M(HashMap::from([
+        ("subscriptionId".to_owned(), AttributeValue::S(ACTIVATED.to_owned())),
+        ("status".to_owned(), AttributeValue::S("ACTIVATED".to_owned())),
+    ]));
+    let update = service
+        .dynamodb()
+        .update_item()
+        .table_name(&service.tables.subscriptions)
+        .key("pk", AttributeValue::S(format!("demo#{ACTIVATED}")))
+        .update_expression("SET document = :document ADD version :one")
+        .expression_attribute_values(":document", document)
+        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+    update.send().await.unwrap();
+    assert_eq!(service.get(ACTIVATED).await.json().get("pendingStatus"), None);
+    service.withdraw(ACTIVATED).await.assert_problem(409, "no_pending_cancellation");
+
+    service.cancel(BLOCKED, &cancel_next_day()).await;
+    service.set_clock("2026-02-01T10:00:00Z").await;
+    let swept = service.execute().await;
+    assert_eq!((&swept["executed"], &swept["failed"], &swept["skipped"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(service.get(ACTIVATED).await.json()["status"], "ACTIVATED");
+    // It counts as failed for as long as it is there, and what is healthy is not late for that.
+    let swept = service.execute().await;
+    assert_eq!((&swept["failed"], &swept["lagSeconds"]), (&json!(1), &json!(0)));
+
+    // Asked for anew, it is whole again.
+    assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
+    service.set_clock("2026-02-02T10:00:00Z").await;
+    assert_eq!(execute(&service).await, summary(1, 1));
+}
+
+#[tokio::test]
+async fn what_another_system_has_cancelled_is_not_executed_and_is_no_lag() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let cancelled = AttributeValue::S("CANCELLED".to_owned());
+    write_as_another_system(&service, ACTIVATED, "SET document.#status = :value", cancelled).await;
+    let before = service.stored(ACTIVATED).await;
+    assert_eq!(service.get(ACTIVATED).await.json().get("pendingStatus"), None);
+
+    service.set_clock("2026-02-10T00:00:00Z").await;
+    let swept = service.execute().await;
+    assert_eq!((&swept["due"], &swept["failed"], &swept["lagSeconds"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(service.stored(ACTIVATED).await, before);
+}
+
+#[tokio::test]
+async fn a_date_that_another_system_has_moved_is_not_executed_for_the_one_before() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let later = AttributeValue::S("2026-06-01".to_owned());
+    let expression = "SET document.pendingStatus.scheduledAt = :value, document.#status = document.#status";
+    write_as_another_system(&service, ACTIVATED, expression, later).await;
+    service.set_clock("2026-02-01T10:00:00Z").await;
+    assert_eq!(service.execute().await["failed"], 1);
+    assert_eq!(service.get(ACTIVATED).await.json()["status"], "ACTIVATED");
+}
+
+#[tokio::test]
+async fn what_another_system_adds_beside_it_is_no_contradiction() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let name = AttributeValue::S("new".to_owned());
+    write_as_another_system(
+        &service,
+        ACTIVATED,
+        "SET document.#status = document.#status, vault = :value",
+        name,
+    )
+    .await;
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    assert_eq!(execute(&service).await, summary(1, 1));
+    assert_eq!(service.version(ACTIVATED).await, 4);
+}
+
+#[tokio::test]
+async fn a_promised_date_waits_until_it_has_begun_in_the_time_zone_in_force() {
+    let service = Service::start_with(Options { time_zone: "UTC".parse().unwrap(), ..options() }).await;
+    assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-01")).await.status, 200);
+    let zone = "America/New_York".parse().unwrap();
+    assert!(service.store().set_time_zone(&"demo".parse().unwrap(), zone).await.unwrap());
+
+    service.set_clock("2026-02-01T00:00:00Z").await;
+    let swept = service.execute().await;
+    assert_eq!(
+        (&swept["executed"], &swept["notYet"], &swept["lagSeconds"]),
+        (&json!(0), &json!(1), &json!(0))
+    );
+    service.set_clock("2026-02-01T04:59:59Z").await;
+    assert_eq!(service.execute().await["notYet"], 1);
+    assert_eq!(service.get(ACTIVATED).await.json()["pendingStatus"]["scheduledAt"], "2026-02-01");
+
+    service.set_clock("2026-02-01T05:00:00Z").await;
+    assert_eq!(execute(&service).await, summary(1, 1));
+    let cancelled = service.get(ACTIVATED).await.json();
+    assert_eq!(cancelled["cancelledAt"], "2026-02-01T05:00:00Z");
+}
+
+#[tokio::test]
+async fn an_execution_is_updated_later_than_what_was_there() {
+    let ahead =
+        json!({"subscriptionId": ACTIVATED, "status": "ACTIVATED", "updatedAt": "2026-02-01T06:00:00Z"});
+    let service = Service::start_seeded(&[ahead]).await;
+    let pending = service.cancel(ACTIVATED, &cancel_next_day()).await.json();
+    assert_eq!(pending["updatedAt"], "2026-02-01T06:00:00.001Z");
+    service.set_clock("2026-01-31T23:00:00Z").await;
+    assert_eq!(execute(&service).await, summary(1, 1));
+    assert_eq!(service.get(ACTIVATED).await.json()["updatedAt"], "2026-02-01T06:00:00.002Z");
 }

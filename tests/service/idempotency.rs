@@ -207,3 +207,76 @@ async fn a_request_that_meets_another_tries_again() {
     assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);
     assert_eq!(service.version(ACTIVATED).await, 2);
 }
+
+#[tokio::test]
+async fn a_refusal_by_the_time_is_remembered_and_one_by_the_form_is_not() {
+    let service = Service::start().await;
+    let today = cancel_at("2026-01-31");
+    let refused = service.cancel_once(ACTIVATED, "k1", &today).await;
+    refused.assert_problem(422, "validation_failed");
+    assert_replays(&service.cancel_once(ACTIVATED, "k1", &today).await, &refused);
+    let other = service.cancel_once(ACTIVATED, "k1", &cancel_next_day()).await;
+    other.assert_problem(409, "idempotency_key_mismatch");
+
+    // With another fault beside it, the request is wrong at any time.
+    let mut wrong = today;
+    wrong["reason"] = json!("NONE");
+    service.cancel_once(ACTIVATED, "k2", &wrong).await.assert_problem(422, "validation_failed");
+    assert_eq!(service.cancel_once(ACTIVATED, "k2", &cancel_next_day()).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_refusal_by_a_precondition_is_remembered() {
+    let service = Service::start().await;
+    let headers = [("X-Idempotency-Key", "k"), ("If-Match", "\"0\"")];
+    let refused = service.cancel_with(ACTIVATED, &headers, &cancel_next_day()).await;
+    refused.assert_problem(412, "precondition_failed");
+    // A replay is looked for before the precondition is.
+    let etag = service.get(ACTIVATED).await.header("etag").unwrap().to_owned();
+    let headers = [("X-Idempotency-Key", "k"), ("If-Match", etag.as_str())];
+    assert_replays(&service.cancel_with(ACTIVATED, &headers, &cancel_next_day()).await, &refused);
+}
+
+#[tokio::test]
+async fn a_key_that_is_sent_twice_or_in_quotes_is_one_key() {
+    let service = Service::start().await;
+    let body = cancel_next_day();
+    let first = service.cancel_once(ACTIVATED, "d1", &body).await;
+    assert_eq!(first.status, 200);
+    for headers in [
+        &[("X-Idempotency-Key", "d1"), ("X-Idempotency-Key", "d1")][..],
+        // As a gateway joins them.
+        &[("X-Idempotency-Key", "d1,d1")],
+        &[("X-Idempotency-Key", "d1, d1"), ("Idempotency-Key", "d1")],
+        &[("Idempotency-Key", "\"d1\"")],
+        &[("Idempotency-Key", "\"d1\""), ("X-Idempotency-Key", "d1")],
+    ] {
+        assert_replays(&service.cancel_with(ACTIVATED, headers, &body).await, &first);
+    }
+    for headers in [
+        &[("X-Idempotency-Key", "d1,d2")][..],
+        &[("X-Idempotency-Key", "d1,")],
+        &[("X-Idempotency-Key", "\"d1\""), ("Idempotency-Key", "d1")],
+        &[("Idempotency-Key", "\"d1")],
+        &[("Idempotency-Key", "\"d1\"x")],
+        &[("Idempotency-Key", "\"\"")],
+        &[("Idempotency-Key", "\"d\\1\"")],
+        &[("Idempotency-Key", "\"d1,d1\"")],
+    ] {
+        let refused = service.cancel_with(ACTIVATED, headers, &body).await;
+        refused.assert_problem(400, "idempotency_key_invalid");
+    }
+    let quoted = [("Idempotency-Key", r#""a \"b\" \\ c""#)];
+    assert_eq!(service.cancel_with(ACTIVATED_TOO, &quoted, &body).await.status, 200);
+    assert!(service.cancel_once(ACTIVATED_TOO, r#"a "b" \ c"#, &body).await.is_replay());
+}
+
+#[tokio::test]
+async fn the_content_type_of_a_request_without_a_body_does_not_count() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let first = service.withdraw_once(ACTIVATED, "k").await;
+    assert_eq!(first.status, 200);
+    let headers = [("X-Idempotency-Key", "k"), ("Content-Type", "application/json")];
+    assert_replays(&service.withdraw_with(ACTIVATED, &headers).await, &first);
+}

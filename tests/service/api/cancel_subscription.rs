@@ -224,3 +224,93 @@ async fn what_could_be_no_subscription_is_refused() {
         service.cancel(id, &json!({})).await.assert_problem(400, "invalid_subscription_id");
     }
 }
+
+#[tokio::test]
+async fn null_says_that_an_optional_member_is_absent() {
+    let service = Service::start().await;
+    let body = json!({
+        "schedule": {"type": "CancelNextDay", "date": null}, "reason": "NO_NEED", "comment": null, "metadata": null,
+    });
+    let answer = service.cancel(ACTIVATED, &body).await;
+    assert_eq!(answer.json()["pendingStatus"]["scheduledAt"], "2026-02-01");
+    let stored = service.stored(ACTIVATED).await;
+    let kept = stored["cancellation"].as_m().unwrap();
+    assert!(!kept.contains_key("comment") && !kept.contains_key("metadata"), "{kept:?}");
+}
+
+#[tokio::test]
+async fn a_query_is_refused_and_nothing_is_done() {
+    let service = Service::start().await;
+    let path = |query: &str| format!("/subscriptions/{ACTIVATED}/cancel?{query}");
+    let headers = [("X-Api-Key", service.api_key.as_str()), ("Content-Type", "application/json")];
+    let body = cancel_next_day().to_string();
+    for (query, named) in [("dryRun=true", "dryRun"), ("b=1&a=2&a=3", "a, b"), ("%3Cx%3E", "<x>")] {
+        let refused = service.send(Method::POST, &path(query), &headers, body.as_bytes()).await;
+        refused.assert_problem(400, "unknown_parameter");
+        assert!(refused.json()["detail"].as_str().unwrap().contains(&format!("no parameter {named}.")));
+        let refused = service.send(Method::DELETE, &path(query), &headers[..1], b"").await;
+        refused.assert_problem(400, "unknown_parameter");
+    }
+    assert_eq!(service.version(ACTIVATED).await, 1);
+    // Nothing is asked for by nothing; and a read ignores what it does not know.
+    assert_eq!(service.send(Method::POST, &path(""), &headers, body.as_bytes()).await.status, 200);
+    let read = format!("/subscriptions/{ACTIVATED}?fields=status");
+    assert_eq!(service.send(Method::GET, &read, &headers[..1], b"").await.status, 200);
+}
+
+#[tokio::test]
+async fn only_the_state_that_a_caller_has_read_is_changed() {
+    let service = Service::start().await;
+    let (body, other) = (cancel_next_day(), cancel_at("2026-06-01"));
+    let read = service.get(ACTIVATED).await.header("etag").unwrap().to_owned();
+    // Somebody else is faster.
+    let theirs = service.cancel(ACTIVATED, &other).await;
+    let current = theirs.header("etag").unwrap().to_owned();
+
+    let if_match = |tags: String| [("If-Match", tags)];
+    for tags in [read.clone(), format!("W/{current}"), format!("{read}, \"x\""), "2".to_owned()] {
+        let [(name, tags)] = if_match(tags);
+        let refused = service.cancel_with(ACTIVATED, &[(name, &tags)], &body).await;
+        refused.assert_problem(412, "precondition_failed");
+        assert_eq!(refused.header("etag"), Some(current.as_str()), "{tags}");
+        let refused = service.withdraw_with(ACTIVATED, &[(name, &tags)]).await;
+        refused.assert_problem(412, "precondition_failed");
+    }
+    assert_eq!(service.get(ACTIVATED).await.body, theirs.body);
+
+    let tags = format!("{read}, {current}");
+    let replaced = service.cancel_with(ACTIVATED, &[("If-Match", &tags)], &body).await;
+    assert_eq!(replaced.json()["pendingStatus"]["scheduledAt"], "2026-02-01");
+    assert_eq!(service.withdraw_with(ACTIVATED, &[("If-Match", "*")]).await.status, 200);
+    // What can't be done anyway is refused for that.
+    let cancelled = service.cancel_with(CANCELLED, &[("If-Match", "\"0\"")], &body).await;
+    cancelled.assert_problem(409, "subscription_already_cancelled");
+    let unknown = service.cancel_with("rid_nobody", &[("If-Match", "*")], &body).await;
+    unknown.assert_problem(404, "subscription_not_found");
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_not_supported_and_says_what_is() {
+    let service = Service::start().await;
+    let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0];
+    let headers = |encoding| [("X-Api-Key", service.api_key.as_str()), ("Content-Encoding", encoding)];
+    let refused = service.cancel_as(ACTIVATED, &headers("gzip"), &gzip).await;
+    refused.assert_problem(415, "unsupported_media_type");
+    assert_eq!(refused.header("accept-encoding"), Some("identity"));
+    // It is no JSON for another reason.
+    let malformed = service.cancel_as(ACTIVATED, &headers("identity"), &gzip).await;
+    malformed.assert_problem(400, "malformed_json");
+    // The header lies, and the body is as it should be.
+    let body = cancel_next_day().to_string();
+    assert_eq!(service.cancel_as(ACTIVATED, &headers("gzip"), body.as_bytes()).await.status, 200);
+}
+
+#[tokio::test]
+async fn half_of_a_surrogate_pair_is_a_fault_of_its_place() {
+    let service = Service::start().await;
+    let body = br#"{"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED", "comment": "cut \ud83d"}"#;
+    let refused = service.cancel_as(ACTIVATED, &[("X-Api-Key", &service.api_key)], body).await;
+    refused.assert_problem(422, "validation_failed");
+    let fault = &refused.json()["errors"][0];
+    assert_eq!((&fault["pointer"], &fault["code"]), (&json!("/comment"), &json!("invalid_text")));
+}

@@ -1,6 +1,12 @@
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
-use harness::{CANCELLED, Fault, Response, Service, Wire, cancel_next_day};
+use harness::{
+    ACTIVATED, ACTIVATED_TOO, BLOCKED, CANCELLED, Fault, Response, Service, Wire, cancel_at, cancel_next_day,
+};
 use serde_json::json;
+use subscriptions::calendar::Calendar;
+use subscriptions::import::{Existing, NewSubscription, Rules};
 
 use super::{TIMES, Times, after, all, before};
 
@@ -218,12 +224,12 @@ async fn a_transaction_that_is_cancelled_is_tried_again_or_left_to_the_caller() 
 async fn a_database_that_cannot_be_reached_is_found_when_it_is_back() {
     let (database, service, wire) = Service::start_wired().await;
     let body = cancel_next_day();
-    let send = || service.cancel_once(harness::ACTIVATED, "k", &body);
+    let send = || service.cancel_once(ACTIVATED, "k", &body);
     wire.unplug().await;
     send().await.assert_problem(503, "temporarily_unavailable");
-    service.get(harness::ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
+    service.get(ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
     wire.plug();
-    assert_eq!(database.version(harness::ACTIVATED).await, 1);
+    assert_eq!(database.version(ACTIVATED).await, 1);
     let answer = send().await;
     assert_eq!((answer.status, answer.is_replay()), (200, false));
 }
@@ -232,18 +238,18 @@ async fn a_database_that_cannot_be_reached_is_found_when_it_is_back() {
 async fn a_database_that_vanishes_after_the_commit_gives_the_answer_when_it_is_back() {
     let (database, service, wire) = Service::start_wired().await;
     let body = cancel_next_day();
-    let send = || service.cancel_once(harness::ACTIVATED, "k", &body);
+    let send = || service.cancel_once(ACTIVATED, "k", &body);
     let held = wire.hold_answer("TransactWriteItems");
     let (unknown, ()) = tokio::join!(send(), async {
         held.reached().await;
         wire.unplug().await;
     });
     unknown.assert_problem(503, "temporarily_unavailable");
-    assert_eq!(database.version(harness::ACTIVATED).await, 2);
+    assert_eq!(database.version(ACTIVATED).await, 2);
     wire.plug();
     let answer = send().await;
     assert_eq!((answer.status, answer.is_replay()), (200, true));
-    assert_eq!(database.version(harness::ACTIVATED).await, 2);
+    assert_eq!(database.version(ACTIVATED).await, 2);
 }
 
 #[tokio::test]
@@ -267,7 +273,7 @@ async fn callers_that_retry_through_a_bad_wire_all_get_the_one_answer() {
     wire.next("BatchGetItem", all().map(|(_, fault, _)| fault).chain([Fault::LeaveUnprocessed]));
     let caller = async || {
         loop {
-            let answer = service.cancel_once(harness::ACTIVATED, "k", &body).await;
+            let answer = service.cancel_once(ACTIVATED, "k", &body).await;
             match answer.status {
                 200 => return answer,
                 409 => answer.assert_problem(409, "idempotency_key_locked"),
@@ -277,5 +283,62 @@ async fn callers_that_retry_through_a_bad_wire_all_get_the_one_answer() {
     };
     let answers: Vec<Response> = join_all((0..20).map(|_| caller())).await;
     assert!(answers.iter().all(|answer| answer.body == answers[0].body));
-    assert_eq!(database.version(harness::ACTIVATED).await, 2);
+    assert_eq!(database.version(ACTIVATED).await, 2);
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_database_is_still_at_is_tried_once_more_after_five_seconds() {
+    let (database, service, wire) = Service::start_wired().await;
+    // As often as the SDK tries.
+    wire.next("TransactWriteItems", vec![Fault::refusal("TransactionInProgressException"); 3]);
+    let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
+    assert_eq!((answer.status, answer.is_replay()), (200, false));
+    assert_eq!(database.version(ACTIVATED).await, 2);
+    let tokens: BTreeSet<_> = wire
+        .requests("TransactWriteItems")
+        .iter()
+        .map(|request| request["ClientRequestToken"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(tokens.len(), 1, "it is the same transaction");
+}
+
+#[tokio::test]
+async fn a_reference_id_that_moves_between_two_reads_is_followed() {
+    let (database, service, wire) = Service::start_wired().await;
+    let now = harness::instant(harness::START);
+    let document = |id: &str, reference: Option<&str>| {
+        let mut document = json!({"subscriptionId": id, "status": "ACTIVATED"});
+        if let Some(reference) = reference {
+            document["referenceId"] = json!(reference);
+        }
+        let calendar = Calendar::new(harness::ZONE.parse().unwrap(), now);
+        NewSubscription::from_json(document, &calendar, now).unwrap()
+    };
+    let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
+    let import = async |id: &str, reference: Option<&str>| {
+        let tenant = "demo".parse().unwrap();
+        database.store().import(&tenant, &document(id, reference), rules, now).await.unwrap()
+    };
+    import(ACTIVATED, Some("moving")).await;
+    let (sooner, later) = (cancel_next_day(), cancel_at("2026-06-01"));
+    let held = wire.hold_request("GetItem");
+    let (answer, ()) = tokio::join!(service.cancel("rid_moving", &sooner), async {
+        held.reached().await;
+        import(ACTIVATED, None).await;
+        import(ACTIVATED_TOO, Some("moving")).await;
+        held.release();
+    });
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["subscriptionId"], ACTIVATED_TOO);
+    assert_eq!(database.get(ACTIVATED).await.json().get("pendingStatus"), None);
+
+    // And between the read and the commit.
+    let held = wire.hold_request("TransactWriteItems");
+    let (answer, ()) = tokio::join!(service.cancel("rid_moving", &later), async {
+        held.reached().await;
+        import(ACTIVATED_TOO, None).await;
+        import(BLOCKED, Some("moving")).await;
+        held.release();
+    });
+    assert_eq!(answer.json()["subscriptionId"], BLOCKED, "{}", answer.text());
 }

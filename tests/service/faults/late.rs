@@ -92,3 +92,43 @@ async fn an_answer_that_is_lost_while_another_caller_changes_the_subscription_un
         assert_eq!(database.version(ACTIVATED).await, 3, "{key:?}, {conflicts} conflicts");
     }
 }
+
+#[tokio::test]
+async fn what_was_refused_as_its_date_had_begun_is_not_done_by_an_attempt_from_before() {
+    let (database, service, wire) = Service::start_wired().await;
+    let tomorrow = cancel_at("2026-02-01");
+    let held = wire.hold_request("TransactWriteItems");
+    wire.always("TransactWriteItems", Fault::DropRequest);
+    let given_up = service.cancel_once(ACTIVATED, "k", &tomorrow).await;
+    given_up.assert_problem(503, "temporarily_unavailable");
+
+    // Midnight in Stockholm.
+    service.set_clock("2026-01-31T23:00:01Z").await;
+    wire.mend();
+    let refused = service.cancel_once(ACTIVATED, "k", &tomorrow).await;
+    refused.assert_problem(422, "validation_failed");
+    held.release();
+    wire.settled().await;
+
+    assert_eq!(database.version(ACTIVATED).await, 1);
+    let again = service.cancel_once(ACTIVATED, "k", &tomorrow).await;
+    assert_eq!((again.status, again.is_replay(), &again.body), (422, true, &refused.body));
+    assert_eq!(service.execute().await["due"], 0);
+}
+
+#[tokio::test]
+async fn an_attempt_from_before_midnight_that_is_done_answers_for_those_after() {
+    let (database, service, wire) = Service::start_wired().await;
+    let tomorrow = cancel_at("2026-02-01");
+    let held = wire.hold_request("TransactWriteItems");
+    wire.always("TransactWriteItems", Fault::DropRequest);
+    service.cancel_once(ACTIVATED, "k", &tomorrow).await.assert_problem(503, "temporarily_unavailable");
+    held.release();
+    wire.settled().await;
+    wire.mend();
+
+    service.set_clock("2026-01-31T23:00:01Z").await;
+    let answer = service.cancel_once(ACTIVATED, "k", &tomorrow).await;
+    assert_eq!((answer.status, answer.is_replay()), (200, true));
+    assert_eq!(database.version(ACTIVATED).await, 2);
+}

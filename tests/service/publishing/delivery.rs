@@ -305,3 +305,54 @@ async fn the_last_events_are_shown_with_what_became_of_them() {
     assert_eq!(said, [(json!("dropped"), json!(1)), (json!("delivered"), json!(2))]);
     assert_eq!(shown[1]["event"], receiver.taken(1).await[0]);
 }
+
+#[tokio::test]
+async fn no_event_and_no_etag_is_used_twice_though_the_table_was_put_back() {
+    let receiver = Receiver::start();
+    let service = start(&receiver).await;
+    let before = service.stored(ACTIVATED).await;
+    let first = service.cancel(ACTIVATED, &cancel_next_day()).await;
+    // As a restore does.
+    let restore = service.dynamodb().put_item().table_name(&service.tables.subscriptions);
+    restore.set_item(Some(before)).send().await.unwrap();
+    let second = service.cancel(ACTIVATED, &cancel_at("2026-06-01")).await;
+
+    let events = receiver.taken(2).await;
+    let versions: Vec<_> = events.iter().map(|event| event["version"].as_u64()).collect();
+    assert_eq!(versions, [Some(2), Some(2)]);
+    assert_ne!(events[0]["eventId"], events[1]["eventId"]);
+    assert_ne!(first.header("etag"), second.header("etag"));
+}
+
+#[tokio::test]
+async fn events_are_in_order_by_their_version_and_say_what_changed() {
+    let receiver = Receiver::start();
+    let service = start(&receiver).await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    service.cancel(ACTIVATED, &cancel_at("2026-06-01")).await;
+    service.withdraw(ACTIVATED).await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    service.set_clock("2026-02-01T12:00:00Z").await;
+    service.execute().await;
+    let events = receiver.taken(5).await;
+    let said: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let etag = &event["version"];
+            let cancellation = &event["cancellation"];
+            json!([etag, event["cause"], cancellation["state"], cancellation["scheduledAt"]])
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            json!([2, "SCHEDULED", "PENDING", "2026-02-01"]),
+            json!([3, "REPLACED", "PENDING", "2026-06-01"]),
+            json!([4, "WITHDRAWN", "WITHDRAWN", "2026-06-01"]),
+            json!([5, "SCHEDULED", "PENDING", "2026-02-01"]),
+            json!([6, "EXECUTED", "EXECUTED", "2026-02-01"]),
+        ]
+    );
+    let updated: Vec<_> = events.iter().map(|event| event["data"]["updatedAt"].as_str().unwrap()).collect();
+    assert!(updated.is_sorted(), "{updated:?}");
+}
