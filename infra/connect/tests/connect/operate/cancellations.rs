@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{ACTIVATED, ACTIVATED_TOO, BLOCKED, PAUSED, Service, cancel_at};
 use serde_json::{Value, json};
 
-use super::connect_at;
+use super::{connect, connect_at};
 
 /// Half past eleven in the evening of 31 January in Stockholm, and three cancellations to come.
 async fn with_cancellations() -> Service {
@@ -132,4 +132,93 @@ async fn cancellations_are_counted_by_month_and_reason() {
     service.add_tenant("other", &[]).await;
     assert_eq!(connect_at(&service, now, &of("other")).await.json(), json!([]));
     assert_eq!(connect_at(&service, now, &of("demo")).await.json().as_array().unwrap().len(), 3);
+}
+
+/// Writes into a subscription as another system does: with a new version.
+async fn write_as_another_system(service: &Service, subscription: &str, expression: &str) {
+    let update = service
+        .dynamodb()
+        .update_item()
+        .table_name(&service.tables.subscriptions)
+        .key("pk", AttributeValue::S(format!("demo#{subscription}")))
+        .update_expression(format!("{expression} ADD version :one"))
+        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()));
+    update.send().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_time_zone_moves_instants_and_no_dates() {
+    let service = with_cancellations().await;
+    let zone = ["tenants", "set-time-zone", "demo", "America/New_York"];
+    assert_eq!(connect(&service, &zone).code, 0);
+    let doctor = connect_at(&service, harness::START, &["doctor"]).await.out;
+    assert!(doctor.contains("WRONG   instants  3 cancellations not at the first instant"), "{doctor}");
+
+    let dry =
+        connect_at(&service, harness::START, &["cancellations", "rederive", "--dry-run", "--json"]).await;
+    let moved = dry.json();
+    assert_eq!(moved.as_array().unwrap().len(), 3);
+    assert_eq!(
+        (&moved[0]["date"], &moved[0]["from"], &moved[0]["to"]),
+        (&json!("2026-02-01"), &json!("2026-01-31T23:00:00Z"), &json!("2026-02-01T05:00:00Z"))
+    );
+    let before = service.get(BLOCKED).await;
+    let rederive = ["cancellations", "rederive", "--tenant", "demo", "--json"];
+    assert_eq!(connect_at(&service, harness::START, &rederive).await.json(), moved);
+    assert_eq!(connect_at(&service, harness::START, &rederive).await.json(), json!([]));
+    let after = service.get(BLOCKED).await;
+    assert_eq!(after.json()["pendingStatus"], before.json()["pendingStatus"]);
+    assert_ne!(after.header("etag"), before.header("etag"));
+
+    let run = ["cancellations", "run", "--json"];
+    assert_eq!(connect_at(&service, "2026-02-01T04:59:59Z", &run).await.json()["due"], 0);
+    assert_eq!(connect_at(&service, "2026-02-01T05:00:00Z", &run).await.json()["executed"], 2);
+    assert_eq!(service.get(BLOCKED).await.json()["cancelledAt"], "2026-02-01T05:00:00Z");
+    // What was promised for February counts there, whatever its instant.
+    let report = ["cancellations", "report", "--from", "2026-01-01", "--json"];
+    let counts = connect_at(&service, harness::START, &report).await.json();
+    assert!(counts.as_array().unwrap().iter().all(|count| count["month"] == "2026-02"), "{counts}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_contradicts_itself_is_named_and_made_whole_by_the_part_that_counts() {
+    let service = with_cancellations().await;
+    write_as_another_system(&service, BLOCKED, "REMOVE document.pendingStatus").await;
+    write_as_another_system(&service, ACTIVATED, "REMOVE dueAt, dueShard, cancellationId, cancellation")
+        .await;
+    let late = "2026-02-01T10:00:00Z";
+    let lag = connect_at(&service, late, &["cancellations", "lag", "--json"]).await.json();
+    assert_eq!(lag["due"], 1, "what can't be executed is not late");
+    let doctor = connect_at(&service, harness::START, &["doctor"]).await.out;
+    let expected = format!(
+        "WRONG   pending   1 cancellation will not be executed: demo#{BLOCKED} \
+         (a cancellation is to be executed, and the document does not say so)"
+    );
+    assert!(doctor.contains(&expected), "{doctor}");
+    let listed = connect_at(&service, late, &["cancellations", "due", "--json"]).await.json();
+    assert!(listed[0]["contradiction"].is_string(), "{listed}");
+    let shown = connect(&service, &["subscriptions", "show", "--tenant", "demo", BLOCKED]).done();
+    assert!(shown.contains("connect cancellations repair decides"), "{shown}");
+
+    let repair = |by: &'static str| ["cancellations", "repair", "--by", by, "--json"];
+    let dry =
+        connect_at(&service, late, &[&repair("cancellation")[..], &["--dry-run"]].concat()).await.json();
+    let said = |repaired: &Value, id: &str| {
+        let one = repaired.as_array().unwrap().iter().find(|one| one["subscriptionId"] == id).unwrap();
+        json!([one["date"], one["overdue"]])
+    };
+    assert_eq!(said(&dry, BLOCKED), json!(["2026-02-01", true]));
+    assert_eq!(said(&dry, ACTIVATED), json!([null, false]));
+    let asked = connect_at(&service, late, &repair("document")).await.failed(2);
+    assert!(asked.contains("there is nobody to ask, so say --yes"), "{asked}");
+
+    let done = connect_at(&service, late, &[&repair("document")[..], &["--yes"]].concat()).await.json();
+    assert_eq!(said(&done, BLOCKED), json!([null, false]));
+    assert_eq!(said(&done, ACTIVATED), json!(["2026-02-10", false]));
+    assert_eq!(connect_at(&service, late, &repair("document")).await.json(), json!([]));
+    let run = connect_at(&service, "2026-02-10T00:00:00Z", &["cancellations", "run", "--json"]).await.json();
+    assert_eq!((&run["executed"], &run["failed"]), (&json!(2), &json!(0)));
+    assert_eq!(service.get(ACTIVATED).await.json()["status"], "CANCELLED");
+    assert_ne!(service.get(BLOCKED).await.json()["status"], "CANCELLED");
+    service.withdraw(BLOCKED).await.assert_problem(409, "no_pending_cancellation");
 }

@@ -9,7 +9,7 @@ use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Fault, Service, cancel_at, ca
 use serde_json::{Value, json};
 use tempfile::{NamedTempFile, tempdir};
 
-use super::{ID, ID_TOO, Said, connect, file, path, process};
+use super::{ID, ID_TOO, Said, connect, connect_at, file, path, process};
 
 fn document(id: &str, more: Value) -> Value {
     let mut document = json!({"subscriptionId": id, "status": "ACTIVATED"});
@@ -438,4 +438,117 @@ async fn an_import_that_is_interrupted_goes_on_to_the_same_end() {
     };
     assert_eq!(items("broken").await, items("whole").await);
     assert_eq!(items("whole").await.len(), 6_000);
+}
+
+/// Lines of a file, imported; what was said of those that were rejected.
+fn rejected(service: &Service, text: &str) -> Vec<String> {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("all.ndjson");
+    fs::write(&file, text).unwrap();
+    let import = ["subscriptions", "import", "--json", "--tenant", "demo", file.to_str().unwrap()];
+    let said = connect(service, &import);
+    said.notes.lines().filter(|line| line.starts_with("line ")).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_altered_is_refused_by_its_place_and_the_rest_imported() {
+    let service = Service::start().await;
+    let line = |more: &str| format!(r#"{{"subscriptionId": "{ID}", "status": "ACTIVATED", {more}}}"#);
+    let text = [
+        line(r#""metadata": {"iccid": 89460000000000000017}"#),
+        line(r#""extensions": {"a": [1, 0.12345678901234567]}"#),
+        line(r#""$serde_json::private::RawValue": "nope""#),
+        line(r#""metadata": {"deep": [{"$serde_json::private::RawValue": "nope"}]}"#),
+        line(r#""display": "cut \ud83d""#),
+        line(r#""cancelledAt": "2026-01-01T00:00:00Z""#),
+        line(r#""activatedAt": "+99999-01-01T00:00:00Z""#),
+        document(ID, json!({"status": "CANCELLED", "cancelledAt": "2099-01-01T00:00:00Z"})).to_string(),
+        document(ID_TOO, json!({"metadata": {"iccid": 8_946_000_000_000_000_017_u64}})).to_string(),
+    ];
+    let said = rejected(&service, &text.join("\n"));
+    let faults = [
+        "line 1: metadata.iccid: a number of more digits",
+        "line 2: extensions.a.1: a number of more digits",
+        "line 3: $serde_json::private::RawValue: a member can't be called so",
+        "line 4: metadata.deep.0.$serde_json::private::RawValue: a member can't be called so",
+        "line 5: display: not Unicode",
+        "line 6: cancelledAt: a subscription that is not CANCELLED",
+        "line 7: activatedAt: must lie in the years 0000 to 9999",
+        "line 8: cancelledAt: must not lie in the future",
+    ];
+    assert_eq!(said.len(), faults.len(), "{said:?}");
+    for (said, fault) in said.iter().zip(faults) {
+        assert!(said.starts_with(fault), "{said}");
+    }
+    assert_eq!(service.get(ID).await.status, 404);
+    let kept = service.get(ID_TOO).await.text().to_owned();
+    assert!(kept.contains("8946000000000000017"), "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_not_be_read_is_replaced_on_request() {
+    let service = Service::start().await;
+    let key = format!("demo#{ACTIVATED}");
+    service.update("subscriptions", &key, "SET document = :value", AttributeValue::S("x".into())).await;
+    assert_eq!(service.get(ACTIVATED).await.status, 500);
+    let again = [document(ACTIVATED, json!({"display": "whole"}))];
+    for options in [&[][..], &["--existing", "update"]] {
+        let said = import(&service, &again, options);
+        assert_eq!(counts(&said), [0, 0, 0, 0, 1]);
+        assert!(said.notes.contains("is not what this service writes"), "{said:?}");
+    }
+    assert_eq!(counts(&import(&service, &again, &["--existing", "overwrite", "--yes"])), [0, 1, 0, 0, 0]);
+    let read = service.get(ACTIVATED).await;
+    assert_eq!((read.status, &read.json()["display"]), (200, &json!("whole")));
+    assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_contradicts_itself_is_written_anew_on_request() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let cancelled = AttributeValue::S("CANCELLED".to_owned());
+    service
+        .dynamodb()
+        .update_item()
+        .table_name(&service.tables.subscriptions)
+        .key("pk", AttributeValue::S(format!("demo#{ACTIVATED}")))
+        .update_expression("SET document.#status = :cancelled ADD version :one")
+        .expression_attribute_names("#status", "status")
+        .expression_attribute_values(":cancelled", cancelled)
+        .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let mut same = service.get(ACTIVATED).await.json();
+    assert_eq!(same["status"], "CANCELLED");
+    same.as_object_mut().unwrap().remove("cancelledAt");
+    let said = import(&service, &[same], &["--existing", "overwrite", "--yes"]);
+    assert_eq!(counts(&said), [0, 1, 0, 0, 0], "{said:?}");
+    assert_eq!(service.due("9999-01-01T00:00:00Z").await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_behind_takes_no_date_for_one_to_come() {
+    let service = Service::start().await;
+    let pending =
+        document(ID, json!({"pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-03-01"}}));
+    let file = lines(&[pending]);
+    let import = ["subscriptions", "import", "--json", "--tenant", "demo", path(&file)];
+    // The database's clock is the system's, and that is past this date.
+    let said = connect_at(&service, "2026-02-27T00:00:00Z", &import).await;
+    assert_eq!(counts(&said), [0, 0, 0, 0, 1], "{said:?}");
+    assert!(said.notes.contains("pendingStatus: its date has begun"), "{said:?}");
+    assert_eq!(service.get(ID).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_is_updated_later_than_what_was_there() {
+    let service = Service::start().await;
+    let ahead = [document(ID, json!({"display": "a", "updatedAt": "2999-01-01T00:00:00Z"}))];
+    assert_eq!(counts(&import(&service, &ahead, &[])), [1, 0, 0, 0, 0]);
+    let other = [document(ID, json!({"display": "b", "updatedAt": "2026-01-01T00:00:00Z"}))];
+    assert_eq!(counts(&import(&service, &other, &["--existing", "update"])), [0, 1, 0, 0, 0]);
+    assert_eq!(service.get(ID).await.json()["updatedAt"], "2999-01-01T00:00:00.001Z");
+    assert_eq!(counts(&import(&service, &other, &["--existing", "update"])), [0, 0, 1, 0, 0]);
 }
