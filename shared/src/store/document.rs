@@ -2,7 +2,9 @@
 //! the others alone; all others are compressed, as one member more.
 //!
 //! A document whose members are all attributes is as good, so other systems may write one over it, or add to it: what is an
-//! attribute counts, whatever is compressed. They can't change or remove what is compressed.
+//! attribute counts, whatever is compressed. They can't change or remove what is compressed. They write a new `version` with it, on
+//! the condition of the one they read, and leave `pendingStatus` as it was: a cancellation that the document says nothing of, or
+//! another date, is not executed.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_dynamo::{AttributeValue as Stored, Item, from_attribute_value, to_attribute_value, to_item};

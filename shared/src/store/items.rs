@@ -9,6 +9,9 @@
 //! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
 //!
 //! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
+//!
+//! Another system that writes a subscription's item sets `version` to one more, on the condition of the one that it read, and
+//! leaves all but `document` alone. README says more, under "Other systems that write into the table".
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
