@@ -9,4 +9,5 @@ mod faults;
 mod idempotency;
 mod openapi;
 mod publishing;
+mod stored;
 mod template;

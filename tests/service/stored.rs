@@ -1,0 +1,97 @@
+//! What an earlier version has stored stays readable, and goes on.
+//!
+//! `tests/stored` has whole databases as earlier versions left them, at noon of 1 February 2026 in Stockholm: one cancellation
+//! pending under the key `kept`, one withdrawn under `kept-too`, one refused under `refused`, one executed.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use connect::up::Options;
+use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, PENDING, Service, cancel_next_day, instant, options};
+use serde_json::{Value, json};
+
+/// An attribute, from the form in which DynamoDB sends it.
+fn attribute(value: &Value) -> AttributeValue {
+    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+    let text = || value.as_str().unwrap().to_owned();
+    match kind.as_str() {
+        "S" => AttributeValue::S(text()),
+        "N" => AttributeValue::N(text()),
+        "B" => AttributeValue::B(Blob::new(BASE64_STANDARD.decode(text()).unwrap())),
+        "BOOL" => AttributeValue::Bool(value.as_bool().unwrap()),
+        "L" => AttributeValue::L(value.as_array().unwrap().iter().map(attribute).collect()),
+        "M" => AttributeValue::M(item(value)),
+        other => panic!("{other}"),
+    }
+}
+
+fn item(value: &Value) -> HashMap<String, AttributeValue> {
+    let members = value.as_object().unwrap().iter();
+    members.map(|(name, value)| (name.clone(), attribute(value))).collect()
+}
+
+/// A service on the database that an earlier version left.
+async fn with_stored(database: &str) -> Service {
+    let service =
+        Service::start_with(Options { now: Some(instant("2026-02-01T12:10:00Z")), ..options() }).await;
+    let stored: Value = serde_json::from_str(database).unwrap();
+    let tables = &service.tables;
+    for (table, name) in [
+        (&tables.subscriptions, "subscriptions"),
+        (&tables.idempotency, "idempotency"),
+        (&tables.tenants, "tenants"),
+    ] {
+        for stored in stored[name].as_array().unwrap() {
+            let put = service.dynamodb().put_item().table_name(table).set_item(Some(item(stored)));
+            put.send().await.unwrap();
+        }
+    }
+    service
+}
+
+#[tokio::test]
+async fn a_database_without_ids_of_writes_goes_on() {
+    let service = with_stored(include_str!("../stored/without_write_ids.json")).await;
+    let pending = service.get(ACTIVATED).await;
+    assert_eq!(pending.json()["pendingStatus"]["scheduledAt"], "2026-03-01");
+    assert_eq!(pending.header("etag"), Some("\"2\""));
+    assert_eq!(service.get(PENDING).await.json()["cancelledAt"], "2026-01-31T23:00:00Z");
+
+    let asked = json!({
+        "schedule": {"type": "CancelAtDate", "date": "2026-03-01"},
+        "reason": "OTHER",
+        "comment": "Moves abroad",
+        "metadata": {"ticket": "T-1"},
+    });
+    // The members in the order in which they were sent then.
+    let bytes = r#"{"schedule": {"type": "CancelAtDate", "date": "2026-03-01"}, "reason": "OTHER", "comment": "Moves abroad", "metadata": {"ticket": "T-1"}}"#;
+    assert_eq!(serde_json::from_str::<Value>(bytes).unwrap(), asked);
+    let headers = [("X-Api-Key", service.api_key.as_str()), ("X-Idempotency-Key", "kept")];
+    let replayed = service.cancel_as(ACTIVATED, &headers, bytes.as_bytes()).await;
+    assert!(replayed.is_replay(), "{}", replayed.text());
+    assert_eq!(replayed.body, pending.body);
+    service
+        .cancel_once(CANCELLED, "refused", &cancel_next_day())
+        .await
+        .assert_problem(409, "idempotency_key_mismatch");
+
+    // Withdrawn is withdrawn; and what is pending is replaced, withdrawn and executed like what is written now.
+    service.withdraw(ACTIVATED_TOO).await.assert_problem(409, "no_pending_cancellation");
+    let if_match = [("If-Match", "\"2\"")];
+    let replaced = service.cancel_with(ACTIVATED, &if_match, &cancel_next_day()).await;
+    assert!(replaced.header("etag").unwrap().starts_with("\"3-"), "{replaced:?}");
+    assert_eq!(service.withdraw(ACTIVATED).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_was_pending_before_there_were_dates_of_cancellations_is_executed() {
+    let service = with_stored(include_str!("../stored/without_write_ids.json")).await;
+    service.set_clock("2026-02-28T22:59:59Z").await;
+    assert_eq!(service.execute().await["due"], 0);
+    service.set_clock("2026-02-28T23:00:00Z").await;
+    let swept = service.execute().await;
+    assert_eq!((&swept["due"], &swept["executed"]), (&json!(1), &json!(1)));
+    assert_eq!(service.get(ACTIVATED).await.json()["cancelledAt"], "2026-02-28T23:00:00Z");
+}
