@@ -21,6 +21,8 @@ pub struct Ledger {
     subscriptions: BTreeMap<String, Value>,
     /// What each of their versions looked like to a caller.
     versions: BTreeMap<(String, u64), Value>,
+    /// The entity tags that each of them has had.
+    etags: BTreeMap<String, Vec<String>>,
     /// Cancellations that have become pending, ever.
     scheduled: BTreeSet<String>,
     /// How many of them were pending from the beginning.
@@ -71,11 +73,19 @@ pub struct Intent {
     /// The subscription that it means.
     pub subscription_id: String,
     pub key: Option<String>,
+    /// The state of the subscription that it is to change.
+    pub if_match: Option<String>,
     /// What is asked for: to cancel so, or to withdraw that.
     pub body: Option<String>,
 }
 
 impl Intent {
+    /// Whether it is the same request as another to an idempotency key: a precondition does not count.
+    fn is_as(&self, other: &Self) -> bool {
+        let without = |intent: &Self| Self { if_match: None, ..intent.clone() };
+        without(self) == without(other)
+    }
+
     /// The date that it asks for if it is sent at this instant; none if it asks to withdraw.
     fn date(&self, sent: DateTime<Utc>) -> Option<NaiveDate> {
         let asked: Value = serde_json::from_str(self.body.as_ref()?).unwrap();
@@ -116,6 +126,7 @@ impl Ledger {
                 let pk = text(&item["pk"]).to_owned();
                 self.scheduled.extend(item["cancellationId"]["S"].as_str().map(str::to_owned));
                 self.versions.insert((pk.clone(), number(&item["version"])), seen(&item));
+                self.etags.insert(pk.clone(), vec![etag(&item)]);
                 self.subscriptions.insert(pk, item);
             }
         }
@@ -217,6 +228,7 @@ impl Ledger {
             document: document(&item),
         });
         self.versions.insert((pk.clone(), number(&item["version"])), seen(&item));
+        self.etags.entry(pk.clone()).or_default().push(etag(&item));
         self.subscriptions.insert(pk, item);
         true
     }
@@ -310,8 +322,20 @@ impl Ledger {
                     let asked = intent.date(*begun).map(|date| date.to_string());
                     assert_eq!(promised.as_str(), asked.as_deref(), "what is asked for");
                 }
-                let stored = &self.versions[&(pk, version)];
+                let stored = &self.versions[&(pk.clone(), version)];
                 assert_eq!(stored["scheduledAt"], *promised, "what is promised is what was stored");
+                if let Some(if_match) = intent.if_match.as_ref().filter(|_| !replayed) {
+                    let at = |etag: &str| self.etags[&pk].iter().position(|had| had == etag).unwrap();
+                    let (from, to) = (at(if_match), at(&headers["etag"]));
+                    assert!(to == from || to == from + 1, "{pk}: only the state that it names is changed");
+                }
+            }
+            (412, "precondition_failed") => {
+                if !replayed {
+                    let if_match = intent.if_match.as_ref().expect("it had no precondition");
+                    assert_ne!(*if_match, headers["etag"], "{pk}: it is in the state that was named");
+                }
+                assert!(self.etags[&pk].contains(&headers["etag"]), "{pk}: it was in the state that is told");
             }
             (409, "subscription_already_cancelled") => {
                 assert_eq!(self::status(&self.subscriptions[&pk]), "CANCELLED");
@@ -337,12 +361,15 @@ impl Ledger {
         let mut lives = lives.into_iter().flatten().filter(|life| life.begins <= now && *begun < life.ends);
         match code {
             "idempotency_key_mismatch" => {
-                assert!(lives.any(|life| intent_of(&life.request_id) != **intent), "a mismatch with itself");
+                assert!(
+                    lives.any(|life| !intent_of(&life.request_id).is_as(intent)),
+                    "a mismatch with itself"
+                );
             }
             _ if answer.is_definite() => {
                 let life = lives.find(|life| life.status == *status && life.body == *body);
                 let life = life.expect("an answer that is not remembered");
-                assert_eq!(intent_of(&life.request_id), **intent, "an answer to another request");
+                assert!(intent_of(&life.request_id).is_as(intent), "an answer to another request");
                 assert_eq!(replayed, life.request_id != *request_id, "a replay is called one");
             }
             _ => {}
@@ -397,6 +424,11 @@ impl Ledger {
     /// How many have taken effect.
     pub fn executions(&self) -> usize {
         self.executed.len()
+    }
+
+    /// The entity tags that a subscription has had, the latest last.
+    pub fn etags(&self, tenant: &str, subscription_id: &str) -> &[String] {
+        self.etags.get(&format!("{tenant}#{subscription_id}")).map_or(&[], Vec::as_slice)
     }
 
     /// Instants around which things go wrong: when something is due, or a key is free again.
@@ -467,6 +499,10 @@ fn plain(attribute: &Value) -> Value {
 fn seen(item: &Value) -> Value {
     let pending = &item["document"]["M"]["pendingStatus"]["M"];
     serde_json::json!({"scheduledAt": pending["scheduledAt"]["S"]})
+}
+
+fn etag(item: &Value) -> String {
+    format!("\"{}-{}\"", number(&item["version"]), text(&item["writeId"]))
 }
 
 fn updated_at(item: &Value) -> Option<DateTime<Utc>> {

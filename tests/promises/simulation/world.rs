@@ -273,21 +273,26 @@ impl<'t> World<'t> {
         let cancel = || json!({"schedule": schedule, "reason": reason}).to_string();
         let body = (random.u32(..4) > 0).then(cancel);
         let name = if random.u32(..4) == 0 { format!("rid_crm-{n}") } else { subscription_id(n) };
-        Intent {
-            tenant: TENANTS[usize::from(random.u32(..3) == 0)],
-            name,
-            subscription_id: subscription_id(n),
-            key: (random.u32(..3) > 0).then(|| format!("key-{}", random.u32(..20))),
-            body,
-        }
+        let tenant = TENANTS[usize::from(random.u32(..3) == 0)];
+        let subscription_id = subscription_id(n);
+        // Of the state that it is in, or was in not long ago.
+        let etags = self.ledger.etags(tenant, &subscription_id);
+        let latest = etags.len().saturating_sub(1 + usize::from(random.u32(..4) == 0));
+        let if_match = etags.get(latest).filter(|_| random.u32(..5) == 0).cloned();
+        let key = (random.u32(..3) > 0).then(|| format!("key-{}", random.u32(..20)));
+        Intent { tenant, name, subscription_id, key, if_match, body }
     }
 
     /// A function is invoked with a request.
     fn invoke(&mut self, intent: usize) -> Function {
         self.figures.requests += 1;
         let number = self.requests.len();
-        self.say(format!("request {number} is sent: intent {intent} {:?}", self.intents[intent]));
-        let Intent { tenant, name, key, body, .. } = &self.intents[intent];
+        let Intent { tenant, name, key, if_match, body, .. } = self.intents[intent].clone();
+        // Not the tag, which is another in each run.
+        let precondition = if if_match.is_some() { "if it is in a certain state " } else { "" };
+        self.say(format!(
+            "request {number} is sent: intent {intent}, {precondition}{tenant} {name} {key:?} {body:?}"
+        ));
         let mut event = harness::event(match body {
             Some(_) => "cancel-subscription/ok",
             None => "cancel-subscription/ok_withdrawn",
@@ -303,6 +308,7 @@ impl<'t> World<'t> {
         headers.insert("x-api-key".to_owned(), json!(self.tokens[tenant]));
         headers.remove("x-idempotency-key");
         headers.extend(key.as_ref().map(|key| ("x-idempotency-key".to_owned(), json!(key))));
+        headers.extend(if_match.as_ref().map(|etag| ("if-match".to_owned(), json!(etag))));
 
         let request_id = format!("request-{number}");
         self.requests.insert(request_id.clone(), intent);
