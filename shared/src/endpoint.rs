@@ -7,6 +7,7 @@
 
 use std::env;
 use std::fs;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -19,6 +20,7 @@ use aws_smithy_http_client::{Builder, ConnectorBuilder};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_types::SdkConfig;
 use aws_types::sdk_config::SharedCredentialsProvider;
+use lambda_http::http::Uri;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -126,7 +128,10 @@ impl Endpoint {
             .with_max_backoff(Duration::from_secs(1));
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .http_client(http_client(self.roots.as_deref().unwrap_or(AMAZON_ROOTS)))
+            .http_client(http_client(
+                self.roots.as_deref().unwrap_or(AMAZON_ROOTS),
+                self.url.as_deref().is_some_and(is_on_this_machine),
+            ))
             .region(Region::new(self.region))
             .credentials_provider(SharedCredentialsProvider::new(self.credentials))
             .timeout_config(timeouts)
@@ -137,15 +142,26 @@ impl Endpoint {
     }
 }
 
-/// What speaks HTTP with a service whom one of these roots vouches for.
-fn http_client(roots: &str) -> SharedHttpClient {
+/// Whether a URL leads to this machine. No proxy can reach that, nor shall one see what is said.
+fn is_on_this_machine(url: &str) -> bool {
+    let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned)).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let name = host.trim_end_matches('.').to_lowercase();
+    let is_address = host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    is_address || name == "localhost" || name.ends_with(".localhost")
+}
+
+/// What speaks HTTP with a service whom one of these roots vouches for: over the proxy that the environment names, unless the
+/// service is on this machine.
+fn http_client(roots: &str, is_on_this_machine: bool) -> SharedHttpClient {
     // It has no way to fail.
     let trusted = TrustStore::empty().with_pem_certificate(roots);
     let tls = TlsContext::builder().with_trust_store(trusted).build().unwrap_or_default();
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = ConnectorBuilder::default();
         connector.set_connector_settings(settings.cloned());
-        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        let proxy = if is_on_this_machine { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
+        connector.set_proxy_config(Some(proxy));
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls.clone()).build()
     })
@@ -182,6 +198,31 @@ mod tests {
         let read = certificates(file.to_str().unwrap());
         fs::remove_file(file).unwrap();
         read.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_proxy_is_asked_for_this_machine() {
+        for here in [
+            "http://127.0.0.1:8000",
+            "http://127.1.2.3",
+            "http://localhost:8000/",
+            "http://LOCALHOST.",
+            "http://db.localhost:8000",
+            "http://[::1]:8000",
+            "http://[::ffff:127.0.0.1]",
+        ] {
+            assert!(is_on_this_machine(here), "{here}");
+        }
+        for elsewhere in [
+            "https://dynamodb.eu-north-1.amazonaws.com",
+            "http://localhost.example.com",
+            "http://10.0.0.1:8000",
+            "http://128.0.0.1",
+            "http://[::2]",
+            "",
+        ] {
+            assert!(!is_on_this_machine(elsewhere), "{elsewhere}");
+        }
     }
 
     #[test]

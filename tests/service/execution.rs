@@ -470,3 +470,16 @@ async fn an_execution_is_updated_later_than_what_was_there() {
     assert_eq!(execute(&service).await, summary(1, 1));
     assert_eq!(service.get(ACTIVATED).await.json()["updatedAt"], "2026-02-01T06:00:00.002Z");
 }
+
+#[tokio::test]
+async fn a_clock_that_was_moved_executes_nothing_early_on_a_database_that_others_use() {
+    let (database, service, _wire) = Service::start_wired().await;
+    let date = "2999-01-01";
+    assert_eq!(database.cancel(ACTIVATED, &cancel_at(date)).await.status, 200);
+    service.set_clock("2999-06-01T00:00:00Z").await;
+    assert_eq!(service.execute().await["due"], 0);
+    assert_eq!(database.get(ACTIVATED).await.json()["pendingStatus"]["scheduledAt"], date);
+    // The embedded database has no other clock than that of the service that it is part of.
+    database.set_clock("2999-06-01T00:00:00Z").await;
+    assert_eq!(execute(&database).await, summary(1, 1));
+}

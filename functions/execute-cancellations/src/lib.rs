@@ -29,7 +29,7 @@ use subscriptions::telemetry::{
     SWEEP_LAG, UNREAD_SHARDS,
 };
 use tokio::sync::Mutex;
-use tracing::{Instrument, error, info, info_span};
+use tracing::{Instrument, debug, error, info, info_span};
 
 /// How many shards are read at once, and how many cancellations of each are executed at once.
 const SHARDS_AT_ONCE: usize = 4;
@@ -82,17 +82,22 @@ impl Summary {
 
     /// Logs and counts it.
     fn report(&self) {
-        info!(
-            due = self.due,
-            executed = self.executed,
-            skipped = self.skipped,
-            failed = self.failed,
-            notYet = self.not_yet,
-            remaining = self.remaining,
-            unreadShards = self.unread_shards,
-            lagSeconds = self.lag_seconds,
-            "swept"
-        );
+        if self.due == 0 && self.unread_shards == 0 {
+            // Every minute of every day: the metrics say that it ran.
+            debug!("nothing was due");
+        } else {
+            info!(
+                due = self.due,
+                executed = self.executed,
+                skipped = self.skipped,
+                failed = self.failed,
+                notYet = self.not_yet,
+                remaining = self.remaining,
+                unreadShards = self.unread_shards,
+                lagSeconds = self.lag_seconds,
+                "swept"
+            );
+        }
         counter!(CANCELLATIONS_EXECUTED).increment(self.executed);
         counter!(CANCELLATIONS_SKIPPED).increment(self.skipped);
         counter!(CANCELLATIONS_FAILED).increment(self.failed);

@@ -37,6 +37,7 @@ pub use self::subscriptions::Subscriptions;
 pub use self::tables::Tables;
 pub use self::tenants::Tenants;
 pub use self::when::When;
+use crate::scheduler::NoTime;
 use crate::stream::StreamError;
 
 /// The commands.
@@ -124,8 +125,8 @@ pub enum CommandError {
     NoStream,
     #[error(transparent)]
     Stream(#[from] StreamError),
-    #[error("the database does not say what time it is, so cancellations might take effect early")]
-    NoTime,
+    #[error(transparent)]
+    NoTime(#[from] NoTime),
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
     #[error("cannot read {}: {source}", path.display())]

@@ -9,8 +9,9 @@ use execute_cancellations::Summary;
 use lambda_http::{Context, Error, LambdaEvent};
 use serde::Serialize;
 use serde_json::json;
-use subscriptions::clock;
+use subscriptions::clock::{self, Clock};
 use subscriptions::service::Service;
+use subscriptions::store::{Store, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -21,10 +22,19 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// How many executions are remembered, to be shown.
 const REMEMBERED: usize = 10;
 
+/// Whose clock a sweep goes by, beside its own.
+pub enum Database {
+    /// The embedded one, which is this process: its dates arrive as the clock here is moved.
+    Embedded,
+    /// One that others use too: nothing is executed before it is due by its clock.
+    Shared(Store),
+}
+
 /// Invokes the function, and remembers what came of it.
 pub struct Scheduler {
     /// What the function runs on.
     pub service: Service,
+    database: Database,
     executions: Mutex<VecDeque<Execution>>,
 }
 
@@ -50,8 +60,8 @@ impl Execution {
 impl Scheduler {
     /// One that invokes the function on this.
     #[must_use]
-    pub fn new(service: Service) -> Self {
-        Self { service, executions: Mutex::default() }
+    pub fn new(service: Service, database: Database) -> Self {
+        Self { service, database, executions: Mutex::default() }
     }
 
     /// Invokes the function at once and then every `tick`, until `stop` is cancelled; an invocation that is
@@ -77,13 +87,21 @@ impl Scheduler {
     /// The invocation failed as a whole.
     pub async fn invoke(&self) -> Result<Summary, Error> {
         let at = self.service.clock.now();
-        let outcome = invoke(&self.service, at, TIMEOUT).await;
+        let outcome = self.sweep(at).await;
         self.remember(Execution {
             at,
             summary: outcome.as_ref().ok().cloned(),
             error: outcome.as_ref().err().map(ToString::to_string),
         });
         outcome
+    }
+
+    async fn sweep(&self, at: DateTime<Utc>) -> Result<Summary, Error> {
+        let clock = match &self.database {
+            Database::Embedded => self.service.clock.clone(),
+            Database::Shared(store) => not_ahead(&self.service.clock, store).await?,
+        };
+        invoke(&Service { store: self.service.store.clone(), clock }, at, TIMEOUT).await
     }
 
     /// The last executions, the latest first. Of those in a row that had nothing to do, the latest stands for all.
@@ -101,6 +119,31 @@ impl Scheduler {
         executions.push_front(execution);
         executions.truncate(REMEMBERED);
     }
+}
+
+/// Why a database's clock can't be gone by.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTime {
+    /// It can't be reached.
+    #[error(transparent)]
+    Unreachable(#[from] StoreError),
+    /// It does not say what time it is.
+    #[error("the database does not say what time it is, so cancellations might take effect early")]
+    Unsaid,
+}
+
+/// This clock, or one that goes by the database's if this one is ahead of that: by it, cancellations would take effect early.
+///
+/// # Errors
+/// The database does not say what time it is.
+pub async fn not_ahead(clock: &Clock, database: &Store) -> Result<Clock, NoTime> {
+    let there = database.time().await?.ok_or(NoTime::Unsaid)?;
+    if clock.now() <= there {
+        return Ok(clock.clone());
+    }
+    let behind = Clock::system();
+    behind.set(there);
+    Ok(behind)
 }
 
 /// Invokes the function once, and gives it this much time.

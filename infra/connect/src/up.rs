@@ -36,7 +36,7 @@ use crate::gateway;
 use crate::local::{self, Local};
 use crate::ndjson::{Line, Lines};
 use crate::operate::parse_zone;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Database, Scheduler};
 use crate::stream::StreamError;
 use crate::webhook::{Deliveries, Webhook};
 
@@ -310,7 +310,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         get_subscription: service("get-subscription"),
         cancel_subscription: service("cancel-subscription"),
     };
-    let scheduler = Arc::new(Scheduler::new(service("execute-cancellations")));
+    let of_sweeps = if database.is_some() { Database::Embedded } else { Database::Shared(store.clone()) };
+    let scheduler = Arc::new(Scheduler::new(service("execute-cancellations"), of_sweeps));
     let deliveries =
         options.webhook.clone().map(|webhook| Deliveries::new(webhook, stop.clone())).transpose();
     let bus = Arc::new(Bus::new(deliveries.map_err(|cause| StartError::Webhook(cause.to_string()))?));

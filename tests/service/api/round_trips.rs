@@ -1,7 +1,7 @@
 //! What an operation costs: requests to the database, counted at the wire. And what a busy database or a
 //! lost answer adds to it.
 
-use harness::{ACTIVATED, BLOCKED, CANCELLED, Fault, Service, cancel_next_day};
+use harness::{ACTIVATED, BLOCKED, CANCELLED, Fault, Service, Wire, cancel_next_day};
 use serde_json::json;
 
 #[tokio::test]
@@ -62,7 +62,12 @@ async fn a_refusal_to_remember_is_one_write() {
 async fn a_sweep_with_nothing_due_is_one_query_a_shard() {
     let (_database, service, wire) = Service::start_wired().await;
     assert_eq!(service.execute().await["due"], 0);
-    assert_eq!(wire.seen(), vec!["Query"; 16]);
+    assert_eq!(of_the_sweep(&wire), vec!["Query"; 16]);
+}
+
+/// What a sweep asks the database for, but for what time it is there, which only the service on one machine asks.
+fn of_the_sweep(wire: &Wire) -> Vec<String> {
+    wire.seen().into_iter().filter(|operation| operation != "DescribeTable").collect()
 }
 
 #[tokio::test]
@@ -72,7 +77,7 @@ async fn an_execution_is_one_write() {
     service.set_clock("2026-02-01T00:00:00Z").await;
     wire.forget();
     assert_eq!(service.execute().await["executed"], 1);
-    let seen = wire.seen();
+    let seen = of_the_sweep(&wire);
     assert_eq!(seen.iter().filter(|operation| *operation == "UpdateItem").count(), 1);
     // The tenant's time zone is read once, however many of its cancellations are due.
     assert_eq!(seen.iter().filter(|operation| *operation == "GetItem").count(), 1);

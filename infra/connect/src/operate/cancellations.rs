@@ -22,7 +22,7 @@ use super::report::{self, Report};
 use super::session::{Session, counted, instant, or_nothing, table};
 use super::when::duration;
 use super::{CommandError, find_tenant, mend, parse_tenant};
-use crate::scheduler::invoke;
+use crate::scheduler::{invoke, not_ahead};
 
 /// How long a sweep may take: as long as a function in Lambda may.
 const SWEEP: Duration = Duration::from_secs(15 * 60);
@@ -190,12 +190,8 @@ async fn due(
 }
 
 async fn sweep(session: &mut Session<'_>) -> Result<(), CommandError> {
-    let (store, clock) = (session.store(), session.clock.clone());
-    // By a clock that is ahead, cancellations would take effect early: the earlier of the two counts.
-    let there = store.time().await?.ok_or(CommandError::NoTime)?;
-    if clock.now() > there {
-        clock.set(there);
-    }
+    let store = session.store();
+    let clock = not_ahead(&session.clock, &store).await?;
     let now = clock.now();
     let swept = invoke(&Service { store, clock }, now, SWEEP).await;
     let summary = swept.map_err(|cause| CommandError::Incomplete(cause.to_string()))?;

@@ -20,8 +20,14 @@ struct Process {
 impl Process {
     /// Starts `connect up --json` on free ports, and waits for its line.
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    /// The same, in this environment.
+    fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = up(&["--json", "--port", "0", "--dynamodb-port", "0"])
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -260,4 +266,18 @@ fn a_database_that_cannot_be_reached_is_named() {
     let (code, line) = failure(&["--memory", "--port", "0", "--dynamodb-endpoint", &url]);
     assert_eq!(code, Some(1));
     assert!(line.contains(&url), "{line}");
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
+    // Nobody listens there.
+    let nowhere = "http://127.0.0.1:9";
+    let proxies = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, nowhere));
+    let process = Process::start_with(&["--memory", "--tick", "0"], &proxies);
+    let id = process.addresses["subscriptionIds"][0].as_str().unwrap().to_owned();
+    assert_eq!(process.get(&id).await["status"], "ACTIVATED");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
+    let list = ["tenants", "list", "--json", "--dynamodb-endpoint", process.text("dynamodbUrl")];
+    let listed = command.args(list).envs(proxies).output().unwrap();
+    assert!(listed.status.success(), "{listed:?}");
 }
