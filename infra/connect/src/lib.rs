@@ -4,6 +4,7 @@
 //! API Gateway, EventBridge Scheduler and DynamoDB send, and speak to a DynamoDB over HTTP. What AWS does
 //! around them is done here in their place.
 //! - [`up`]: puts it all together, and takes it down again.
+//! - [`server`]: its ports, and who may speak to them.
 //! - [`database`]: the DynamoDB API on an embedded SQLite.
 //! - [`demo`]: a tenant, keys and a few subscriptions to begin with.
 //! - [`gateway`]: what API Gateway does, from an HTTP request to an event, and back.
@@ -24,6 +25,7 @@ pub mod up;
 
 pub mod database;
 pub mod demo;
+pub mod server;
 
 pub mod gateway;
 pub mod scheduler;

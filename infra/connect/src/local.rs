@@ -1,14 +1,12 @@
 //! What only exists on one machine: a clock that can be moved, a sweep on demand, what stands in for AWS, and what runs here.
 //!
-//! It is for whoever sits at the machine. A page of another origin that is open in the same browser can't use it.
+//! It is for whoever sits at the machine: [`server`](crate::server) lets in nobody else.
 
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Request, State};
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -20,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use subscriptions::calendar::{Calendar, EffectiveDate};
 use subscriptions::clock::Clock;
+use subscriptions::identifiers::TenantId;
 use subscriptions::store::{Store, StoreError};
 use subscriptions::subscription::Subscription;
-use url::{Host, Url};
 
 use crate::bus::{self, Bus, ShownEvent};
 use crate::pages;
@@ -57,42 +55,26 @@ pub fn routes(local: Local) -> Router {
     let bus = bus::routes(Arc::clone(&local.bus));
     Router::new()
         .route("/_local/status", get(status))
+        .route("/_local/api-key", get(api_key))
         .route("/_local/clock", post(move_clock))
         .route("/_local/execute-cancellations", post(execute_cancellations))
         .with_state(Arc::new(local))
         .merge(bus)
         .merge(pages::routes())
-        .layer(from_fn(only_from_here))
 }
 
-/// Refuses what a browser sends for a page of another origin, and what it sends to a name that someone has
-/// made to mean this machine (DNS rebinding).
-async fn only_from_here(request: Request, next: Next) -> Response {
-    if is_from_here(request.headers()) {
-        next.run(request).await
-    } else {
-        (StatusCode::FORBIDDEN, Json(json!({"message": "only from this machine"}))).into_response()
-    }
-}
-
-fn is_from_here(headers: &HeaderMap) -> bool {
-    let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    let here = format!("http://{}", header(HOST).unwrap_or_default());
-    let is_loopback = Url::parse(&here).is_ok_and(|url| match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    });
-    is_loopback && header(ORIGIN).is_none_or(|origin| origin == here)
+/// The key, apart from the status, which people show each other.
+async fn api_key(State(local): State<Arc<Local>>) -> Response {
+    Json(json!({"apiKey": local.addresses.api_key})).into_response()
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    /// Of the subscriptions, the first ones alone.
-    #[serde(flatten)]
-    addresses: Addresses,
+    api_url: String,
+    dynamodb_url: String,
+    tenant: TenantId,
+    /// The first ones alone.
     subscriptions: Vec<Subscription>,
     /// How many more there are.
     more: usize,
@@ -122,19 +104,20 @@ async fn status(State(local): State<Arc<Local>>) -> Response {
 /// The subscriptions come from the database, not over the API: a page asks every other second, and each request to
 /// the API is a line of log.
 async fn read_status(local: &Local) -> Result<Status, StoreError> {
-    let mut addresses = local.addresses.clone();
-    addresses.subscription_ids.truncate(SHOWN);
+    let Addresses { api_url, dynamodb_url, tenant, subscription_ids, .. } = &local.addresses;
     let mut subscriptions = Vec::new();
-    for id in &addresses.subscription_ids {
-        let stored = local.store.subscription(&addresses.tenant, *id).await?;
+    for id in subscription_ids.iter().take(SHOWN) {
+        let stored = local.store.subscription(tenant, *id).await?;
         subscriptions.extend(stored.map(|stored| stored.document));
     }
     let now = local.scheduler.service.clock.now();
     let calendar = Calendar::new(local.time_zone, now);
     let date = |date: EffectiveDate| json!({"date": date.date(), "instant": date.instant()});
     Ok(Status {
-        more: local.addresses.subscription_ids.len() - addresses.subscription_ids.len(),
-        addresses,
+        more: subscription_ids.len().saturating_sub(SHOWN),
+        api_url: api_url.clone(),
+        dynamodb_url: dynamodb_url.clone(),
+        tenant: tenant.clone(),
         subscriptions,
         database: local.database.clone(),
         now: now.to_rfc3339_opts(SecondsFormat::Secs, true),
@@ -229,25 +212,6 @@ mod tests {
         for other in ["P1M", "P1Y", "36 hours", "36H", "", "PT36Hx"] {
             assert!(parse_duration(other).is_err(), "{other}");
         }
-    }
-
-    #[test]
-    fn what_is_only_for_this_machine_is_not_for_other_pages_in_its_browser() {
-        let from = |host: &'static str, origin: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, host.parse().unwrap());
-            headers.extend(origin.map(|origin| (ORIGIN, origin.parse().unwrap())));
-            is_from_here(&headers)
-        };
-        assert!(from("127.0.0.1:3000", None));
-        assert!(from("localhost:3000", Some("http://localhost:3000")));
-        assert!(from("[::1]:3000", None));
-        assert!(!from("127.0.0.1:3000", Some("https://example.com")));
-        assert!(!from("127.0.0.1:3000", Some("http://127.0.0.1:4000")));
-        assert!(!from("127.0.0.1:3000", Some("null")));
-        assert!(!from("127.0.0.1.example.com:3000", None));
-        assert!(!from("example.com", None));
-        assert!(!from("", None));
     }
 
     #[test]

@@ -197,6 +197,11 @@ async fn run(options: &Options, json: bool) -> Result<(), String> {
     if printed.is_ok() {
         stop.wait().await;
     }
+    tokio::spawn(async move {
+        stop.wait().await;
+        fail("error: interrupted", 1);
+        process::exit(1);
+    });
     running.stop().await?;
     printed.map_err(|error| format!("cannot print: {error}"))
 }

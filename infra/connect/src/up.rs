@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::bus::{self, Bus};
 use crate::database::{self, Folder, FolderError};
@@ -37,6 +38,7 @@ use crate::local::{self, Local};
 use crate::ndjson::{Line, Lines};
 use crate::operate::parse_zone;
 use crate::scheduler::{Database, Scheduler};
+use crate::server;
 use crate::stream::StreamError;
 use crate::webhook::{Deliveries, Webhook};
 
@@ -146,7 +148,7 @@ pub struct Running {
     /// A subscription that can be cancelled, to try.
     pub example: Option<SubscriptionId>,
     stop: CancellationToken,
-    api: JoinHandle<io::Result<()>>,
+    api: JoinHandle<()>,
     scheduler: Option<JoinHandle<()>>,
     events: Option<JoinHandle<EventSource>>,
     bus: Arc<Bus>,
@@ -188,7 +190,7 @@ impl Running {
             Some(database) => finish("the database", database).await,
             None => Ok(Ok(())),
         };
-        api?.map_err(|error| format!("the API failed: {error}"))?;
+        api?;
         scheduler?;
         events?;
         deliveries?;
@@ -245,8 +247,8 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         None => {
             let listener = listen(options.dynamodb_port, "dynamodb-port").await?;
             let url = url_of(&listener)?;
-            let database = database::serve(listener, folder.as_ref(), stop_database.clone());
-            (Endpoint::local(url), Some(database.map_err(StartError::Database)?))
+            let database = start_database(listener, folder.as_ref(), stop_database.clone()).await?;
+            (Endpoint::local(url), Some(database))
         }
     };
     let dynamodb_url = endpoint.url.clone().unwrap_or_default();
@@ -342,7 +344,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         let tick = Duration::from_secs(options.tick);
         tokio::spawn(scheduler.run(tick, stop.clone()))
     });
-    let api = tokio::spawn(serve(api, routes, stop_api.clone()));
+    let api = tokio::spawn(server::serve(api, routes, stop_api.clone()));
     stop_on_error.disarm();
     Ok(Running {
         addresses,
@@ -391,9 +393,27 @@ fn read_seed(options: &Options, now: DateTime<Utc>) -> Result<Seed, StartError> 
     Ok(seed)
 }
 
-async fn serve(listener: TcpListener, routes: axum::Router, stop: CancellationToken) -> io::Result<()> {
-    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+/// Serves the embedded database on this port. Behind it is a port of its own, at an address of this machine that no page can
+/// guess where the system has more than one.
+async fn start_database(
+    listener: TcpListener,
+    folder: Option<&Folder>,
+    stop: CancellationToken,
+) -> Result<JoinHandle<Result<(), String>>, StartError> {
+    let unusable = |error: io::Error| StartError::Database(error.to_string());
+    let [a, b, c, ..] = Uuid::new_v4().into_bytes();
+    let inner = match TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).await {
+        Ok(inner) => inner,
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unusable)?,
+    };
+    let routes = server::forward(inner.local_addr().map_err(unusable)?).map_err(unusable)?;
+    let stop_inner = CancellationToken::new();
+    let database = database::serve(inner, folder, stop_inner.clone()).map_err(StartError::Database)?;
+    Ok(tokio::spawn(async move {
+        server::serve(listener, routes, stop).await;
+        stop_inner.cancel();
+        database.await.map_err(|error| error.to_string())?
+    }))
 }
 
 async fn listen(port: u16, flag: &'static str) -> Result<TcpListener, StartError> {

@@ -1,6 +1,6 @@
 // The reference of the API, on the service that runs here and with its key filled in. Nothing is loaded from elsewhere.
 
-const { apiKey } = await (await fetch("/_local/status")).json();
+const { apiKey } = await (await fetch("/_local/api-key")).json();
 
 globalThis.Scalar.createApiReference("#reference", {
   url: "/openapi.yaml",

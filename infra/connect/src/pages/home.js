@@ -4,6 +4,7 @@
 const element = (id) => document.getElementById(id);
 const INTERVAL = 2000;
 let service;
+let apiKey;
 
 async function local(path, body) {
   const request = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
@@ -20,6 +21,7 @@ let asking = 0;
 async function refresh() {
   asking += 1;
   const nth = asking;
+  apiKey ??= (await local("api-key")).apiKey;
   const status = await local("status");
   if (nth !== asking) return;
   service = status;
@@ -33,7 +35,7 @@ async function refresh() {
   element("database").textContent = service.database;
   element("schedule").textContent = tick ? `every ${tick} seconds` : "only when asked";
   element("tenant").textContent = service.tenant;
-  element("key").textContent = service.apiKey;
+  element("key").textContent = apiKey;
   service.subscriptions.forEach(show);
   const ids = service.subscriptions.map((subscription) => subscription.subscriptionId);
   for (const row of [...element("rows").children]) if (!ids.includes(row.id)) row.remove();
@@ -149,7 +151,7 @@ async function cancel() {
   if (form.comment.value) body.comment = form.comment.value;
   const response = await fetch(`/subscriptions/${asked.id}/cancel`, {
     method: "POST",
-    headers: { "X-Api-Key": service.apiKey, "X-Idempotency-Key": asked.key, "Content-Type": "application/json" },
+    headers: { "X-Api-Key": apiKey, "X-Idempotency-Key": asked.key, "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });
   const answer = await response.json();
@@ -167,7 +169,7 @@ async function cancel() {
 async function withdraw(id) {
   const response = await fetch(`/subscriptions/${id}/cancel`, {
     method: "DELETE",
-    headers: { "X-Api-Key": service.apiKey, "X-Idempotency-Key": crypto.randomUUID() },
+    headers: { "X-Api-Key": apiKey, "X-Idempotency-Key": crypto.randomUUID() },
   });
   const answer = await response.json();
   await refresh();
@@ -204,7 +206,7 @@ on("next-month", "click", () => move({ now: service.nextMonth.instant }));
 on("advance", "click", () => move({ advance: "PT24H" }));
 on("execute", "click", execute);
 on("copy", "click", async () => {
-  await navigator.clipboard.writeText(service.apiKey);
+  await navigator.clipboard.writeText(apiKey);
   say("The key is on the clipboard.");
 });
 on("form", "submit", cancel);

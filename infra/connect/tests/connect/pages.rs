@@ -49,8 +49,10 @@ async fn the_type_of_every_problem_leads_to_its_page() {
 async fn the_status_tells_where_everything_is_and_what_was_executed() {
     let service = Service::start().await;
     let before = status(&service).await;
-    assert_eq!((&before["apiUrl"], &before["apiKey"]), (&json!(service.api_url), &json!(service.api_key)));
-    assert_eq!(before["subscriptionIds"], json!(service.subscription_ids));
+    assert_eq!(before["apiUrl"], json!(service.api_url));
+    assert!(!before.to_string().contains(&service.api_key), "people show each other a status");
+    let (status_of_key, key) = get(&service, "/_local/api-key").await;
+    assert_eq!((status_of_key.as_u16(), key), (200, json!({"apiKey": service.api_key}).to_string()));
     assert_eq!(before["timeZone"], "Europe/Stockholm");
     assert_eq!(before["nextDay"], json!({"date": "2026-02-01", "instant": "2026-01-31T23:00:00Z"}));
     assert_eq!(before["nextMonth"], before["nextDay"]);
@@ -71,16 +73,24 @@ async fn the_status_tells_where_everything_is_and_what_was_executed() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_cannot_move_the_clock_or_read_the_key() {
+async fn a_page_of_another_origin_can_use_neither_port() {
     let service = Service::start().await;
     let now = status(&service).await["now"].clone();
     let body = json!({"advance": "P400D"}).to_string();
     for headers in [("Origin", "https://example.com"), ("Host", "example.com")] {
         let client = Client::new();
-        for (method, path) in [(Method::GET, "/_local/status"), (Method::POST, "/_local/clock")] {
-            let request = client.request(method, format!("{}{path}", service.api_url)).body(body.clone());
+        for (method, url) in [
+            (Method::GET, format!("{}/_local/status", service.api_url)),
+            (Method::GET, format!("{}/_local/api-key", service.api_url)),
+            (Method::POST, format!("{}/_local/clock", service.api_url)),
+            (Method::GET, format!("{}/subscriptions/{ACTIVATED}", service.api_url)),
+            (Method::POST, service.dynamodb_url.clone()),
+            (Method::OPTIONS, service.dynamodb_url.clone()),
+        ] {
+            let request = client.request(method, &url).body(body.clone());
             let answer = request.header(headers.0, headers.1).send().await.unwrap();
-            assert_eq!(answer.status(), 403, "{path}");
+            assert_eq!(answer.status(), 403, "{url}");
+            assert!(!answer.headers().contains_key("access-control-allow-origin"), "{url}");
             assert!(!answer.text().await.unwrap().contains(&service.api_key));
         }
     }

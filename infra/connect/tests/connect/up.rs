@@ -1,10 +1,11 @@
 //! The command line of `connect up`: the real process, its output, its exit.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -280,4 +281,48 @@ async fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
     let list = ["tenants", "list", "--json", "--dynamodb-endpoint", process.text("dynamodbUrl")];
     let listed = command.args(list).envs(proxies).output().unwrap();
     assert!(listed.status.success(), "{listed:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_says_half_a_head_keeps_nothing_from_stopping() {
+    let process = Process::start(&["--memory", "--tick", "0"]);
+    let mut clients = Vec::new();
+    for url in ["apiUrl", "dynamodbUrl"] {
+        let address = process.text(url).trim_start_matches("http://").to_owned();
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(b"POST / HTTP/1.1\r\nHost: loc").unwrap();
+        clients.push(client);
+    }
+    let begun = Instant::now();
+    assert_eq!(process.end("TERM").0, Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    // A receiver that takes what comes, and never answers.
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/events", receiver.local_addr().unwrap());
+    let mut process = Process::start(&["--memory", "--tick", "0", "--webhook", &url]);
+    let id = process.addresses["subscriptionIds"][0].as_str().unwrap().to_owned();
+    process.cancel(&id).await;
+    let (mut posted, _) = receiver.accept().unwrap();
+    posted.read_exact(&mut [0; 4]).unwrap();
+
+    let begun = Instant::now();
+    let signal = |id: u32| {
+        let sent = Command::new("kill").args(["-s", "TERM", &id.to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    signal(process.child.id());
+    // As often as it takes until it has heard the first one.
+    let ended = loop {
+        signal(process.child.id());
+        if let Some(ended) = process.child.try_wait().unwrap() {
+            break ended;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(ended.code(), Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(4), "it did not wait: {:?}", begun.elapsed());
 }
