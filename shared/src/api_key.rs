@@ -9,11 +9,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::calendar::TimeZone;
 use crate::identifiers::{InvalidIdentifier, KeyId, TenantId};
 
 const PREFIX: &str = "ck";
@@ -180,7 +180,7 @@ pub struct Tenant {
     /// What it is called.
     pub name: String,
     /// Where its days begin.
-    pub time_zone: Tz,
+    pub time_zone: TimeZone,
 }
 
 /// An API key as it is stored.

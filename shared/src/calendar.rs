@@ -6,8 +6,11 @@
 //! 2011). One definition covers them all: **a date begins at the earliest instant that the zone's
 //! clocks show it, and today is the latest date that has begun.**
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
-use chrono_tz::{GapInfo, Tz};
+mod time_zone;
+
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, Utc};
+
+pub use self::time_zone::{IANA_RELEASE, TimeZone, UnknownTimeZone};
 
 /// A local date and the instant at which it begins in its zone.
 ///
@@ -33,7 +36,7 @@ impl EffectiveDate {
 }
 
 /// Why a date can't be the effective date of a cancellation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableDate {
     /// The date has begun already, or is over.
     #[error("the date must be later than today, which is {today} in {zone}")]
@@ -41,27 +44,27 @@ pub enum UnusableDate {
         /// Today in the tenant's zone.
         today: NaiveDate,
         /// The tenant's zone.
-        zone: Tz,
+        zone: TimeZone,
     },
     /// The zone's clocks never show the date, as Samoa's never showed 30 December 2011.
     #[error("there is no such date in {zone}: its clocks skip it")]
     Skipped {
         /// The tenant's zone.
-        zone: Tz,
+        zone: TimeZone,
     },
 }
 
 /// A tenant's calendar at one instant.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Calendar {
-    zone: Tz,
+    zone: TimeZone,
     now: DateTime<Utc>,
 }
 
 impl Calendar {
     /// The calendar of `zone` as it is at `now`.
     #[must_use]
-    pub fn new(zone: Tz, now: DateTime<Utc>) -> Self {
+    pub fn new(zone: TimeZone, now: DateTime<Utc>) -> Self {
         Self { zone, now }
     }
 
@@ -71,7 +74,7 @@ impl Calendar {
     /// has begun before.
     #[must_use]
     pub fn today(&self) -> NaiveDate {
-        let shown = self.now.with_timezone(&self.zone).date_naive();
+        let shown = self.zone.local_time(self.now).date_naive();
         match self.beginning_of(shown + Days::new(1)) {
             Some(tomorrow) if tomorrow.instant <= self.now => tomorrow.date,
             _ => shown,
@@ -97,27 +100,25 @@ impl Calendar {
     /// # Errors
     /// The date must be later than today and exist in the zone.
     pub fn at_date(&self, date: NaiveDate) -> Result<EffectiveDate, UnusableDate> {
-        let Self { zone, .. } = *self;
+        let zone = || self.zone.clone();
         let today = self.today();
         if date <= today {
-            return Err(UnusableDate::NotInFuture { today, zone });
+            return Err(UnusableDate::NotInFuture { today, zone: zone() });
         }
-        self.beginning_of(date).ok_or(UnusableDate::Skipped { zone })
+        self.beginning_of(date).ok_or_else(|| UnusableDate::Skipped { zone: zone() })
     }
 
     /// The earliest instant that the zone's clocks show `date`; none if they never do.
     #[must_use]
     pub fn beginning_of(&self, date: NaiveDate) -> Option<EffectiveDate> {
-        let midnight = date.and_time(NaiveTime::MIN);
-        let earliest = self.zone.from_local_datetime(&midnight).earliest();
-        let instant = earliest.or_else(|| GapInfo::new(&midnight, &self.zone)?.end)?;
-        (instant.date_naive() == date).then(|| EffectiveDate { date, instant: instant.to_utc() })
+        let instant = self.zone.beginning_of(date)?;
+        Some(EffectiveDate { date, instant })
     }
 
     /// The date on the zone's clocks at an instant.
     #[must_use]
     pub fn date_at(&self, instant: DateTime<Utc>) -> NaiveDate {
-        instant.with_timezone(&self.zone).date_naive()
+        self.zone.local_time(instant).date_naive()
     }
 
     /// The instant that this is the calendar of.
@@ -126,16 +127,13 @@ impl Calendar {
         self.now
     }
 
-    /// The beginning of `date`; where that is skipped, of the date after the gap: no zone skips two in a row.
+    /// The beginning of `date`; where that is skipped, of the date after the gap: no zone skips two in a row. The last date that
+    /// there is never begins.
     #[must_use]
     pub fn beginning_on_or_after(&self, date: NaiveDate) -> EffectiveDate {
-        let mut date = date;
-        loop {
-            if let Some(beginning) = self.beginning_of(date) {
-                return beginning;
-            }
-            date = date + Days::new(1);
-        }
+        let never = || EffectiveDate { date, instant: DateTime::<Utc>::MAX_UTC };
+        let next = || self.beginning_of(date.checked_add_days(Days::new(1))?);
+        self.beginning_of(date).or_else(next).unwrap_or_else(never)
     }
 }
 
@@ -143,14 +141,17 @@ impl Calendar {
 mod tests {
     use std::sync::LazyLock;
 
-    use chrono::{Offset, TimeDelta};
-    use chrono_tz::TZ_VARIANTS;
+    use chrono::TimeDelta;
     use proptest::prelude::*;
 
     use super::*;
 
-    fn calendar(zone: &str, now: &str) -> Calendar {
-        Calendar::new(zone.parse().unwrap(), now.parse().unwrap())
+    fn calendar(name: &str, now: &str) -> Calendar {
+        Calendar::new(zone(name), now.parse().unwrap())
+    }
+
+    fn zone(name: &str) -> TimeZone {
+        name.parse().unwrap()
     }
 
     fn date(text: &str) -> NaiveDate {
@@ -166,6 +167,21 @@ mod tests {
         let calendar = calendar("Europe/Stockholm", "2026-01-31T22:30:00Z");
         assert_eq!(calendar.next_day(), effective("2026-02-01", "2026-01-31T23:00:00Z"));
         assert_eq!(calendar.beginning_of_next_month(), effective("2026-02-01", "2026-01-31T23:00:00Z"));
+    }
+
+    #[test]
+    fn a_date_that_is_skipped_gives_way_to_the_next_and_the_last_one_never_begins() {
+        let apia = calendar("Pacific/Apia", "2011-12-01T00:00:00Z");
+        assert_eq!(apia.beginning_of(date("2011-12-30")), None);
+        assert_eq!(apia.beginning_on_or_after(date("2011-12-30")).date(), date("2011-12-31"));
+        // Another system can have written any date.
+        let now = apia.now();
+        for date in [NaiveDate::MAX, NaiveDate::MIN, date("+12026-01-01"), date("-0001-01-01")] {
+            for zone in ["Pacific/Apia", "America/New_York", "UTC"] {
+                let beginning = Calendar::new(zone.parse().unwrap(), now).beginning_on_or_after(date);
+                assert_eq!(beginning.instant() < now, date < now.date_naive(), "{zone} {date}");
+            }
+        }
     }
 
     #[test]
@@ -220,7 +236,7 @@ mod tests {
         assert_eq!(calendar.next_day(), effective("2011-12-31", "2011-12-30T10:00:00Z"));
         assert_eq!(
             calendar.at_date(date("2011-12-30")),
-            Err(UnusableDate::Skipped { zone: Tz::Pacific__Apia })
+            Err(UnusableDate::Skipped { zone: zone("Pacific/Apia") })
         );
     }
 
@@ -229,6 +245,29 @@ mod tests {
         let calendar = calendar("Asia/Kathmandu", "2026-06-30T18:14:59Z");
         assert_eq!(calendar.today(), date("2026-06-30"));
         assert_eq!(calendar.next_day(), effective("2026-07-01", "2026-06-30T18:15:00Z"));
+    }
+
+    #[test]
+    fn in_kwajalein_a_skipped_day_is_followed_by_the_day_after_it() {
+        // 21 August 1993 was left out.
+        let calendar = calendar("Pacific/Kwajalein", "1993-08-21T11:59:59Z");
+        assert_eq!(calendar.today(), date("1993-08-20"));
+        assert_eq!(calendar.next_day(), effective("1993-08-22", "1993-08-21T12:00:00Z"));
+        assert_eq!(calendar.beginning_of_next_month(), effective("1993-09-01", "1993-08-31T12:00:00Z"));
+    }
+
+    #[test]
+    fn in_monrovia_a_day_that_lost_its_first_44_minutes_and_a_half_begins_after_them() {
+        // 1972-01-07: clocks go from 00:00 (-00:44:30) to 00:44:30 (UTC).
+        let calendar = calendar("Africa/Monrovia", "1972-01-06T12:00:00Z");
+        assert_eq!(calendar.next_day(), effective("1972-01-07", "1972-01-07T00:44:30Z"));
+    }
+
+    #[test]
+    fn in_casablanca_a_day_begins_at_midnight_utc_since_september_2026() {
+        // Rules of 2025 have it begin at 23:00.
+        let calendar = calendar("Africa/Casablanca", "2026-11-26T20:00:00Z");
+        assert_eq!(calendar.next_day(), effective("2026-11-27", "2026-11-27T00:00:00Z"));
     }
 
     #[test]
@@ -249,7 +288,7 @@ mod tests {
         let calendar = calendar("Europe/Stockholm", "2026-01-31T22:59:59Z");
         assert_eq!(
             calendar.at_date(date("2026-01-31")),
-            Err(UnusableDate::NotInFuture { today: date("2026-01-31"), zone: Tz::Europe__Stockholm })
+            Err(UnusableDate::NotInFuture { today: date("2026-01-31"), zone: zone("Europe/Stockholm") })
         );
         assert_eq!(calendar.at_date(date("2026-02-01")), Ok(effective("2026-02-01", "2026-01-31T23:00:00Z")));
         assert!(calendar.at_date(date("9999-12-31")).is_ok());
@@ -258,58 +297,55 @@ mod tests {
     const FROM: i64 = 946_684_800;
     const TO: i64 = 4_133_980_799;
 
+    static ZONES: LazyLock<Vec<TimeZone>> = LazyLock::new(|| TimeZone::all().collect());
+
     /// Every instant from 2000 to 2100 at which the clocks of a zone are changed.
-    static TRANSITIONS: LazyLock<Vec<(Tz, i64)>> = LazyLock::new(|| {
-        let offset = |zone: Tz, at: i64| {
-            zone.offset_from_utc_datetime(&DateTime::from_timestamp(at, 0).unwrap().naive_utc()).fix()
-        };
-        let transitions_of = |zone: &Tz| {
-            let zone = *zone;
+    static TRANSITIONS: LazyLock<Vec<(TimeZone, i64)>> = LazyLock::new(|| {
+        let offset =
+            |zone: &TimeZone, at: i64| *zone.local_time(DateTime::from_timestamp(at, 0).unwrap()).offset();
+        let transitions_of = |zone: &TimeZone| {
+            let zone = zone.clone();
             // No zone changes its clocks twice within two weeks and is back where it was.
             let fortnights = (FROM..TO).step_by(14 * 86_400);
-            let changed = fortnights.filter(move |at| offset(zone, *at) != offset(zone, at + 14 * 86_400));
-            changed.map(move |at| {
+            fortnights.filter_map(move |at| {
                 let (mut before, mut after) = (at, at + 14 * 86_400);
+                let old = offset(&zone, before);
+                if old == offset(&zone, after) {
+                    return None;
+                }
                 while after - before > 1 {
                     let middle = before.midpoint(after);
-                    if offset(zone, middle) == offset(zone, before) {
-                        before = middle
-                    } else {
-                        after = middle
-                    }
+                    if offset(&zone, middle) == old { before = middle } else { after = middle }
                 }
-                (zone, after)
+                Some((zone.clone(), after))
             })
         };
-        TZ_VARIANTS.iter().flat_map(transitions_of).collect()
+        ZONES.iter().flat_map(transitions_of).collect()
     });
 
     /// Every second of the years 2000 to 2100 in every zone; and beside the uniform ones, those around
     /// midnight and around a change of the clocks, where the mistakes are.
     fn anywhere_and_any_time() -> impl Strategy<Value = Calendar> {
-        let zone = (0..TZ_VARIANTS.len()).prop_map(|index| TZ_VARIANTS[index]);
+        let zone = (0..ZONES.len()).prop_map(|index| ZONES[index].clone());
         let around_midnight =
             (FROM / 86_400..TO / 86_400, -7_200_i64..7_200).prop_map(|(day, off)| day * 86_400 + off);
         let anywhere = (zone, prop_oneof![FROM..TO, around_midnight], any::<bool>()).prop_map(
             |(zone, seconds, local)| {
                 let instant = DateTime::from_timestamp(seconds, 0).unwrap();
-                let now = match zone.from_local_datetime(&instant.naive_utc()).latest() {
-                    Some(near_local_midnight) if local => near_local_midnight.to_utc(),
-                    _ => instant,
-                };
-                Calendar::new(zone, now)
+                let ahead = TimeDelta::seconds(zone.local_time(instant).offset().local_minus_utc().into());
+                Calendar::new(zone, if local { instant - ahead } else { instant })
             },
         );
         let around_change = (0..TRANSITIONS.len(), -90_000_i64..90_000).prop_map(|(index, off)| {
-            let (zone, change) = TRANSITIONS[index];
-            Calendar::new(zone, DateTime::from_timestamp(change + off, 0).unwrap())
+            let (zone, change) = &TRANSITIONS[index];
+            Calendar::new(zone.clone(), DateTime::from_timestamp(change + off, 0).unwrap())
         });
         prop_oneof![anywhere, around_change]
     }
 
     /// The instant is the first of its date: it shows the date, and no earlier one does.
-    fn is_first_instant(zone: Tz, effective: EffectiveDate) -> bool {
-        let shows = |instant: DateTime<Utc>| instant.with_timezone(&zone).date_naive() == effective.date;
+    fn is_first_instant(zone: &TimeZone, effective: EffectiveDate) -> bool {
+        let shows = |instant| zone.local_time(instant).date_naive() == effective.date;
         let earlier = [1, 59, 60, 1_799, 1_800, 3_599, 3_600, 5_400, 7_200, 10_800, 43_200, 86_399];
         shows(effective.instant)
             && !earlier.into_iter().any(|seconds| shows(effective.instant - TimeDelta::seconds(seconds)))
@@ -321,7 +357,7 @@ mod tests {
         #[test]
         fn the_next_day_is_the_first_instant_of_its_date_within_48_hours(calendar in anywhere_and_any_time()) {
             let next = calendar.next_day();
-            prop_assert!(is_first_instant(calendar.zone, next));
+            prop_assert!(is_first_instant(&calendar.zone, next));
             prop_assert!(next.instant > calendar.now);
             prop_assert!(next.instant - calendar.now <= TimeDelta::hours(48));
             prop_assert!(next.date > calendar.today());
@@ -331,7 +367,7 @@ mod tests {
         fn the_next_month_begins_on_the_1st_of_the_following_month(calendar in anywhere_and_any_time()) {
             let next = calendar.beginning_of_next_month();
             let today = calendar.today();
-            prop_assert!(is_first_instant(calendar.zone, next));
+            prop_assert!(is_first_instant(&calendar.zone, next));
             prop_assert!(next.instant > calendar.now);
             prop_assert_eq!(next.date.day(), 1);
             let months = |date: NaiveDate| date.year() * 12 + i32::try_from(date.month()).unwrap();
@@ -348,7 +384,7 @@ mod tests {
                 Ok(effective) => {
                     prop_assert!(days > 0);
                     prop_assert_eq!(effective.date, chosen);
-                    prop_assert!(is_first_instant(calendar.zone, effective));
+                    prop_assert!(is_first_instant(&calendar.zone, effective));
                     prop_assert!(effective.instant > calendar.now);
                 }
                 Err(UnusableDate::NotInFuture { today, .. }) => prop_assert!(chosen <= today),
@@ -356,7 +392,7 @@ mod tests {
                     // Nothing between the dates around it shows it.
                     let before = calendar.beginning_of(chosen - Days::new(1)).unwrap().instant;
                     let shown = (0..48).map(|hours| before + TimeDelta::hours(hours));
-                    prop_assert!(shown.into_iter().all(|at| at.with_timezone(&zone).date_naive() != chosen));
+                    prop_assert!(shown.into_iter().all(|at| zone.local_time(at).date_naive() != chosen));
                 }
             }
         }

@@ -480,10 +480,10 @@ fn set_updated_at(document: &mut StoredDocument, at: Option<DateTime<Utc>>) {
 
 #[cfg(test)]
 mod tests {
-    use chrono_tz::Tz;
     use serde_json::json;
 
     use super::*;
+    use crate::calendar::TimeZone;
     use crate::cancellation::{IndexEntry, Revision};
 
     const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
@@ -491,7 +491,7 @@ mod tests {
     fn new(mut document: Value) -> NewSubscription {
         document["subscriptionId"] = json!(ID);
         let now = "2026-01-31T22:30:00Z".parse().unwrap();
-        NewSubscription::from_json(document, &Calendar::new(Tz::UTC, now), now).unwrap()
+        NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now).unwrap()
     }
 
     fn now() -> DateTime<Utc> {
@@ -516,7 +516,7 @@ mod tests {
 
     /// The same, after a caller has cancelled it and withdrawn that.
     fn withdrawn(document: Value) -> PresentSubscription {
-        let effective = Calendar::new(Tz::UTC, now()).next_day();
+        let effective = Calendar::new(TimeZone::UTC, now()).next_day();
         let cancellation = Cancellation {
             withdrawn_at: Some(now()),
             ..Cancellation::new(CancellationId::random(), effective, now())
@@ -638,7 +638,7 @@ mod tests {
     fn what_contradicts_itself_about_its_end_or_its_time_is_refused_by_place() {
         let fault = |mut document: Value| {
             document["subscriptionId"] = json!(ID);
-            let calendar = Calendar::new(Tz::UTC, now());
+            let calendar = Calendar::new(TimeZone::UTC, now());
             NewSubscription::from_json(document, &calendar, now()).err().map(|fault| fault.to_string())
         };
         let at = "2026-01-01T00:00:00Z";
@@ -912,7 +912,8 @@ mod tests {
     fn a_fault_names_the_place_and_never_the_value() {
         let document = json!({"subscriptionId": ID, "status": "x, expected +46701740605"});
         let now = "2026-01-31T22:30:00Z".parse().unwrap();
-        let fault = NewSubscription::from_json(document, &Calendar::new(Tz::UTC, now), now).err().unwrap();
+        let fault =
+            NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now).err().unwrap();
         assert!(fault.to_string().starts_with("status: expected one of"), "{fault}");
     }
 
@@ -920,7 +921,10 @@ mod tests {
     fn a_fault_says_what_would_be_right() {
         let now: DateTime<Utc> = "2026-01-31T22:30:00Z".parse().unwrap();
         let fault = |document: Value| {
-            NewSubscription::from_json(document, &Calendar::new(Tz::UTC, now), now).err().unwrap().to_string()
+            NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now)
+                .err()
+                .unwrap()
+                .to_string()
         };
         let with = |name: &str, value: Value| {
             let mut document = json!({"subscriptionId": ID, "status": "PAUSED"});

@@ -4,7 +4,6 @@
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use chrono_tz::Tz;
 use subscriptions::api_key::Token;
 use subscriptions::calendar::Calendar;
 use subscriptions::cancel_request::{InvalidBody, MAX_METADATA_BYTES};
@@ -17,7 +16,7 @@ use subscriptions::identifiers::{
 use tokio::runtime::{Builder, Runtime};
 
 use crate::contract::Functions;
-use crate::{Response, START, Service, instant};
+use crate::{Response, START, Service, ZONE, instant};
 
 /// A text that is read as an API key is written as that text: there is one way to write a key.
 pub fn token(text: &str) {
@@ -59,7 +58,7 @@ fn asks_for_a_date(body: &[u8]) -> bool {
 
 /// A body is a request to cancel, or its faults fit into an answer that is not long.
 pub fn cancel_request(body: &[u8]) {
-    let calendar = Calendar::new(Tz::Europe__Stockholm, instant(START));
+    let calendar = Calendar::new(ZONE.parse().unwrap(), instant(START));
     match CancelRequest::from_json(body, &calendar) {
         Ok(request) => {
             let effective = request.schedule.effective(&calendar);

@@ -33,6 +33,7 @@ use publish_events::Publisher;
 use reqwest::Method;
 use serde_json::{Value, json};
 use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
+use subscriptions::calendar::TimeZone;
 use subscriptions::endpoint::Endpoint;
 use subscriptions::import::{Existing, Rules};
 use subscriptions::store::Store;
@@ -398,7 +399,7 @@ impl Service {
     /// A new tenant in UTC, and a key of it with these scopes.
     pub async fn add_tenant(&self, tenant: &str, scopes: &[Scope]) -> String {
         let id: subscriptions::identifiers::TenantId = tenant.parse().unwrap();
-        let tenant = Tenant { id: id.clone(), name: tenant.to_owned(), time_zone: chrono_tz::Tz::UTC };
+        let tenant = Tenant { id: id.clone(), name: tenant.to_owned(), time_zone: TimeZone::UTC };
         self.store().put_tenant(&tenant).await.unwrap();
         self.add_key(&id.to_string(), "k1", scopes).await.reveal()
     }

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
-use chrono_tz::Tz;
 use execute_cancellations::Summary;
 use futures::StreamExt;
 use futures::future::join_all;
@@ -162,7 +161,7 @@ async fn of_8_sweeps_at_once_each_cancellation_is_executed_by_one() {
     let _alone = MACHINE.lock().await;
     let service = Service::start().await;
     let (store, now) = (service.store(), instant(harness::START));
-    let calendar = Calendar::new(Tz::Europe__Stockholm, now);
+    let calendar = Calendar::new(harness::ZONE.parse().unwrap(), now);
     let tenant = "demo".parse().unwrap();
     let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"});
     let new = |n| {

@@ -14,7 +14,7 @@ use harness::{
 use lambda_runtime::{Context, LambdaEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
-use subscriptions::calendar::Calendar;
+use subscriptions::calendar::{Calendar, TimeZone};
 use subscriptions::cancellation::{DueCancellation, Execution, decide_execution};
 use subscriptions::clock::{self, Clock};
 use subscriptions::identifiers::WriteId;
@@ -63,6 +63,19 @@ async fn a_cancellation_takes_effect_at_the_first_instant_of_its_date_and_once()
     let stored = service.stored(ACTIVATED).await;
     assert_eq!(execute(&service).await, summary(0, 0));
     assert_eq!(service.stored(ACTIVATED).await, stored);
+}
+
+#[tokio::test]
+async fn nothing_is_executed_an_hour_early_where_clocks_have_lately_been_put_back() {
+    // Since September 2026 Morocco's clocks show UTC. Older rules put them an hour ahead.
+    let (time_zone, now) = ("Africa/Casablanca".parse().unwrap(), instant("2026-11-26T20:00:00Z"));
+    let service = Service::start_with(Options { time_zone, now: Some(now), ..options() }).await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+
+    assert_eq!(execute_at(&service, "2026-11-26T23:00:01Z").await.due, 0);
+    assert_eq!(execute_at(&service, "2026-11-26T23:59:59Z").await.due, 0);
+    assert_eq!(execute_at(&service, "2026-11-27T00:00:00Z").await.executed, 1);
+    assert_eq!(service.get(ACTIVATED).await.json()["cancelledAt"], "2026-11-27T00:00:00Z");
 }
 
 #[tokio::test]
@@ -440,8 +453,8 @@ async fn what_another_system_adds_beside_it_is_no_contradiction() {
 async fn a_promised_date_waits_until_it_has_begun_in_the_time_zone_in_force() {
     let service = Service::start_with(Options { time_zone: "UTC".parse().unwrap(), ..options() }).await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-01")).await.status, 200);
-    let zone = "America/New_York".parse().unwrap();
-    assert!(service.store().set_time_zone(&"demo".parse().unwrap(), zone).await.unwrap());
+    let zone: TimeZone = "America/New_York".parse().unwrap();
+    assert!(service.store().set_time_zone(&"demo".parse().unwrap(), &zone).await.unwrap());
 
     service.set_clock("2026-02-01T00:00:00Z").await;
     let swept = service.execute().await;

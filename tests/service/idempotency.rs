@@ -5,7 +5,7 @@ use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Fault, Response, Service, can
 use reqwest::Method;
 use serde_json::json;
 use subscriptions::api_key::Scope;
-use subscriptions::calendar::Calendar;
+use subscriptions::calendar::{Calendar, TimeZone};
 use subscriptions::import::NewSubscription;
 
 /// What a replay must share with the answer it repeats: all but what belongs to the exchange.
@@ -124,7 +124,7 @@ async fn a_refusal_by_the_subscriptions_state_is_remembered() {
     not_found.assert_problem(404, "subscription_not_found");
     let now = harness::instant(harness::START);
     let document = json!({"subscriptionId": unborn, "status": "ACTIVATED"});
-    let new = NewSubscription::from_json(document, &Calendar::new(chrono_tz::Tz::UTC, now), now).unwrap();
+    let new = NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now).unwrap();
     service.store().import(&"demo".parse().unwrap(), &new, harness::ANY_IMPORT, now).await.unwrap();
     assert_replays(&service.cancel_once(unborn, "k2", &body).await, &not_found);
     assert_eq!(service.cancel_once(unborn, "k3", &body).await.status, 200);

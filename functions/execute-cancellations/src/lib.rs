@@ -10,13 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use futures::StreamExt;
 use futures::stream;
 use lambda_runtime::{Error, LambdaEvent};
 use metrics::{counter, histogram};
 use serde::Serialize;
-use subscriptions::calendar::Calendar;
+use subscriptions::calendar::{Calendar, TimeZone};
 use subscriptions::cancellation::{DueCancellation, Standing, decide_execution};
 use subscriptions::clock;
 use subscriptions::identifiers::{TenantId, WriteId};
@@ -189,7 +188,7 @@ struct Sweep<'s> {
     now: DateTime<Utc>,
     stop: SystemTime,
     /// The time zones of the tenants whose cancellations are due; none of one that there is not.
-    zones: Mutex<HashMap<TenantId, Option<Tz>>>,
+    zones: Mutex<HashMap<TenantId, Option<TimeZone>>>,
 }
 
 impl Sweep<'_> {
@@ -318,13 +317,13 @@ impl Sweep<'_> {
     }
 
     /// The time zone of a tenant, read once; none if there is no such tenant.
-    async fn zone(&self, tenant: &TenantId) -> Result<Option<Tz>, StoreError> {
+    async fn zone(&self, tenant: &TenantId) -> Result<Option<TimeZone>, StoreError> {
         let mut zones = self.zones.lock().await;
         if let Some(zone) = zones.get(tenant) {
-            return Ok(*zone);
+            return Ok(zone.clone());
         }
         let zone = self.service.store.time_zone(tenant).await?;
-        zones.insert(tenant.clone(), zone);
+        zones.insert(tenant.clone(), zone.clone());
         Ok(zone)
     }
 

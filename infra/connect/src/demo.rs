@@ -79,8 +79,7 @@ pub fn secret_key(tenant: &TenantId, file: Option<&Path>) -> Result<Token, KeyEr
 mod tests {
     use std::collections::BTreeMap;
 
-    use chrono_tz::Tz;
-    use subscriptions::calendar::Calendar;
+    use subscriptions::calendar::{Calendar, TimeZone};
 
     use super::*;
     use crate::ndjson::Lines;
@@ -88,7 +87,7 @@ mod tests {
     #[test]
     fn there_are_four_activated_and_one_of_each_other_status() {
         let now = "2026-01-31T22:30:00Z".parse().unwrap();
-        let lines = Lines::new(SUBSCRIPTIONS.as_bytes(), Calendar::new(Tz::UTC, now), now);
+        let lines = Lines::new(SUBSCRIPTIONS.as_bytes(), Calendar::new(TimeZone::UTC, now), now);
         let mut statuses = BTreeMap::new();
         for line in lines {
             let new = line.unwrap().subscription.unwrap();

@@ -11,12 +11,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
-use chrono_tz::Tz;
 use jiff::SpanRelativeTo;
 use jiff::fmt::temporal::SpanParser;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use subscriptions::calendar::{Calendar, EffectiveDate};
+use subscriptions::calendar::{Calendar, EffectiveDate, TimeZone};
 use subscriptions::clock::Clock;
 use subscriptions::identifiers::TenantId;
 use subscriptions::store::{Store, StoreError};
@@ -36,7 +35,7 @@ pub struct Local {
     /// Whether the database keeps what it is told, and where.
     pub database: String,
     /// The demo tenant's time zone.
-    pub time_zone: Tz,
+    pub time_zone: TimeZone,
     /// Seconds between two sweeps; 0 if there are none but those asked for.
     pub tick: u64,
     /// What sweeps.
@@ -81,7 +80,7 @@ struct Status {
     database: String,
     now: String,
     local_time: String,
-    time_zone: Tz,
+    time_zone: TimeZone,
     next_day: Value,
     next_month: Value,
     tick: u64,
@@ -111,7 +110,7 @@ async fn read_status(local: &Local) -> Result<Status, StoreError> {
         subscriptions.extend(stored.map(|stored| stored.document));
     }
     let now = local.scheduler.service.clock.now();
-    let calendar = Calendar::new(local.time_zone, now);
+    let calendar = Calendar::new(local.time_zone.clone(), now);
     let date = |date: EffectiveDate| json!({"date": date.date(), "instant": date.instant()});
     Ok(Status {
         more: subscription_ids.len().saturating_sub(SHOWN),
@@ -121,8 +120,8 @@ async fn read_status(local: &Local) -> Result<Status, StoreError> {
         subscriptions,
         database: local.database.clone(),
         now: now.to_rfc3339_opts(SecondsFormat::Secs, true),
-        local_time: now.with_timezone(&local.time_zone).format("%F %T").to_string(),
-        time_zone: local.time_zone,
+        local_time: local.time_zone.local_time(now).format("%F %T").to_string(),
+        time_zone: local.time_zone.clone(),
         next_day: date(calendar.next_day()),
         next_month: date(calendar.beginning_of_next_month()),
         tick: local.tick,

@@ -245,7 +245,7 @@ impl Signals {
 fn welcome(running: &Running, options: &Options) -> String {
     let Addresses { api_url, dynamodb_url, api_key, tenant, .. } = &running.addresses;
     let kept = options.keeping();
-    let zone = options.time_zone;
+    let zone = &options.time_zone;
     let mut text = format!(
         "\nConnect Subscriptions is running. Ctrl-C stops it.\n\n  \
          Page      {api_url}/\n  \

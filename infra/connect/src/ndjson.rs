@@ -107,7 +107,7 @@ fn usize_of(length: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use chrono_tz::Tz;
+    use subscriptions::calendar::TimeZone;
 
     use super::*;
 
@@ -115,7 +115,7 @@ mod tests {
 
     fn read(ndjson: &[u8]) -> Vec<(u64, Option<String>)> {
         let now = "2026-01-31T22:30:00Z".parse().unwrap();
-        let lines = Lines::new(ndjson, Calendar::new(Tz::UTC, now), now);
+        let lines = Lines::new(ndjson, Calendar::new(TimeZone::UTC, now), now);
         lines.map(|line| line.unwrap()).map(|line| (line.number, line.subscription.err())).collect()
     }
 

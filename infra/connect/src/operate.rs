@@ -23,7 +23,6 @@ use std::path::PathBuf;
 use ::subscriptions::api_key::{NoEntropy, Tenant};
 use ::subscriptions::identifiers::{KeyId, TenantId};
 use ::subscriptions::store::{Store, StoreError};
-use chrono_tz::Tz;
 use clap::Subcommand;
 
 pub use self::cancellations::Cancellations;
@@ -192,14 +191,6 @@ pub async fn run(command: Command, session: &mut Session<'_>) -> Result<(), Comm
 
 fn parse_tenant(text: &str) -> Result<TenantId, &'static str> {
     text.parse().map_err(|_| "a tenant is named by 1 to 32 lower-case letters, digits and hyphens")
-}
-
-/// A time zone.
-///
-/// # Errors
-/// There is none of that name.
-pub fn parse_zone(text: &str) -> Result<Tz, &'static str> {
-    text.parse().map_err(|_| "no name of the IANA time zone database, such as Europe/Stockholm")
 }
 
 /// A name for people.

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use clap::Args;
 use publish_events::Publisher;
 use serde::Serialize;
 use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
-use subscriptions::calendar::Calendar;
+use subscriptions::calendar::{Calendar, TimeZone};
 use subscriptions::clock::Clock;
 use subscriptions::endpoint::Endpoint;
 use subscriptions::identifiers::{InvalidIdentifier, SubscriptionId, TenantId};
@@ -36,7 +35,6 @@ use crate::event_source::EventSource;
 use crate::gateway;
 use crate::local::{self, Local};
 use crate::ndjson::{Line, Lines};
-use crate::operate::parse_zone;
 use crate::scheduler::{Database, Scheduler};
 use crate::server;
 use crate::stream::StreamError;
@@ -71,8 +69,8 @@ pub struct Options {
     #[arg(long, value_name = "FILE.ndjson")]
     pub seed: Option<PathBuf>,
     /// Time zone of the demo tenant, by its IANA name
-    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = parse_zone)]
-    pub time_zone: Tz,
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub time_zone: TimeZone,
     /// Start the clock at this instant (RFC 3339); it runs on
     #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
     pub now: Option<DateTime<Utc>>,
@@ -256,8 +254,11 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let unusable = |source| StartError::Store { url: dynamodb_url.clone(), source };
     store.create_tables().await.map_err(unusable)?;
 
-    let tenant =
-        Tenant { id: demo::TENANT.parse()?, name: "Demo Telecom".to_owned(), time_zone: options.time_zone };
+    let tenant = Tenant {
+        id: demo::TENANT.parse()?,
+        name: "Demo Telecom".to_owned(),
+        time_zone: options.time_zone.clone(),
+    };
     let key_file = folder.as_ref().map(|folder| folder.file("demo-api-key"));
     store.put_tenant(&tenant).await.map_err(unusable)?;
     let add_key = async |token: &Token, scopes: &[Scope]| {
@@ -321,7 +322,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         addresses: addresses.clone(),
         store,
         database: options.keeping(),
-        time_zone: options.time_zone,
+        time_zone: options.time_zone.clone(),
         tick: options.tick,
         scheduler: Arc::clone(&scheduler),
         bus: Arc::clone(&bus),
@@ -379,7 +380,7 @@ fn read_seed(options: &Options, now: DateTime<Utc>) -> Result<Seed, StartError> 
     };
     let mut seed = Seed { path: path.clone(), subscriptions: Vec::new(), lines: Vec::new() };
     let mut ids = HashSet::new();
-    for line in Lines::new(file, Calendar::new(options.time_zone, now), now) {
+    for line in Lines::new(file, Calendar::new(options.time_zone.clone(), now), now) {
         let Line { number: line, subscription, .. } =
             line.map_err(|source| StartError::SeedFile { path: path.clone(), source })?;
         let faulty = |fault| StartError::SeedLine { path: path.clone(), line, fault };

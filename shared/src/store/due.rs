@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::items::{
     Item, attribute, cancellation_id, instant, key_of, number, read_due, read_subscription, read_time_zone,
@@ -17,6 +16,7 @@ use super::items::{
 use super::retry::{Patience, try_again};
 use super::tables::DUE_INDEX;
 use super::{NextPage, Store, StoreError, refusal};
+use crate::calendar::TimeZone;
 use crate::cancellation::{DueCancellation, Execution, StoredSubscription};
 use crate::identifiers::TenantId;
 use crate::subscription::Status;
@@ -89,7 +89,7 @@ impl Store {
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
-    pub async fn time_zone(&self, tenant: &TenantId) -> Result<Option<Tz>, StoreError> {
+    pub async fn time_zone(&self, tenant: &TenantId) -> Result<Option<TimeZone>, StoreError> {
         let request = self
             .client
             .get_item()

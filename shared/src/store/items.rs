@@ -19,7 +19,6 @@ use std::str::FromStr;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use serde_dynamo::{AttributeValue as Stored, from_item, to_attribute_value};
@@ -30,6 +29,7 @@ use super::document::assemble;
 use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
 use crate::api_key::{ApiKey, Scope, Tenant};
+use crate::calendar::TimeZone;
 use crate::cancellation::{
     Cancellation, Claims, DueCancellation, IndexEntry, Reason, Revision, Standing, StoredSubscription,
 };
@@ -351,7 +351,7 @@ pub(super) fn record_item(
 #[serde(rename_all = "camelCase")]
 struct TenantItem {
     name: String,
-    time_zone: Tz,
+    time_zone: TimeZone,
 }
 
 pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError> {
@@ -360,7 +360,7 @@ pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError
 }
 
 /// The time zone of a tenant, of an item that may have no more than that.
-pub(super) fn read_time_zone(tenant: &TenantId, item: &Item) -> Result<Tz, StoreError> {
+pub(super) fn read_time_zone(tenant: &TenantId, item: &Item) -> Result<TimeZone, StoreError> {
     let name = item.get("timeZone").and_then(|name| name.as_s().ok());
     name.and_then(|name| name.parse().ok()).ok_or_else(|| unreadable(&format!("the tenant {tenant}")))
 }

@@ -10,7 +10,6 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
 };
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::commit::failed_conditions;
 use super::items::{
@@ -20,6 +19,7 @@ use super::items::{
 use super::scan::Page;
 use super::{Store, StoreError, refusal};
 use crate::api_key::{ApiKey, Tenant};
+use crate::calendar::TimeZone;
 use crate::identifiers::{KeyId, TenantId};
 
 /// What came of revoking a key.
@@ -79,7 +79,7 @@ impl Store {
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
-    pub async fn set_time_zone(&self, tenant: &TenantId, time_zone: Tz) -> Result<bool, StoreError> {
+    pub async fn set_time_zone(&self, tenant: &TenantId, time_zone: &TimeZone) -> Result<bool, StoreError> {
         let result = self
             .client
             .update_item()

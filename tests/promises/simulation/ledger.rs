@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeDelta, Utc};
-use chrono_tz::Tz;
 use serde_json::Value;
+use subscriptions::calendar::TimeZone;
 use subscriptions::store::compression::decompress;
 
 use super::network::Database;
@@ -89,7 +89,7 @@ impl Intent {
     /// The date that it asks for if it is sent at this instant; none if it asks to withdraw.
     fn date(&self, sent: DateTime<Utc>) -> Option<NaiveDate> {
         let asked: Value = serde_json::from_str(self.body.as_ref()?).unwrap();
-        Some(date(&asked["schedule"], sent.with_timezone(&zone(self.tenant)).date_naive()))
+        Some(date(&asked["schedule"], zone(self.tenant).local_time(sent).date_naive()))
     }
 }
 
@@ -111,11 +111,12 @@ impl Answer<'_> {
 }
 
 /// Where a tenant is.
-pub fn zone(tenant: &str) -> Tz {
-    match tenant {
-        "north" => Tz::Europe__Stockholm,
-        _ => Tz::Pacific__Auckland,
-    }
+pub fn zone(tenant: &str) -> TimeZone {
+    let name = match tenant {
+        "north" => "Europe/Stockholm",
+        _ => "Pacific/Auckland",
+    };
+    name.parse().unwrap()
 }
 
 impl Ledger {
@@ -187,7 +188,7 @@ impl Ledger {
             assert!(self.executed.insert(id.to_owned()), "{pk}: took effect twice");
             let date: NaiveDate =
                 text(&before["document"]["M"]["pendingStatus"]["M"]["scheduledAt"]).parse().unwrap();
-            let there = now.with_timezone(&zone(tenant)).date_naive();
+            let there = zone(tenant).local_time(now).date_naive();
             assert!(date <= there, "{pk}: took effect on {there}, and not before {date} has begun");
             ("EXECUTED", "EXECUTED")
         } else if item["dueAt"].is_null() {
@@ -212,7 +213,7 @@ impl Ledger {
             let (asked, due) = (instant(&item["cancellation"]["M"]["requestedAt"]), instant(&item["dueAt"]));
             let date = text(&item["document"]["M"]["pendingStatus"]["M"]["scheduledAt"]);
             let date: NaiveDate = date.parse().unwrap();
-            let local = |at: DateTime<Utc>| at.with_timezone(&zone(tenant)).date_naive();
+            let local = |at: DateTime<Utc>| zone(tenant).local_time(at).date_naive();
             assert!(local(asked) < date, "{pk}: {date} is later than the day it was asked for");
             assert_eq!(local(due), date, "{pk}: due on its date");
             assert!(local(due - TimeDelta::seconds(1)) < date, "{pk}: due at the first instant of its date");
@@ -346,7 +347,7 @@ impl Ledger {
                 assert!(versions.any(|(_, seen)| seen["scheduledAt"].is_null()), "{pk}: always pending");
             }
             (422, "validation_failed") => {
-                let today = begun.with_timezone(&zone(intent.tenant)).date_naive();
+                let today = zone(intent.tenant).local_time(*begun).date_naive();
                 let date = intent.date(*begun).unwrap();
                 assert!(date <= today, "{date} is later than {today}");
             }

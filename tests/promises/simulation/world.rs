@@ -147,7 +147,7 @@ impl<'t> World<'t> {
             let mut tokens = BTreeMap::new();
             for name in TENANTS {
                 let tenant = Tenant { id: name.parse().unwrap(), name: name.into(), time_zone: zone(name) };
-                let calendar = Calendar::new(tenant.time_zone, now);
+                let calendar = Calendar::new(tenant.time_zone.clone(), now);
                 store.put_tenant(&tenant).await.unwrap();
                 let token = Token::generate(tenant.id.clone(), format!("{name}1").parse().unwrap()).unwrap();
                 let key = ApiKey::new(&token, &Scope::ALL, now);

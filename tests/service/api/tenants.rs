@@ -3,7 +3,7 @@
 use harness::{ACTIVATED, Service, cancel_next_day};
 use serde_json::{Value, json};
 use subscriptions::api_key::Scope;
-use subscriptions::calendar::Calendar;
+use subscriptions::calendar::{Calendar, TimeZone};
 use subscriptions::identifiers::TenantId;
 use subscriptions::import::NewSubscription;
 use subscriptions::store::import::Imported;
@@ -16,7 +16,7 @@ async fn two_tenants() -> (Service, String) {
     let key = service.add_tenant("other", &[Scope::Read, Scope::Cancel]).await;
     let document = json!({"subscriptionId": OURS, "status": "ACTIVATED", "referenceId": "crm-1001"});
     let now = harness::instant(harness::START);
-    let new = NewSubscription::from_json(document, &Calendar::new(chrono_tz::Tz::UTC, now), now).unwrap();
+    let new = NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now).unwrap();
     let other: TenantId = "other".parse().unwrap();
     let imported = service.store().import(&other, &new, harness::ANY_IMPORT, now).await.unwrap();
     assert_eq!(imported, Imported::Added);

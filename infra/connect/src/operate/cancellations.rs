@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ::subscriptions::calendar::Calendar;
+use ::subscriptions::calendar::{Calendar, TimeZone};
 use ::subscriptions::cancellation::{DueCancellation, Reason, Standing};
 use ::subscriptions::identifiers::{SubscriptionId, TenantId};
 use ::subscriptions::service::Service;
@@ -12,7 +12,6 @@ use ::subscriptions::store::due::DueEntry;
 use ::subscriptions::store::scan::EntryDetails;
 use ::subscriptions::store::tables::DUE_SHARDS;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
-use chrono_tz::Tz;
 use clap::Subcommand;
 use execute_cancellations::Summary;
 use serde::Serialize;
@@ -278,7 +277,7 @@ impl Entry {
 }
 
 /// The time zones of all tenants.
-pub(super) struct Zones(HashMap<TenantId, Tz>);
+pub(super) struct Zones(HashMap<TenantId, TimeZone>);
 
 impl Zones {
     pub(super) async fn read(store: &Store) -> Result<Self, CommandError> {
@@ -288,7 +287,7 @@ impl Zones {
 
     /// The calendar of a tenant; none of one that there is not.
     pub(super) fn calendar(&self, tenant: &TenantId, now: DateTime<Utc>) -> Option<Calendar> {
-        self.0.get(tenant).map(|zone| Calendar::new(*zone, now))
+        self.0.get(tenant).map(|zone| Calendar::new(zone.clone(), now))
     }
 }
 

@@ -203,7 +203,7 @@ impl Run {
         session: &mut Session<'_>,
     ) -> Result<(), CommandError> {
         let now = session.now();
-        let lines = Lines::new(reader, Calendar::new(self.tenant.time_zone, now), now);
+        let lines = Lines::new(reader, Calendar::new(self.tenant.time_zone.clone(), now), now);
         let mut parts = parts::read(lines);
         loop {
             let part = tokio::select! {

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use ::subscriptions::calendar::TimeZone;
 use ::subscriptions::cancellation::Reason;
 use ::subscriptions::identifiers::TenantId;
 use ::subscriptions::store::NextPage;
 use ::subscriptions::store::retry::{Patience, try_again};
-use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
-use chrono_tz::Tz;
+use chrono::{Datelike, Months, NaiveDate};
 use clap::Args;
 use serde::Serialize;
 
@@ -74,7 +74,7 @@ pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
         find_tenant(&store, tenant.clone()).await?;
     }
     let tenants = store.tenants().await?;
-    let zones: HashMap<TenantId, Tz> =
+    let zones: HashMap<TenantId, TimeZone> =
         tenants.found.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
 
     let mut counts: BTreeMap<(String, String), Count> = BTreeMap::new();
@@ -86,10 +86,10 @@ pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
             try_again(Patience::OfCommand, || store.cancellations(report.tenant.as_ref(), next.clone()))
                 .await?;
         for cancellation in page.found {
-            let zone = zones.get(&cancellation.tenant).copied().unwrap_or(Tz::UTC);
+            let zone = zones.get(&cancellation.tenant).cloned().unwrap_or(TimeZone::UTC);
             // The date that was promised stays, whatever becomes of the time zone.
-            let date =
-                cancellation.scheduled_at.unwrap_or_else(|| local_date(cancellation.effective_at, zone));
+            let there = || zone.local_time(cancellation.effective_at).date_naive();
+            let date = cancellation.scheduled_at.unwrap_or_else(there);
             if date < from || report.to.is_some_and(|to| to < date) {
                 continue;
             }
@@ -123,10 +123,6 @@ pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
 
 fn first_of_month(date: NaiveDate) -> NaiveDate {
     date.with_day(1).unwrap_or(date)
-}
-
-fn local_date(instant: DateTime<Utc>, zone: Tz) -> NaiveDate {
-    instant.with_timezone(&zone).date_naive()
 }
 
 fn csv(counts: &[Count]) -> Result<String, CommandError> {

@@ -1,14 +1,14 @@
 //! Tenants: who uses the API, and where their days begin.
 
 use ::subscriptions::api_key::{KeyState, Tenant};
+use ::subscriptions::calendar::TimeZone;
 use ::subscriptions::identifiers::TenantId;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use clap::Subcommand;
 use serde::Serialize;
 
 use super::session::{Session, table};
-use super::{CommandError, find_tenant, parse_name, parse_tenant, parse_zone};
+use super::{CommandError, find_tenant, parse_name, parse_tenant};
 
 /// Commands on tenants.
 #[derive(Clone, Debug, Subcommand)]
@@ -22,8 +22,8 @@ pub enum Tenants {
         #[arg(long, value_parser = parse_name)]
         name: Option<String>,
         /// Where its days begin, by IANA name
-        #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = parse_zone)]
-        time_zone: Tz,
+        #[arg(long, value_name = "ZONE", default_value = "UTC")]
+        time_zone: TimeZone,
     },
     /// List all tenants
     List,
@@ -39,8 +39,8 @@ pub enum Tenants {
         #[arg(value_parser = parse_tenant)]
         id: TenantId,
         /// Where its days begin, by IANA name
-        #[arg(value_name = "ZONE", value_parser = parse_zone)]
-        time_zone: Tz,
+        #[arg(value_name = "ZONE")]
+        time_zone: TimeZone,
     },
 }
 
@@ -49,7 +49,7 @@ pub enum Tenants {
 struct Shown {
     tenant: TenantId,
     name: String,
-    time_zone: Tz,
+    time_zone: TimeZone,
     local_time: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_keys: Option<usize>,
@@ -57,7 +57,7 @@ struct Shown {
 
 impl Shown {
     fn new(tenant: Tenant, now: DateTime<Utc>) -> Self {
-        let local_time = now.with_timezone(&tenant.time_zone).format("%F %R").to_string();
+        let local_time = tenant.time_zone.local_time(now).format("%F %R").to_string();
         Self {
             tenant: tenant.id,
             name: tenant.name,
@@ -76,7 +76,7 @@ pub(super) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
             if !store.add_tenant(&tenant).await? {
                 return Err(CommandError::TenantExists(tenant.id));
             }
-            let text = format!("created the tenant {}, whose days begin in {time_zone}", tenant.id);
+            let text = format!("created the tenant {}, whose days begin in {}", tenant.id, tenant.time_zone);
             session.print(&Shown::new(tenant, now), || text)
         }
         Tenants::List => {
@@ -113,7 +113,7 @@ pub(super) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
             session.conclude(&shown, text, outcome)
         }
         Tenants::SetTimeZone { id, time_zone } => {
-            if !store.set_time_zone(&id, time_zone).await? {
+            if !store.set_time_zone(&id, &time_zone).await? {
                 return Err(CommandError::NoTenant(id));
             }
             let tenant = find_tenant(&store, id).await?;

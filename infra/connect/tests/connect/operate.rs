@@ -167,7 +167,7 @@ async fn what_can_not_be_done_is_one_clear_line() {
         (
             &["tenants", "create", "acme", "--time-zone", "Europe/Stokholm"],
             2,
-            "invalid value 'Europe/Stokholm' for '--time-zone <ZONE>': no name of the IANA time zone database, such as Europe/Stockholm",
+            "invalid value 'Europe/Stokholm' for '--time-zone <ZONE>': not a name of the IANA time zone database, such as Europe/Stockholm",
         ),
         (
             &["cancellation", "due"],

@@ -241,7 +241,7 @@ async fn a_cancellation_of_which_the_file_says_the_same_keeps_its_reason_and_its
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-10")).await.status, 200);
     let before = service.stored(ACTIVATED).await;
     let store = service.store();
-    store.set_time_zone(&"demo".parse().unwrap(), chrono_tz::Tz::Asia__Tokyo).await.unwrap();
+    store.set_time_zone(&"demo".parse().unwrap(), &"Asia/Tokyo".parse().unwrap()).await.unwrap();
     let mut document = service.get(ACTIVATED).await.json();
     for (existing, display) in [("update", "new"), ("overwrite", "newer")] {
         document["display"] = json!(display);
