@@ -76,21 +76,41 @@ impl FromStr for SubscriptionId {
     }
 }
 
-/// The caller's own name for a subscription, unique within the tenant: 1–255 characters.
+/// The caller's own name for a subscription, unique within the tenant: 1–255 characters without `/`, `?`, `%` and control
+/// characters. An HTTP API decodes a path twice and cuts it at `?`, so a request can't name others safely.
+///
+/// Names from outside are parsed (`FromStr`). Deserialized are those that are stored, and an earlier version stored any 1–255
+/// characters: [`ReferenceId::is_addressable`] tells them apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ReferenceId(String);
+
+impl ReferenceId {
+    /// The form of one that requests can name, in words.
+    pub const FORM: &str = "1 to 255 characters without / ? % and control characters";
+
+    /// Whether requests can name it.
+    #[must_use]
+    pub fn is_addressable(&self) -> bool {
+        !self.0.contains(|c: char| matches!(c, '/' | '?' | '%') || c.is_control())
+    }
+}
 
 impl FromStr for ReferenceId {
     type Err = InvalidIdentifier;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        let stored = Self::try_from(text.to_owned()).map_err(|_| InvalidIdentifier)?;
+        if stored.is_addressable() { Ok(stored) } else { Err(InvalidIdentifier) }
+    }
+}
+
+impl TryFrom<String> for ReferenceId {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
         // At most 255 code points are at most 1,020 bytes: room enough in DynamoDB's 2,048-byte keys.
-        if (1..=255).contains(&text.chars().count()) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidIdentifier)
-        }
+        if (1..=255).contains(&text.chars().count()) { Ok(Self(text)) } else { Err(Self::FORM) }
     }
 }
 
@@ -166,14 +186,6 @@ macro_rules! shown_as_text {
             }
         }
 
-        impl TryFrom<String> for $identifier {
-            type Error = InvalidIdentifier;
-
-            fn try_from(text: String) -> Result<Self, InvalidIdentifier> {
-                text.parse()
-            }
-        }
-
         impl From<$identifier> for String {
             fn from(identifier: $identifier) -> Self {
                 identifier.0.to_string()
@@ -182,7 +194,20 @@ macro_rules! shown_as_text {
     )*};
 }
 
+macro_rules! deserialized_as_parsed {
+    ($($identifier:ident),*) => {$(
+        impl TryFrom<String> for $identifier {
+            type Error = InvalidIdentifier;
+
+            fn try_from(text: String) -> Result<Self, InvalidIdentifier> {
+                text.parse()
+            }
+        }
+    )*};
+}
+
 shown_as_text!(TenantId, KeyId, SubscriptionId, ReferenceId, CancellationId, WriteId);
+deserialized_as_parsed!(TenantId, KeyId, SubscriptionId, CancellationId, WriteId);
 
 #[cfg(test)]
 mod tests {
@@ -219,6 +244,23 @@ mod tests {
         assert_eq!(format!("rid_{longest}x").parse::<SubscriptionName>(), Err(InvalidIdentifier));
         assert_eq!("rid_".parse::<SubscriptionName>(), Err(InvalidIdentifier));
         assert_eq!("crm-1".parse::<SubscriptionName>(), Err(InvalidIdentifier));
+    }
+
+    #[test]
+    fn a_reference_id_that_a_path_would_change_is_refused_and_read_where_it_is_stored() {
+        for text in ["a/b", "a?b", "a%b", "a\u{1}b", "a\u{7f}b", "a\u{9f}b", "%41"] {
+            assert_eq!(text.parse::<ReferenceId>(), Err(InvalidIdentifier), "{text:?}");
+            assert_eq!(format!("rid_{text}").parse::<SubscriptionName>(), Err(InvalidIdentifier), "{text:?}");
+            let stored: ReferenceId = serde_json::from_value(text.into()).unwrap();
+            assert_eq!((stored.to_string().as_str(), stored.is_addressable()), (text, false));
+        }
+        for text in ["a b", "a#b", "a&b", "a+b", "é", "..", "a\u{a0}b"] {
+            assert!(text.parse::<ReferenceId>().is_ok(), "{text:?}");
+        }
+        for text in ["", &"x".repeat(256)] {
+            let error = serde_json::from_value::<ReferenceId>(text.into()).unwrap_err();
+            assert_eq!(error.to_string(), ReferenceId::FORM);
+        }
     }
 
     #[test]
@@ -261,7 +303,9 @@ mod tests {
 
         #[test]
         fn exactly_the_stated_texts_are_reference_ids(text in around("rid_.{1,255}")) {
+            let in_paths = |rest: &str| !rest.chars().any(|c| "/?%".contains(c) || c.is_control());
             let reference = text.strip_prefix("rid_").filter(|rest| (1..=255).contains(&rest.chars().count()));
+            let reference = reference.filter(|rest| in_paths(rest));
             let name = text.parse();
             if let Some(reference) = reference {
                 prop_assert_eq!(name, Ok(SubscriptionName::Reference(reference.parse().unwrap())));

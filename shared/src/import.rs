@@ -56,6 +56,9 @@ impl NewSubscription {
         };
         let subscription: Subscription = serde_path_to_error::deserialize(&document)
             .map_err(|error| InvalidSubscription(fault(&error)))?;
+        if subscription.reference_id.as_ref().is_some_and(|reference| !reference.is_addressable()) {
+            return Err(InvalidSubscription(format!("referenceId: {}", ReferenceId::FORM)));
+        }
         let document = in_one_spelling(&subscription, document)
             .ok_or_else(|| invalid("something in it can't be stored"))?;
 

@@ -102,7 +102,7 @@ impl Problem {
             Self::InvalidSubscriptionId => row(
                 400,
                 "The subscription id is not valid",
-                "Name the subscription by its UUID, or by its reference id of 1 to 255 characters behind rid_.",
+                "Name the subscription by its UUID, or by its reference id behind rid_: 1 to 255 characters without / ? % and control characters.",
             ),
             Self::SubscriptionNotFound => {
                 row(404, "There is no such subscription", "None of your subscriptions has this id.")

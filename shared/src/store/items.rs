@@ -189,7 +189,7 @@ pub(super) fn read_present(item: Item) -> Present {
         }
         (_, document) => {
             let reference_id = match document.as_ref().and_then(|document| document.get("referenceId")) {
-                Some(Stored::S(reference)) => reference.parse().ok(),
+                Some(Stored::S(reference)) => ReferenceId::try_from(reference.clone()).ok(),
                 _ => None,
             };
             Present::Unreadable(UnreadableItem {

@@ -1,5 +1,6 @@
 //! `GET /subscriptions/{subscriptionId}`
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{ACTIVATED, CANCELLED, Service, cancel_next_day};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -57,7 +58,7 @@ pub fn full_document() -> Value {
         "activatedAt": "2025-01-03T00:00:00Z",
         "createdAt": "2025-01-01T00:00:00Z",
         "updatedAt": "2025-01-04T00:00:00Z",
-        "referenceId": "crm/Kund 1 & ü?#%",
+        "referenceId": "crm-Kund 1 & ü#+",
         "extensions": {"fleet": {"vehicle": "ABC 123", "doors": [2, 4.5, null, true]}},
         "pendingMsisdn": {"msisdn": "+46701740621", "scheduledAt": "2026-03-01"},
         "pendingStatus": {"status": "PAUSED", "scheduledAt": "2026-04-01"},
@@ -99,12 +100,25 @@ async fn absent_fields_are_left_out() {
 #[tokio::test]
 async fn a_subscription_is_found_by_its_reference_id() {
     let service = Service::start_seeded(&[full_document()]).await;
-    let encoded = "rid_crm%2FKund%201%20%26%20%C3%BC%3F%23%25";
+    let encoded = "rid_crm-Kund%201%20%26%20%C3%BC%23%2B";
     let answer = service.get(encoded).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["subscriptionId"], "a81bc81b-dead-4e5d-abff-90865d1e13b1");
     // The prefix is no part of the reference id.
     service.get("rid_rid_crm").await.assert_problem(404, "subscription_not_found");
+}
+
+#[tokio::test]
+async fn a_subscription_with_a_reference_id_that_no_path_can_name_is_read_and_cancelled_by_its_uuid() {
+    let service = Service::start().await;
+    let stored = AttributeValue::S("crm/1?%2F".to_owned());
+    let key = format!("demo#{ACTIVATED}");
+    service.update("subscriptions", &key, "SET document.referenceId = :value", stored).await;
+    assert_eq!(service.get(ACTIVATED).await.json()["referenceId"], "crm/1?%2F");
+    assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
+    service.set_clock("2026-02-01T12:00:00Z").await;
+    assert_eq!(service.execute().await["executed"], 1);
+    assert_eq!(service.get(ACTIVATED).await.json()["status"], "CANCELLED");
 }
 
 #[tokio::test]
@@ -117,7 +131,9 @@ async fn an_id_is_read_in_either_case() {
 async fn what_could_be_no_subscription_is_refused() {
     let service = Service::start().await;
     let longer = format!("rid_{}", "x".repeat(256));
-    for id in ["1", "rid_", "crm-1001", &longer, &ACTIVATED.replace('-', ""), "%20", "%00"] {
+    for id in
+        ["1", "rid_", "crm-1001", &longer, &ACTIVATED.replace('-', ""), "%20", "%00", "rid_%00", "rid_%C2%85"]
+    {
         service.get(id).await.assert_problem(400, "invalid_subscription_id");
     }
 }

@@ -267,6 +267,37 @@ async fn a_former_reference_id_that_names_another_one_is_not_taken_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reference_id_that_no_path_can_name_is_rejected_by_its_place() {
+    let service = Service::start().await;
+    let references = ["a/b", "a?b", "50%", "%41", "a\u{1}b", "a\u{7f}", "a\u{85}", "", &"x".repeat(256)];
+    let documents = references.map(|reference| document(ID, json!({"referenceId": reference})));
+    let said = import(&service, &documents, &[]);
+    assert_eq!(counts(&said), [0, 0, 0, 0, 9]);
+    for (n, line) in said.notes.lines().take(9).enumerate() {
+        let fault = "referenceId: 1 to 255 characters without / ? % and control characters";
+        assert_eq!(line, format!("line {}: {fault}", n + 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reference_id_of_an_earlier_version_is_exported_and_can_be_replaced() {
+    let service = Service::start().await;
+    let former = AttributeValue::S("a/b?".to_owned());
+    let key = format!("demo#{ACTIVATED}");
+    service.update("subscriptions", &key, "SET document.referenceId = :value", former).await;
+    let of = AttributeValue::S(ACTIVATED.to_owned());
+    service.update("subscriptions", "demo#rid_a/b?", "SET subscriptionId = :value", of).await;
+
+    let exported = connect(&service, &["subscriptions", "export", "--tenant", "demo"]).done();
+    assert!(exported.lines().any(|line| line.contains(r#""referenceId":"a/b?""#)), "{exported}");
+    let said =
+        import(&service, &[document(ACTIVATED, json!({"referenceId": "a-b"}))], &["--existing", "update"]);
+    assert_eq!(counts(&said), [0, 1, 0, 0, 0]);
+    assert_eq!(service.get("rid_a-b").await.json()["subscriptionId"], ACTIVATED);
+    assert_eq!(service.item("subscriptions", "demo#rid_a/b?").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_cancels_meanwhile_is_not_overwritten() {
     let (database, service, wire) = Service::start_wired().await;
     let file = lines(&[
