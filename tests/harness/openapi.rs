@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use connect::gateway::decode_path;
 use jsonschema::Validator;
-use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use subscriptions::http::problem::MAX_BODY_BYTES;
@@ -130,7 +130,7 @@ impl Operation {
     ///
     /// # Errors
     /// What it does not allow.
-    fn check_request(&self, template: &str, request: &SentRequest) -> Result<(), String> {
+    fn check_request(&self, template: &str, path: &str, request: &SentRequest) -> Result<(), String> {
         if self.needs_key && header(request.headers, "x-api-key").is_none() {
             return Err("there is no API key".to_owned());
         }
@@ -139,11 +139,8 @@ impl Operation {
             return Err("there is no such parameter".to_owned());
         }
         for Parameter { name, is_header, schema } in &self.parameters {
-            let sent = if *is_header {
-                header(request.headers, name)
-            } else {
-                Some(path_parameter(template, request.path, name).ok_or("the path is not UTF-8")?)
-            };
+            let sent =
+                if *is_header { header(request.headers, name) } else { path_parameter(template, path, name) };
             if let Some(sent) = sent {
                 check(schema, &json!(sent)).map_err(|why| format!("{name}: {why}"))?;
             }
@@ -178,11 +175,14 @@ pub fn check_event(event: &Value) -> Result<(), String> {
 /// # Errors
 /// What is not as the document says.
 pub fn check_exchange(request: &SentRequest, answer: &Response) -> Result<(), String> {
-    let Some((template, operation)) = operation_of(request.method, request.path) else {
+    // What the gateway makes of a path is what the document is about.
+    let sent = request.path.split('?').next().unwrap_or_default();
+    let Some(path) = decode_path(sent) else { return Ok(()) };
+    let Some((template, operation)) = operation_of(request.method, &path) else {
         return Ok(());
     };
     operation.check_answer(answer)?;
-    match operation.check_request(template, request) {
+    match operation.check_request(template, &path, request) {
         Err(why) if answer.status < 400 => {
             Err(format!("done, although the document does not allow it: {why}"))
         }
@@ -229,7 +229,6 @@ fn check_title(answer: &Value) -> Result<(), String> {
 }
 
 fn operation_of(method: &Method, path: &str) -> Option<(&'static str, &'static Operation)> {
-    let path = path.split('?').next()?;
     OPERATIONS.iter().find_map(|(route, operation)| {
         let template = route.strip_prefix(method.as_str())?.strip_prefix(' ')?;
         let parts: Vec<_> = template.split('/').collect();
@@ -243,12 +242,11 @@ fn operation_of(method: &Method, path: &str) -> Option<(&'static str, &'static O
     })
 }
 
-/// The part of a path that stands where its template has this name, decoded.
+/// The part of a path that stands where its template has this name.
 fn path_parameter(template: &str, path: &str, name: &str) -> Option<String> {
-    let path = path.split('?').next()?;
     let named = |part: &str| part.to_lowercase() == format!("{{{name}}}");
     let (_, sent) = template.split('/').zip(path.split('/')).find(|(part, _)| named(part))?;
-    percent_decode_str(sent).decode_utf8().ok().map(Into::into)
+    Some(sent.to_owned())
 }
 
 /// All values of a header as one, without the spaces that do not count.

@@ -6,6 +6,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use harness::{ACTIVATED, CANCELLED, Fault, Held, Service};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -107,5 +108,18 @@ async fn a_refusal_is_not_repeated() {
         assert!(!output.status.success(), "{client}");
         assert!(text(&output.stderr).contains("subscription_already_cancelled"), "{}", text(&output.stderr));
         assert_eq!(wire.seen(), ["BatchGetItem", "PutItem"], "{client} asked once");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the clients that .ci/clients makes ready"]
+async fn a_reference_id_arrives_as_it_was_given() {
+    for client in CLIENTS {
+        let reference = "Kund 1 & ü#+;=\\\"'~";
+        let document = json!({"subscriptionId": ACTIVATED, "status": "ACTIVATED", "referenceId": reference});
+        let service = Service::start_seeded(&[document]).await;
+        let name = format!("rid_{reference}");
+        let output = run(client, &service.api_url, &service.api_key, &name).await;
+        assert_cancelled_once(client, &output, &service).await;
     }
 }

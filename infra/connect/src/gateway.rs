@@ -3,23 +3,41 @@
 //!
 //! The event goes through JSON, as on AWS, and into the function the way it does in Lambda. So a handler
 //! can't tell the difference, and what is tested here is what is deployed. As API Gateway does, this
-//! decodes the path of an event, joins headers of one name with commas, moves cookies into a list of
-//! their own, and encodes a body in base64 unless its content type is text.
+//! joins headers of one name with commas, moves cookies into a list of their own, and encodes a body in
+//! base64 unless its content type is text.
+//!
+//! **The path** is decoded before a route is looked for, by one rule ([`decode_path`]): decode it, cut it at its first `?`,
+//! decode it once more; a `%` that encodes nothing at either decoding gets 400. The rule explains everything that an HTTP API was
+//! captured to make of a value in a path:
+//!
+//! | sent | handed over |
+//! |---|---|
+//! | `space%20value` | `space value` |
+//! | `hash%23value` | `hash#value` |
+//! | `slash%2Fvalue` | `slash/value` |
+//! | `question%3Fvalue` | `question` |
+//! | `percent%25done` | 400 |
+//! | `literal%252Fvalue` | `literal/value` |
+//! | `literal%253Fvalue` | `literal?value` |
+//! | `literal%2525value` | `literal%value` |
+//!
+//! Captured as well: letters beyond ASCII survive, and the query arrives as it was sent. Inferred from the rule, and not
+//! captured: a broken escape in the path as it was sent gets 400 too; a slash that appears at either decoding counts for the
+//! route; what is cut off is not looked at; bytes that are not UTF-8 become U+FFFD.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{CONTENT_TYPE, COOKIE, HOST, SET_COOKIE, USER_AGENT};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn};
 use axum::response::Response;
-use axum::routing::any;
 use axum::{Extension, Router};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -66,12 +84,54 @@ const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// API Gateway's limit for the answer of a function.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The routes of the API.
+/// The API. It answers every path that no other route of the server has.
 pub fn routes(functions: Functions) -> Router {
-    let paths: BTreeSet<_> = ROUTES.iter().map(|(_, path, _)| *path).collect();
-    let router = paths.into_iter().fold(Router::new(), |router, path| router.route(path, any(integrate)));
-    let not_found = || async { message(StatusCode::NOT_FOUND, "Not Found") };
-    router.fallback(not_found).layer(from_fn(identify)).with_state(Arc::new(functions))
+    Router::new().fallback(integrate).layer(from_fn(identify)).with_state(Arc::new(functions))
+}
+
+/// A path as routes are matched with it and functions get it. `None` if an escape in it encodes nothing.
+#[must_use]
+pub fn decode_path(sent: &str) -> Option<String> {
+    let decode = |path: &str| -> Option<String> {
+        let encodes = |after: &str| after.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+        let is_valid = path.split('%').skip(1).all(encodes);
+        is_valid.then(|| percent_decode_str(path).decode_utf8_lossy().into_owned())
+    };
+    let once = decode(sent)?;
+    decode(once.split_once('?').map_or(once.as_str(), |(path, _)| path))
+}
+
+/// The route of a request.
+struct Matched {
+    key: String,
+    function: Function,
+    path: String,
+    parameters: BTreeMap<String, String>,
+}
+
+/// The route that a path has for a method. An HTTP API knows routes, and so no method that a path does not have.
+fn find_route(method: &Method, path: String) -> Option<Matched> {
+    let mut routes = ROUTES.iter().filter(|(known, ..)| known == method);
+    let (template, function, parameters) = routes
+        .find_map(|(_, template, function)| Some((template, *function, path_parameters(template, &path)?)))?;
+    Some(Matched { key: format!("{method} {template}"), function, path, parameters })
+}
+
+/// The values of a path where a template has `{name}`. `None` if the path does not fit the template.
+fn path_parameters(template: &str, path: &str) -> Option<BTreeMap<String, String>> {
+    let (names, values) = (template.split('/'), path.split('/'));
+    if names.clone().count() != values.clone().count() {
+        return None;
+    }
+    let mut parameters = BTreeMap::new();
+    for (name, value) in names.zip(values) {
+        match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+            Some(name) if !value.is_empty() => parameters.insert(name.to_owned(), value.to_owned()),
+            None if name == value => None,
+            _ => return None,
+        };
+    }
+    Some(parameters)
 }
 
 /// The gateway's own id of a request.
@@ -92,13 +152,12 @@ async fn integrate(
     State(functions): State<Arc<Functions>>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    path: MatchedPath,
     request: Request,
 ) -> Response {
-    let mut routes = ROUTES.iter();
-    let route = routes.find(|(method, template, _)| *template == path.as_str() && method == request.method());
-    // An HTTP API knows routes, and so no method that a path does not have.
-    let Some((method, template, function)) = route else {
+    let Some(path) = decode_path(request.uri().path()) else {
+        return message(StatusCode::BAD_REQUEST, "Bad Request");
+    };
+    let Some(matched) = find_route(request.method(), path) else {
         return message(StatusCode::NOT_FOUND, "Not Found");
     };
     let (parts, body) = request.into_parts();
@@ -112,12 +171,10 @@ async fn integrate(
     {
         return message(StatusCode::BAD_REQUEST, "Bad Request");
     }
-    let parameters = path_parameters(template, parts.uri.path());
-    let route = format!("{method} {template}");
     let now = functions.get_subscription.clock.now();
-    let event = event(&request_id, &route, &parameters, &parts, peer, &body, now);
+    let event = event(&request_id, &matched, &parts, peer, &body, now);
     // In a task of its own: neither a panic nor a caller that hangs up may cut an invocation short.
-    let invocation = tokio::spawn(invoke(functions, *function, event));
+    let invocation = tokio::spawn(invoke(functions, matched.function, event));
     match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
         Ok(Ok(Ok(returned))) => respond(returned),
         Ok(Ok(Err(cause))) => internal_server_error(&cause),
@@ -129,14 +186,13 @@ async fn integrate(
 /// A request as an event of payload format 2.0.
 fn event(
     request_id: &str,
-    route: &str,
-    parameters: &BTreeMap<String, String>,
+    matched: &Matched,
     request: &Parts,
     peer: SocketAddr,
     body: &[u8],
     now: DateTime<Utc>,
 ) -> Value {
-    let path = percent_decode_str(request.uri.path()).decode_utf8_lossy();
+    let Matched { key, path, parameters, .. } = matched;
     let query = request.uri.query().unwrap_or_default();
     let host = header(&request.headers, &HOST).unwrap_or_else(|| "localhost".to_owned());
     let (body, is_base64_encoded) = encode(&request.headers, body);
@@ -153,7 +209,7 @@ fn event(
 
     let mut event = json!({
         "version": "2.0",
-        "routeKey": route,
+        "routeKey": key,
         "rawPath": path,
         "rawQueryString": query,
         "headers": headers,
@@ -171,7 +227,7 @@ fn event(
                 "userAgent": header(&request.headers, &USER_AGENT),
             },
             "requestId": request_id,
-            "routeKey": route,
+            "routeKey": key,
             "stage": "$default",
             "time": now.format("%d/%b/%Y:%H:%M:%S +0000").to_string(),
             "timeEpoch": now.timestamp_millis(),
@@ -190,16 +246,6 @@ fn event(
         }
     }
     event
-}
-
-/// The parts of a path that stand where its template has `{name}`, decoded.
-fn path_parameters(template: &str, path: &str) -> BTreeMap<String, String> {
-    let parts = template.split('/').zip(path.split('/'));
-    let parameter = |(name, value): (&str, &str)| {
-        let name = name.strip_prefix('{')?.strip_suffix('}')?;
-        Some((name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned()))
-    };
-    parts.filter_map(parameter).collect()
 }
 
 /// All values of a header as one, as they are joined in an event.
@@ -323,11 +369,10 @@ mod tests {
             .body(())
             .unwrap();
         let (parts, ()) = request.into_parts();
-        let parameters = path_parameters("/subscriptions/{subscriptionId}/cancel", parts.uri.path());
+        let matched = find_route(&parts.method, decode_path(parts.uri.path()).unwrap()).unwrap();
         let now = "2026-02-03T04:05:06Z".parse().unwrap();
         let peer = SocketAddr::from(([127, 0, 0, 1], 50_000));
-        let event =
-            event("id", "POST /subscriptions/{subscriptionId}/cancel", &parameters, &parts, peer, b"{}", now);
+        let event = event("id", &matched, &parts, peer, b"{}", now);
 
         assert_eq!(event["version"], "2.0");
         assert_eq!(event["routeKey"], "POST /subscriptions/{subscriptionId}/cancel");
@@ -348,6 +393,42 @@ mod tests {
         assert_eq!(context["http"]["protocol"], "HTTP/1.1");
         assert_eq!(context["http"]["sourceIp"], "127.0.0.1");
         assert_eq!(context["http"]["userAgent"], "test");
+    }
+
+    #[test]
+    fn a_path_is_decoded_as_http_apis_were_captured_to_decode_it() {
+        for (sent, handed_over) in [
+            ("/space%20value", Some("/space value")),
+            ("/hash%23value", Some("/hash#value")),
+            ("/slash%2Fvalue", Some("/slash/value")),
+            ("/question%3Fvalue", Some("/question")),
+            ("/percent%25done", None),
+            ("/literal%252Fvalue", Some("/literal/value")),
+            ("/literal%253Fvalue", Some("/literal?value")),
+            ("/literal%2525value", Some("/literal%value")),
+            ("/unicode%C3%BCvalue", Some("/unicodeüvalue")),
+        ] {
+            assert_eq!(decode_path(sent).as_deref(), handed_over, "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_a_broken_escape_is_refused_wherever_it_breaks() {
+        for sent in ["/%", "/%4", "/%zz", "/a%25", "/a%254", "/a%25zz/b"] {
+            assert_eq!(decode_path(sent), None, "{sent}");
+        }
+        assert_eq!(decode_path("/%ff").as_deref(), Some("/\u{fffd}"));
+    }
+
+    #[test]
+    fn a_template_fits_a_path_of_as_many_parts_that_are_not_empty() {
+        let template = "/subscriptions/{subscriptionId}/cancel";
+        let id = |path| Some(path_parameters(template, path)?["subscriptionId"].clone());
+        assert_eq!(id("/subscriptions/a b/cancel").as_deref(), Some("a b"));
+        for other in ["/subscriptions//cancel", "/subscriptions/a/b/cancel", "/subscriptions/a/cancel/", "/a"]
+        {
+            assert_eq!(id(other), None, "{other}");
+        }
     }
 
     #[test]

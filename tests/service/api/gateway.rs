@@ -2,6 +2,7 @@
 
 use harness::{ACTIVATED, Service, cancel_next_day};
 use reqwest::Method;
+use serde_json::json;
 
 #[tokio::test]
 async fn an_unknown_path_is_not_found() {
@@ -65,6 +66,43 @@ async fn every_answer_has_an_id_of_the_gateway() {
 async fn a_path_that_is_not_utf_8_names_no_subscription() {
     let service = Service::start().await;
     service.get("%ff").await.assert_problem(400, "invalid_subscription_id");
+}
+
+#[tokio::test]
+async fn a_path_is_decoded_twice_and_cut_at_a_question_mark_between() {
+    let document = |nth: u32, reference: &str| {
+        let id = format!("a81bc81b-dead-4e5d-abff-90865d1e13b{nth}");
+        json!({"subscriptionId": id, "status": "ACTIVATED", "referenceId": reference})
+    };
+    let service = Service::start_seeded(&[document(0, "a"), document(1, "a b"), document(2, "a#b")]).await;
+    let [a, a_b, a_hash_b] = [0, 1, 2].map(|nth| service.subscription_ids[nth].as_str());
+    for (sent, read) in [("rid_a%3Fb", a), ("rid_a%20b", a_b), ("rid_a%2520b", a_b), ("rid_a%23b", a_hash_b)]
+    {
+        let answer = service.get(sent).await;
+        assert_eq!((answer.status, answer.json()["subscriptionId"].as_str()), (200, Some(read)), "{sent}");
+    }
+    for sent in ["rid_a%253Fb", "rid_a%2525b"] {
+        service.get(sent).await.assert_problem(400, "invalid_subscription_id");
+    }
+    for (sent, status, text) in [
+        ("rid_a%25b", 400, r#"{"message":"Bad Request"}"#),
+        ("rid_a%zz", 400, r#"{"message":"Bad Request"}"#),
+        ("rid_a%2Fb", 404, r#"{"message":"Not Found"}"#),
+        ("rid_a%252Fb", 404, r#"{"message":"Not Found"}"#),
+    ] {
+        let answer = service.get(sent).await;
+        assert_eq!((answer.status, answer.text()), (status, text), "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_is_found_by_the_decoded_path() {
+    let service = Service::start().await;
+    let headers = [("X-Api-Key", service.api_key.as_str()), ("Content-Type", "application/json")];
+    let body = cancel_next_day().to_string();
+    let path = format!("/subscriptions/{ACTIVATED}%2Fcancel");
+    assert_eq!(service.send(Method::POST, &path, &headers, body.as_bytes()).await.status, 200);
+    assert_eq!(service.version(ACTIVATED).await, 2);
 }
 
 #[tokio::test]
