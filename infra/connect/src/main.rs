@@ -2,12 +2,14 @@
 
 use std::io::{self, Write};
 use std::process::{self, ExitCode};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use connect::operate::{self, CommandError, SCHEDULE_VARIABLE, Session};
 use connect::up::{self, Addresses, Options, Running};
+use subscriptions::calendar::IANA_RELEASE;
 use subscriptions::clock::Clock;
 use subscriptions::endpoint::{Endpoint, variable};
 use subscriptions::store::tables::TableNames;
@@ -20,6 +22,10 @@ use tracing_subscriber::{fmt, registry};
 use url::Url;
 use uuid::Uuid;
 
+/// This version, and of which release the time zones are: both decide when a cancellation takes effect.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{} (time zones: IANA {IANA_RELEASE})", env!("CARGO_PKG_VERSION")));
+
 /// The cancellation service of a telecom operator's API
 ///
 /// Without a command it runs the whole service on this machine. The other commands work on the DynamoDB that
@@ -28,7 +34,7 @@ use uuid::Uuid;
 ///
 /// They exit with 0 if all went well, 1 if not, 2 if they were called wrongly.
 #[derive(Parser)]
-#[command(name = "connect", version)]
+#[command(name = "connect", version = VERSION.as_str())]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,

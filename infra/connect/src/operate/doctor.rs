@@ -1,5 +1,6 @@
-//! Whether all is as it should be: the database, the clock, the tables, the schedule, and what comes of them.
+//! Whether all is as it should be: the database, the time zones, the clock, the tables, the schedule, and what comes of them.
 
+use ::subscriptions::calendar::IANA_RELEASE;
 use ::subscriptions::endpoint::{Endpoint, variable};
 use ::subscriptions::store::Store;
 use ::subscriptions::store::inspect::{InspectedTable, TableFault};
@@ -59,7 +60,8 @@ impl Finding {
 
 pub(super) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), CommandError> {
     let store = session.store();
-    let mut findings = vec![database(session, &store).await];
+    let zones = Finding::ok("zones", format!("IANA {IANA_RELEASE}, compiled in"));
+    let mut findings = vec![database(session, &store).await, zones];
     if findings.iter().all(|finding| finding.state == State::Ok) {
         findings.push(clock(session, &store).await);
         let (of_tables, has_index) = tables(&store, &session.tables).await;

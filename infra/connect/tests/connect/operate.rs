@@ -12,6 +12,7 @@ mod tenants;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use ::subscriptions::calendar::IANA_RELEASE;
 use ::subscriptions::clock::Clock;
 use ::subscriptions::endpoint::Endpoint;
 use ::subscriptions::store::tables::TableNames;
@@ -152,6 +153,13 @@ async fn a_tenant_from_nothing_to_its_first_cancellation() {
     assert_eq!(connect_at(&service, "2026-02-01T14:59:59Z", &run).await.json()["executed"], 0);
     assert_eq!(connect_at(&service, midnight, &run).await.json()["executed"], 1);
     assert_eq!(service.get_as(&key, ID).await.json()["cancelledAt"], midnight);
+}
+
+#[test]
+fn the_version_names_the_release_of_the_time_zones_too() {
+    let output = Command::new(env!("CARGO_BIN_EXE_connect")).arg("--version").output().unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(Said::of(output).done(), format!("connect {version} (time zones: IANA {IANA_RELEASE})"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,7 +53,7 @@ async fn all_is_well_with_the_tables_that_it_creates() {
         .env("IDEMPOTENCY_TABLE", idempotency)
         .env("TENANTS_TABLE", tenants);
     let said = Said::of(command.output().unwrap()).done();
-    for check in ["database", "rights", "clock", "tables", "lag"] {
+    for check in ["zones", "database", "rights", "clock", "tables", "lag"] {
         assert!(said.contains(&format!("ok      {check}")), "{check}: {said}");
     }
     assert!(said.contains("?       schedule"), "{said}");

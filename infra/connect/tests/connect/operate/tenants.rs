@@ -21,6 +21,17 @@ async fn tenants_are_listed_with_the_time_that_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_time_zone_is_stored_as_the_iana_database_spells_it_and_an_old_name_stays() {
+    let service = Service::start().await;
+    for (typed, stored) in [("asia/TOKYO", "Asia/Tokyo"), ("Asia/Calcutta", "Asia/Calcutta"), ("utc", "UTC")]
+    {
+        connect_at(&service, START, &["tenants", "set-time-zone", "demo", typed]).await.done();
+        let item = service.item(&service.tables.tenants, "demo").await.unwrap();
+        assert_eq!(item["timeZone"].as_s().unwrap(), stored);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_that_moves_keeps_what_it_was_promised() {
     let service = Service::start().await;
     let scheduled = service.cancel(ACTIVATED, &cancel_next_day()).await.json();
