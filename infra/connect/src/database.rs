@@ -39,6 +39,12 @@ pub enum FolderError {
     InUse(PathBuf),
 }
 
+/// The database's file.
+const DATABASE: &str = "dynamodb.sqlite";
+/// All files that may be in the folder. An earlier version made some of them readable for everybody.
+const FILES: [&str; 6] =
+    ["lock", DATABASE, "dynamodb.sqlite-wal", "dynamodb.sqlite-shm", "demo-api-key", "events-delivered.json"];
+
 impl Folder {
     /// Makes the folder if it isn't there, and reserves it.
     ///
@@ -47,7 +53,12 @@ impl Folder {
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let unwritable = |source| FolderError::Unwritable { path: path.to_owned(), source };
         private::create_folders(path).map_err(unwritable)?;
-        let lock = File::options().create(true).append(true).open(path.join("lock")).map_err(unwritable)?;
+        for name in FILES {
+            private::tighten(&path.join(name)).map_err(unwritable)?;
+        }
+        // What is made beside it, SQLite makes with its rights.
+        private::append_to(&path.join(DATABASE)).map_err(unwritable)?;
+        let lock = private::append_to(&path.join("lock")).map_err(unwritable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(FolderError::InUse(path.to_owned())),
@@ -72,7 +83,7 @@ pub fn serve(
     stop: CancellationToken,
 ) -> Result<JoinHandle<Result<(), String>>, String> {
     let database = match folder {
-        Some(folder) => open(&folder.file("dynamodb.sqlite"))?,
+        Some(folder) => open(&folder.file(DATABASE))?,
         None => in_memory()?,
     };
     Ok(serve_opened(listener, database, stop))

@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
 };
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::commit::failed_conditions;
 use super::items::{
     Item, api_key_item, api_key_key, instant, key_of, read_api_key, read_tenant, tenant_item, tenant_key,
     tenant_prefix, text,
 };
+use super::retry::{Patience, try_again};
 use super::scan::Page;
 use super::{Store, StoreError, refusal};
 use crate::api_key::{ApiKey, Tenant};
@@ -31,6 +32,15 @@ pub enum Revoked {
     Before(DateTime<Utc>),
     /// The tenant has no such key.
     NoKey,
+}
+
+/// What becomes of a key that another one takes over from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// It stays valid until then.
+    ValidUntil(DateTime<Utc>),
+    /// It is revoked, at this instant.
+    Revoked(DateTime<Utc>),
 }
 
 impl Store {
@@ -141,7 +151,7 @@ impl Store {
         Ok(())
     }
 
-    /// Adds an API key that takes over from `former`, which stays valid until `until`; both or neither. Whether
+    /// Adds an API key that takes over from `former`, and which of the two is valid from when; both or neither. Whether
     /// `former` is a key that was valid for that long.
     ///
     /// # Errors
@@ -150,7 +160,7 @@ impl Store {
         &self,
         tenant: &TenantId,
         former: &KeyId,
-        until: DateTime<Utc>,
+        becomes: Former,
         successor: (&KeyId, &ApiKey),
     ) -> Result<bool, StoreError> {
         let defect = |error: BuildError| StoreError::Defect(error.to_string());
@@ -160,15 +170,19 @@ impl Store {
             .condition_expression("attribute_not_exists(pk)")
             .build()
             .map_err(defect)?;
+        let (change, at) = match becomes {
+            Former::ValidUntil(until) => ("SET expiresAt = :at", until),
+            Former::Revoked(now) => ("SET revokedAt = :at", now),
+        };
         let update = Update::builder()
             .table_name(&self.tables.tenants)
             .key("pk", text(api_key_key(tenant, former)))
-            .update_expression("SET expiresAt = :until")
+            .update_expression(change)
             .condition_expression(
                 "attribute_exists(pk) AND attribute_not_exists(revokedAt) \
-                 AND (attribute_not_exists(expiresAt) OR expiresAt >= :until)",
+                 AND (attribute_not_exists(expiresAt) OR expiresAt >= :at)",
             )
-            .expression_attribute_values(":until", instant(until))
+            .expression_attribute_values(":at", instant(at))
             .build()
             .map_err(defect)?;
         let result = self
@@ -224,15 +238,31 @@ impl Store {
     }
 
     /// Writes an item that isn't there yet; whether it was not.
+    ///
+    /// It is a transaction, as DynamoDB recognises one that is sent again because its acknowledgement was lost: a plain write
+    /// would find its own item, and take it for somebody else's.
     async fn add_to_tenants(&self, item: Item) -> Result<bool, StoreError> {
-        let request = self.client.put_item().table_name(&self.tables.tenants).set_item(Some(item));
-        match request.condition_expression("attribute_not_exists(pk)").send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match refusal(error)? {
-                PutItemError::ConditionalCheckFailedException(_) => Ok(false),
-                other => Err(StoreError::from_refusal(&other)),
-            },
-        }
+        let put = Put::builder()
+            .table_name(&self.tables.tenants)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(|error| StoreError::Defect(error.to_string()))?;
+        let write = TransactWriteItem::builder().put(put).build();
+        let token = Uuid::new_v4().to_string();
+        let attempt = || async {
+            let request = self.client.transact_write_items().transact_items(write.clone());
+            match request.client_request_token(&token).send().await {
+                Ok(_) => Ok(true),
+                Err(error) => match refusal(error)? {
+                    TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                        failed_conditions(cancelled).map(|_| false)
+                    }
+                    other => Err(StoreError::from_refusal(&other)),
+                },
+            }
+        };
+        try_again(Patience::OfRequest, attempt).await
     }
 
     /// What the table of tenants has of this kind. It is small: a few items for each tenant.

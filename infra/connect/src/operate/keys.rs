@@ -5,7 +5,7 @@ use std::str::FromStr;
 use ::subscriptions::api_key::{ApiKey, KeyState, Scope, Token};
 use ::subscriptions::identifiers::{KeyId, TenantId};
 use ::subscriptions::store::Store;
-use ::subscriptions::store::tenants::Revoked;
+use ::subscriptions::store::tenants::{Former, Revoked};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub enum Keys {
     /// Create an API key that takes over from another, which stays valid for a while
     ///
     /// The new key has the name and the scopes of the former one, and is printed this once. Until the time that you
-    /// give, both are valid.
+    /// give, both are valid; with --now the former one, which has leaked perhaps, is revoked at once.
     Rotate {
         /// The key that is replaced: the id that `keys list` shows, or its token
         #[arg(value_name = "KEY", value_parser = parse_key)]
@@ -49,8 +49,14 @@ pub enum Keys {
         #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
         /// How long the former key stays valid: an instant (RFC 3339), or how long from now
-        #[arg(long, value_name = "WHEN", default_value = "24h")]
+        #[arg(long, value_name = "WHEN", default_value = "24h", conflicts_with = "now")]
         until: When,
+        /// Revoke the former key at once, as --until 0s does
+        #[arg(long)]
+        now: bool,
+        /// Don't ask before a key is revoked
+        #[arg(long)]
+        yes: bool,
         /// From when the new key is no longer valid: an instant (RFC 3339), how long from now (90d), or never. If the former
         /// key expires, it has to be said
         #[arg(long, value_name = "WHEN")]
@@ -205,10 +211,14 @@ pub(super) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), 
             let heading = ["KEY", "NAME", "TOKEN", "SCOPES", "CREATED", "EXPIRES", "STATE"];
             session.conclude(&keys, || table(heading, keys.iter().map(Shown::row)), outcome)
         }
-        Keys::Rotate { key, tenant, until, expires } => {
-            let until = future("the end of the former key", until, now)?;
+        Keys::Rotate { key, tenant, until, now: at_once, yes, expires } => {
+            let until = match until {
+                _ if at_once => None,
+                When::In(duration) if duration.is_zero() => None,
+                until => Some(future("the end of the former key", until, now)?),
+            };
             let key = key.of(&tenant)?;
-            rotate(session, &store, tenant, key, until, expires).await
+            rotate(session, &store, tenant, key, until, expires, yes).await
         }
         Keys::Revoke { key, tenant, yes } => {
             let key = key.of(&tenant)?;
@@ -229,10 +239,7 @@ async fn revoke(
         return Err(CommandError::NoKey { tenant, key: key_id });
     };
     if key.revoked_at.is_none() {
-        let name = key.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-        let what =
-            format!("Whoever uses the key {key_id}{name} of {tenant} is locked out at once, and for good");
-        session.confirm(yes, what).await?;
+        session.confirm(yes, locks_out(&key_id, &key, &tenant)).await?;
     }
     let text = match store.revoke_api_key(&tenant, &key_id, session.now()).await? {
         Revoked::Now => format!("revoked the key {key_id} of {tenant}"),
@@ -245,13 +252,19 @@ async fn revoke(
     session.print(&revoked, || text)
 }
 
+fn locks_out(key_id: &KeyId, key: &ApiKey, tenant: &TenantId) -> String {
+    let name = key.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    format!("Whoever uses the key {key_id}{name} of {tenant} is locked out at once, and for good")
+}
+
 async fn rotate(
     session: &mut Session<'_>,
     store: &Store,
     tenant: TenantId,
     former_id: KeyId,
-    until: DateTime<Utc>,
+    until: Option<DateTime<Utc>>,
     expires: Option<Expiry>,
+    yes: bool,
 ) -> Result<(), CommandError> {
     let now = session.now();
     let tenant = find_tenant(store, tenant).await?.id;
@@ -273,9 +286,12 @@ async fn rotate(
         }
         None => None,
     };
+    if until.is_none() {
+        session.confirm(yes, locks_out(&former_id, &former, &tenant)).await?;
+    }
     // A rotation never prolongs the life of a key.
     let asked_for = until;
-    let until = former.expires_at.map_or(until, |expires_at| expires_at.min(until));
+    let until = until.map(|until| former.expires_at.map_or(until, |expires_at| expires_at.min(until)));
     let token = Token::generate(tenant.clone(), KeyId::random())?;
     let key = ApiKey {
         name: former.name,
@@ -284,11 +300,15 @@ async fn rotate(
         ..ApiKey::new(&token, &former.scopes, now)
     };
     announce(session, token.key_id(), &key);
-    if !store.rotate_api_key(&tenant, &former_id, until, (token.key_id(), &key)).await? {
+    let becomes = until.map_or(Former::Revoked(session.now()), Former::ValidUntil);
+    if !store.rotate_api_key(&tenant, &former_id, becomes, (token.key_id(), &key)).await? {
         return Err(CommandError::KeyChanged(former_id));
     }
     let as_before = if until < asked_for { ", as it was to be" } else { "" };
-    session.note(&format!("The key {former_id} stays valid until {}{as_before}.", instant(until)));
+    session.note(&match until {
+        Some(until) => format!("The key {former_id} stays valid until {}{as_before}.", instant(until)),
+        None => format!("The key {former_id} is revoked."),
+    });
     reveal(session, &token, key, now)
 }
 

@@ -326,3 +326,27 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(ended.code(), Some(1));
     assert!(begun.elapsed() < Duration::from_secs(4), "it did not wait: {:?}", begun.elapsed());
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_kept_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempdir().unwrap();
+    let data = folder.path().join("data");
+    // As an earlier version left it.
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("lock"), "").unwrap();
+    fs::set_permissions(data.join("lock"), fs::Permissions::from_mode(0o644)).unwrap();
+    let process = Process::start(&["--tick", "0", "--data", data.to_str().unwrap()]);
+    let id = process.addresses["subscriptionIds"][0].as_str().unwrap().to_owned();
+    process.cancel(&id).await;
+    let mut files: Vec<_> = fs::read_dir(&data).unwrap().map(|entry| entry.unwrap()).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    assert_eq!(process.end("TERM").0, Some(0));
+    files.extend(fs::read_dir(&data).unwrap().map(|entry| entry.unwrap()));
+    for file in files.iter().filter(|file| file.path().exists()) {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}: {mode:o}", file.path().display());
+    }
+}

@@ -56,9 +56,8 @@ impl Rejects {
             check(&path, &kind).map_err(|source| CommandError::Rejects { path: path.clone(), source })?;
             return Ok(Self { path, kind, file: None });
         };
-        let same =
-            |one: &Path, other: &Path| Some(fs::canonicalize(one).ok()? == fs::canonicalize(other).ok()?);
-        if same(&path, subscriptions) == Some(true) {
+        let input = if is_standard_input { Path::new("/dev/stdin") } else { subscriptions };
+        if private::is_same(&path, input) {
             return Err(CommandError::Usage("--rejects names the file that is imported"));
         }
         let file =

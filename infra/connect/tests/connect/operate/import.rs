@@ -583,3 +583,45 @@ async fn an_import_is_updated_later_than_what_was_there() {
     assert_eq!(service.get(ID).await.json()["updatedAt"], "2999-01-01T00:00:00.001Z");
     assert_eq!(counts(&import(&service, &other, &["--existing", "update"])), [0, 0, 1, 0, 0]);
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn rejects_never_touch_the_file_that_is_imported_and_are_for_their_owner_alone() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let service = Service::start().await;
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("all.ndjson");
+    let text = format!("{}\nsecret\n", document(ID, json!({})));
+    fs::write(&file, &text).unwrap();
+    let [hard, soft, open] = ["hard", "soft", "open"].map(|name| folder.path().join(name));
+    fs::hard_link(&file, &hard).unwrap();
+    symlink(&file, &soft).unwrap();
+    let import = ["subscriptions", "import", "--json", "--tenant", "demo"];
+    let named = |source: &str, rejects: &std::path::Path| {
+        let options = [source, "--rejects", rejects.to_str().unwrap()];
+        process(&service, &service.dynamodb_url, &[&import[..], &options].concat())
+    };
+    for link in [&hard, &soft] {
+        let said = Said::of(named(file.to_str().unwrap(), link).output().unwrap()).failed(2);
+        assert_eq!(said, "--rejects names the file that is imported");
+        // Also if it comes over standard input.
+        let mut command = named("-", link);
+        let command = command.stdin(fs::File::open(&file).unwrap());
+        assert_eq!(Said::of(command.output().unwrap()).code, 2);
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
+    }
+
+    // One that everybody can read, and that somebody else has under another name.
+    fs::write(&open, "of another import").unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let other = folder.path().join("other");
+    fs::hard_link(&open, &other).unwrap();
+    assert_eq!(Said::of(named(file.to_str().unwrap(), &open).output().unwrap()).code, 1);
+    assert_eq!(fs::metadata(&open).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(fs::read_to_string(&open).unwrap().contains("secret"));
+    assert_eq!(fs::read_to_string(&other).unwrap(), "of another import");
+    // Devices stay what they are.
+    let nowhere = std::path::Path::new("/dev/null");
+    assert_eq!(Said::of(named(file.to_str().unwrap(), nowhere).output().unwrap()).code, 1);
+}

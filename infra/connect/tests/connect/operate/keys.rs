@@ -185,3 +185,27 @@ async fn a_revoked_key_is_refused_from_the_next_request() {
     let revoked = keys.as_array().unwrap().iter().find(|key| key["keyId"] == *id).unwrap();
     assert_eq!((&revoked["state"], &revoked["revokedAt"]), (&"revoked".into(), &START.into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_has_leaked_is_replaced_and_revoked_at_once() {
+    let service = Service::start().await;
+    for at_once in [&["--now"][..], &["--until", "0s"]] {
+        let (token, id) = create(&service, &["--name", "CRM"]).await;
+        let rotate = [&["keys", "rotate", &id, "--tenant", "demo", "--json"][..], at_once].concat();
+        let asked = connect_at(&service, START, &rotate).await.failed(2);
+        assert!(asked.contains("there is nobody to ask, so say --yes"), "{asked}");
+        assert_eq!(service.get_as(&token, ACTIVATED).await.status, 200);
+
+        let said = connect_at(&service, START, &[&rotate[..], &["--yes"]].concat()).await;
+        assert!(said.notes.contains(&format!("The key {id} is revoked.")), "{said:?}");
+        let new = said.json()["token"].as_str().unwrap().to_owned();
+        service.get_as(&token, ACTIVATED).await.assert_problem(401, "api_key_invalid");
+        assert_eq!(service.get_as(&new, ACTIVATED).await.status, 200);
+        let keys = keys(&service, START).await;
+        let former = keys.as_array().unwrap().iter().find(|key| key["keyId"] == id.as_str()).unwrap();
+        assert_eq!(former["state"], "revoked");
+    }
+    let both = ["keys", "rotate", "k1", "--tenant", "demo", "--now", "--until", "1h"];
+    let said = connect(&service, &both).failed(2);
+    assert!(said.contains("cannot be used with"), "{said}");
+}

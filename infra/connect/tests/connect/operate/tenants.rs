@@ -2,7 +2,7 @@
 
 use harness::{ACTIVATED, START, Service, cancel_next_day};
 
-use super::connect_at;
+use super::{Said, connect_at, process};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tenants_are_listed_with_the_time_that_it_is_there() {
@@ -43,4 +43,20 @@ async fn a_tenant_that_moves_keeps_what_it_was_promised() {
     // What is asked for from now on is by the new zone.
     let other = service.cancel(harness::ACTIVATED_TOO, &cancel_next_day()).await.json();
     assert_eq!(other["pendingStatus"]["scheduledAt"], "2026-02-02");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_acknowledgement_was_lost_is_no_one_elses() {
+    let (_database, service, wire) = Service::start_wired().await;
+    for fault in [harness::Fault::DropAnswer, harness::Fault::GatewayTimeout, harness::Fault::CutAnswer] {
+        let id = format!("t{}", wire.faults());
+        wire.next("TransactWriteItems", [fault]);
+        let mut create = process(&service, &wire.url, &["tenants", "create", &id]);
+        let said = tokio::task::spawn_blocking(move || Said::of(create.output().unwrap())).await.unwrap();
+        assert_eq!(said.done(), format!("created the tenant {id}, whose days begin in UTC"));
+        let mut again = process(&service, &wire.url, &["tenants", "create", &id]);
+        let said = tokio::task::spawn_blocking(move || Said::of(again.output().unwrap())).await.unwrap();
+        assert_eq!(said.failed(1), format!("there is a tenant {id} already"));
+    }
+    assert_eq!(wire.faults(), 3);
 }
