@@ -18,6 +18,7 @@
 //! - [`operate`]: tenants, keys, subscriptions, cancellations; and whether all is as it should be.
 //! - [`ndjson`]: files of subscriptions.
 //! - [`private`]: files that only their owner can read.
+//! - [`terminal`]: text with nothing in it that a terminal acts on.
 
 #![warn(missing_docs)]
 
@@ -42,3 +43,4 @@ pub mod pages;
 pub mod ndjson;
 pub mod operate;
 pub mod private;
+pub mod terminal;

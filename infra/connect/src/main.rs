@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use connect::operate::{self, CommandError, SCHEDULE_VARIABLE, Session};
+use connect::terminal::{self, LogLines, Text};
 use connect::up::{self, Addresses, Options, Running};
 use subscriptions::calendar::IANA_RELEASE;
 use subscriptions::clock::Clock;
@@ -63,7 +64,7 @@ enum Command {
 fn main() -> ExitCode {
     let CommandLine { command, global } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
-        Err(error) if error.use_stderr() => return fail(&usage(&error), 2),
+        Err(error) if error.use_stderr() => return fail(usage(&error), 2),
         Err(help) => help.exit(),
     };
     match command {
@@ -80,16 +81,16 @@ fn parse_endpoint(text: &str) -> Result<String, &'static str> {
 }
 
 /// What clap says is wrong, and what it guesses was meant, on one line; or the help on a command that lacks another.
-fn usage(error: &clap::Error) -> String {
+fn usage(error: &clap::Error) -> Text {
     let text = error.to_string();
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return text.trim_end().to_owned();
+        return text.trim_end().lines().collect();
     }
     let mut paragraphs =
         text.split("\n\n").map(|lines| lines.split_whitespace().collect::<Vec<_>>().join(" "));
     let wrong = paragraphs.next().unwrap_or_default();
     let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
-    without_tokens(&tip.map_or(wrong.clone(), |tip| format!("{wrong}; {tip}")))
+    without_tokens(&tip.map_or(wrong.clone(), |tip| format!("{wrong}; {tip}"))).into()
 }
 
 /// What is said of an argument quotes it, and it may have been meant to be an API key.
@@ -99,16 +100,16 @@ fn without_tokens(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn fail(message: &str, code: u8) -> ExitCode {
+fn fail(message: impl Into<Text>, code: u8) -> ExitCode {
     // Without standard error there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "{message}");
+    let _ = writeln!(io::stderr(), "{}", message.into());
     ExitCode::from(code)
 }
 
 fn log(level: LevelFilter) {
     // The embedded database warns of every condition that fails, and conditions fail by design.
     let filter = telemetry::filter(level).with_target("dynoxide", LevelFilter::ERROR);
-    registry().with(fmt::layer().with_writer(io::stderr)).with(filter).init();
+    registry().with(fmt::layer().with_writer(|| LogLines(io::stderr()))).with(filter).init();
 }
 
 #[tokio::main]
@@ -118,7 +119,7 @@ async fn operate(command: operate::Command, global: Global) -> ExitCode {
     {
         Ok(endpoint) => endpoint,
         Err(missing) => {
-            return fail(&format!("error: {missing}; or name the database with --dynamodb-endpoint"), 1);
+            return fail(format!("error: {missing}; or name the database with --dynamodb-endpoint"), 1);
         }
     };
     let only_reads = command.only_reads();
@@ -126,7 +127,7 @@ async fn operate(command: operate::Command, global: Global) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read it has read enough.
         Err(error) if only_reads && error.is_closed_output() => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("error: {error}"), error.exit_code()),
+        Err(error) => fail(format!("error: {error}"), error.exit_code()),
     }
 }
 
@@ -184,7 +185,7 @@ fn serve(options: Options, global: Global) -> ExitCode {
     let options = Options { dynamodb_endpoint: global.dynamodb_endpoint, ..options };
     match run(&options, global.json) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("error: {error}"), 1),
+        Err(error) => fail(format!("error: {error}"), 1),
     }
 }
 
@@ -195,9 +196,9 @@ async fn run(options: &Options, json: bool) -> Result<(), String> {
     let running = up::start(options).await.map_err(|error| error.to_string())?;
 
     let text = if json {
-        serde_json::to_string(&running.addresses).map_err(|error| error.to_string())?
+        terminal::json(&running.addresses).map_err(|error| error.to_string())?
     } else {
-        welcome(&running, options)
+        welcome(&running, options).lines().collect::<Text>().to_string()
     };
     let printed = writeln!(io::stdout(), "{text}").and_then(|()| io::stdout().flush());
     if printed.is_ok() {
@@ -250,7 +251,7 @@ impl Signals {
 /// What a person needs to begin.
 fn welcome(running: &Running, options: &Options) -> String {
     let Addresses { api_url, dynamodb_url, api_key, tenant, .. } = &running.addresses;
-    let kept = options.keeping();
+    let kept = terminal::escape(&options.keeping());
     let zone = &options.time_zone;
     let mut text = format!(
         "\nConnect Subscriptions is running. Ctrl-C stops it.\n\n  \

@@ -38,6 +38,7 @@ pub use self::tenants::Tenants;
 pub use self::when::When;
 use crate::scheduler::NoTime;
 use crate::stream::StreamError;
+use crate::terminal;
 
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
@@ -195,8 +196,13 @@ fn parse_tenant(text: &str) -> Result<TenantId, &'static str> {
 
 /// A name for people.
 fn parse_name(text: &str) -> Result<String, &'static str> {
-    let is_name = (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-    is_name.then(|| text.to_owned()).ok_or("a name has 1 to 64 characters")
+    if !(1..=64).contains(&text.chars().count()) {
+        return Err("a name has 1 to 64 characters");
+    }
+    if text.contains(terminal::acts) {
+        return Err("a name has no control characters, and none that change the direction of text");
+    }
+    Ok(text.to_owned())
 }
 
 async fn find_tenant(store: &Store, id: TenantId) -> Result<Tenant, CommandError> {

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::cancellations::{Entry, Index, Lag, Zones};
 use super::session::{SCHEDULE_VARIABLE, Session, counted, instant};
 use super::{CommandError, clock, mend};
+use crate::terminal::Text;
 
 /// What is not to be blamed on the network.
 const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
@@ -76,18 +77,18 @@ pub(super) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), Comm
         1 => Err(CommandError::Incomplete("1 thing is wrong".to_owned())),
         count => Err(CommandError::Incomplete(format!("{count} things are wrong"))),
     };
-    session.conclude(&findings, || findings.iter().map(line).collect::<Vec<_>>().join("\n"), outcome)
+    session.conclude(&findings, || findings.iter().map(text).collect::<Text>(), outcome)
 }
 
-fn line(finding: &Finding) -> String {
+fn text(finding: &Finding) -> Text {
     let Finding { check, state, what, mend } = finding;
     let mark = match state {
         State::Ok => "ok",
         State::Wrong => "WRONG",
         State::Unknown => "?",
     };
-    let mend = mend.as_ref().map(|mend| format!("\n                  mend: {mend}")).unwrap_or_default();
-    format!("{mark:<7} {check:<9} {what}{mend}")
+    let mend = mend.iter().map(|mend| format!("                  mend: {mend}"));
+    Text::from(format!("{mark:<7} {check:<9} {what}")).and(mend.collect::<Text>())
 }
 
 /// Whether it answers, whatever it says.

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::session::{Session, counted, table};
 use super::{CommandError, find_tenant, parse_tenant};
+use crate::terminal::Text;
 
 /// How wide the longest bar is, in characters.
 const WIDEST: usize = 40;
@@ -139,11 +140,11 @@ fn csv(counts: &[Count]) -> Result<String, CommandError> {
 }
 
 /// A table of reasons by month, and a bar for each reason, the most frequent first.
-fn text(counts: &[Count], from: NaiveDate, to: Option<NaiveDate>) -> String {
+fn text(counts: &[Count], from: NaiveDate, to: Option<NaiveDate>) -> Text {
     let range = to.map_or_else(|| format!("from {from}"), |to| format!("from {from} to {to}"));
     let total: u64 = counts.iter().map(Count::all).sum();
     if total == 0 {
-        return format!("no cancellations {range}");
+        return format!("no cancellations {range}").into();
     }
     let months: BTreeSet<&str> = counts.iter().map(|count| count.month.as_str()).collect();
     let rows = counts.iter().map(|count| {
@@ -165,11 +166,11 @@ fn text(counts: &[Count], from: NaiveDate, to: Option<NaiveDate>) -> String {
         table([name, "#ALL", ""], totals.into_iter().map(row))
     };
     let by_reason = bars(&Count::reason, "REASON", true);
-    let mut text = format!("{by_month}\n\n{by_reason}");
+    let mut text = by_month.and("").and(by_reason);
     if months.len() > 1 {
-        text += &format!("\n\n{}", bars(&|count| count.month.clone(), "MONTH", false));
+        text = text.and("").and(bars(&|count| count.month.clone(), "MONTH", false));
     }
-    text + &format!("\n\n{} {range}", counted(total, "cancellation"))
+    text.and("").and(format!("{} {range}", counted(total, "cancellation")))
 }
 
 /// A bar, to the eighth of a character.

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::CommandError;
+use crate::terminal::{self, Text};
 
 /// The environment variable that names the schedule that sweeps, as the stack's output `Environment` sets it.
 pub const SCHEDULE_VARIABLE: &str = "SWEEP_SCHEDULE";
@@ -48,35 +49,34 @@ impl Session<'_> {
     }
 
     /// Says what was asked for: a value for programs, or a text for people.
-    pub(super) fn print(
+    pub(super) fn print<T: Into<Text>>(
         &mut self,
         value: &impl Serialize,
-        text: impl FnOnce() -> String,
+        text: impl FnOnce() -> T,
     ) -> Result<(), CommandError> {
         if self.json {
-            serde_json::to_writer(&mut self.out, value).map_err(io::Error::from)?;
-            writeln!(self.out)?;
+            writeln!(self.out, "{}", terminal::json(value).map_err(io::Error::from)?)?;
         } else {
-            writeln!(self.out, "{}", text())?;
+            writeln!(self.out, "{}", text().into())?;
         }
         Ok(())
     }
 
     /// Says what was asked for, and then how it went: what went wrong is worse than that nobody reads it.
-    pub(super) fn conclude(
+    pub(super) fn conclude<T: Into<Text>>(
         &mut self,
         value: &impl Serialize,
-        text: impl FnOnce() -> String,
+        text: impl FnOnce() -> T,
         outcome: Result<(), CommandError>,
     ) -> Result<(), CommandError> {
         let printed = self.print(value, text);
         outcome.and(printed)
     }
 
-    /// Says something beside it.
-    pub(super) fn note(&mut self, text: &str) {
+    /// Says something beside it, on one line.
+    pub(super) fn note(&mut self, line: &str) {
         // If nobody listens, the command is to be carried out all the same.
-        let _ = writeln!(self.notes, "{text}");
+        let _ = writeln!(self.notes, "{}", Text::from(line));
     }
 
     /// Names what can't be read, by its key; a command that leaves something out has not done all of it.
@@ -124,14 +124,12 @@ pub(super) fn counted(count: impl ToString, one: &str) -> String {
 }
 
 /// Rows under a heading. Columns whose heading begins with `#` are numbers.
-pub(super) fn table<const N: usize>(
-    heading: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
+pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Text {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heading.map(|name| name.trim_start_matches('#')));
-    table.add_rows(rows);
+    // Escaped before it is measured.
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| terminal::escape(&cell))));
     for (column, name) in table.column_iter_mut().zip(heading) {
         column.set_padding((0, 2));
         if name.starts_with('#') {
@@ -139,7 +137,7 @@ pub(super) fn table<const N: usize>(
         }
     }
     // Nothing is to be seen of the space to the right.
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// An instant, to the second.

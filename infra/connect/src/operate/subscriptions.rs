@@ -18,6 +18,7 @@ use super::import::{self, Import};
 use super::session::{Session, counted, instant, or_nothing};
 use super::{CommandError, find_tenant, parse_tenant};
 use crate::private;
+use crate::terminal::{self, Text};
 
 /// Commands on subscriptions.
 #[derive(Clone, Debug, Subcommand)]
@@ -115,7 +116,8 @@ async fn write_all(
         let page = try_again(Patience::OfCommand, || store.subscriptions(tenant, next.clone())).await?;
         for stored in page.found {
             // Only what callers may see.
-            if let Err(cause) = writeln!(out, "{}", json!(stored.document)) {
+            let line = terminal::json(&json!(stored.document)).map_err(io::Error::from);
+            if let Err(cause) = line.and_then(|line| writeln!(out, "{line}")) {
                 return Ok(Err(cause));
             }
             exported += 1;
@@ -187,33 +189,32 @@ fn state(stored: &StoredSubscription) -> String {
     }
 }
 
-fn text(shown: &Shown) -> String {
-    let document = serde_json::to_string_pretty(&shown.subscription).unwrap_or_default();
-    let mut text = format!("Tenant         {}\nVersion        {}\n", shown.tenant, shown.version);
+fn text(shown: &Shown) -> Text {
+    let mut lines =
+        vec![format!("Tenant         {}", shown.tenant), format!("Version        {}", shown.version)];
     match &shown.cancellation {
-        None => text += "Cancellation   none\n",
+        None => lines.push("Cancellation   none".to_owned()),
         Some(ShownCancellation { state, cancellation, requested_by_name, withdrawn_by_name }) => {
             let by = |key: &Option<KeyId>, name: &Option<String>| match (key, name) {
                 (Some(key), Some(name)) => format!("key {key} ({name})"),
                 (Some(key), None) => format!("key {key}"),
                 (None, _) => "an import".to_owned(),
             };
-            text += &format!(
-                "Cancellation   {}: {state}\n  effective    {}\n  reason       {}\n  comment      {}\n  \
-                 metadata     {}\n  requested    {} by {}\n",
-                cancellation.cancellation_id,
-                instant(cancellation.effective_at),
-                or_nothing(cancellation.reason),
-                or_nothing(cancellation.comment.as_ref()),
-                or_nothing(cancellation.metadata.as_ref()),
-                instant(cancellation.requested_at),
-                by(&cancellation.requested_by, requested_by_name),
-            );
+            let requested_by = by(&cancellation.requested_by, requested_by_name);
+            lines.extend([
+                format!("Cancellation   {}: {state}", cancellation.cancellation_id),
+                format!("  effective    {}", instant(cancellation.effective_at)),
+                format!("  reason       {}", or_nothing(cancellation.reason)),
+                format!("  comment      {}", or_nothing(cancellation.comment.as_ref())),
+                format!("  metadata     {}", or_nothing(cancellation.metadata.as_ref())),
+                format!("  requested    {} by {requested_by}", instant(cancellation.requested_at)),
+            ]);
             if let Some(at) = cancellation.withdrawn_at {
                 let by = by(&cancellation.withdrawn_by, withdrawn_by_name);
-                text += &format!("  withdrawn    {} by {by}\n", instant(at));
+                lines.push(format!("  withdrawn    {} by {by}", instant(at)));
             }
         }
     }
-    text + &document
+    let document = terminal::pretty_json(&shown.subscription).unwrap_or_default();
+    lines.into_iter().collect::<Text>().and(document)
 }

@@ -8,6 +8,7 @@ mod import;
 mod keys;
 mod subscriptions;
 mod tenants;
+mod terminal;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

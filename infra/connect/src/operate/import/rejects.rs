@@ -5,11 +5,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::json;
 use tempfile::NamedTempFile;
 
 use crate::operate::CommandError;
 use crate::private;
+use crate::terminal;
 
 /// A line that is not imported.
 #[derive(Serialize)]
@@ -78,7 +78,7 @@ impl Rejects {
                     self.file.insert(BufWriter::new(create(&self.path)?))
                 }
             };
-            writeln!(file, "{}", json!(reject))
+            writeln!(file, "{}", terminal::json(reject)?)
         };
         write().map_err(|source| CommandError::Write { path: self.path.clone(), source })
     }
