@@ -5,12 +5,15 @@
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 use instructions::{Asked, asked, written};
+use subscriptions::calendar::TimeZone;
 use subscriptions::store::commit::Commit;
 use subscriptions::store::stream::Write;
 
 /// The instructions that were counted: in what the tests are built as, and in what is optimised.
 const CANCEL: u64 = if cfg!(debug_assertions) { 5_515_555 } else { 1_187_439 };
 const PUBLISH: u64 = if cfg!(debug_assertions) { 3_137_619 } else { 781_868 };
+// Not optimised, nearly all of these copy one large value.
+const ZONE: u64 = if cfg!(debug_assertions) { 11_806_863 } else { 36_693 };
 
 /// The limit of a path for which so many instructions were counted: 10 % more.
 fn counted(instructions: u64) -> LibraryBenchmarkConfig {
@@ -33,5 +36,11 @@ fn publish(write: Write) -> String {
     instructions::publish(write)
 }
 
-library_benchmark_group!(name = paths, benchmarks = [cancel, publish]);
+#[library_benchmark(config = counted(ZONE))]
+#[bench::first()]
+fn zone() -> TimeZone {
+    instructions::zone()
+}
+
+library_benchmark_group!(name = paths, benchmarks = [cancel, publish, zone]);
 main!(library_benchmark_groups = paths);

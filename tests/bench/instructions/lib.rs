@@ -1,5 +1,6 @@
 //! The functions' own work, apart from the clients of the database and of Lambda: to cancel a subscription that has been read,
-//! and to publish a change, for which two are read.
+//! and to publish a change, for which two are read; and what a function does once after it has started, to read a time zone's
+//! rules.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what is measured is what works")]
 
@@ -11,7 +12,7 @@ use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::{Body, Context, LambdaEvent, Request, Response};
 use serde_dynamo::{AttributeValue, Item, to_item};
 use serde_json::{Map, Value, json};
-use subscriptions::calendar::Calendar;
+use subscriptions::calendar::{Calendar, TimeZone};
 use subscriptions::cancellation::{
     Asking, CancelRequest, Decision, Revision, StoredSubscription, decide_cancel,
 };
@@ -28,6 +29,7 @@ use subscriptions::store::tables::TableNames;
 use tokio::runtime::{Builder, Runtime};
 
 const EVENT: &str = include_str!("../../events/cancel-subscription/ok.json");
+const ZONE: &str = "Europe/Stockholm";
 const ID: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001";
 
 fn now() -> DateTime<Utc> {
@@ -52,8 +54,9 @@ pub struct Asked {
     event: &'static str,
 }
 
-/// The first demo subscription, as it was read, and an event that cancels it.
+/// The first demo subscription, as it was read, and an event that cancels it. The function has known the zone since its first request.
 pub fn asked() -> Asked {
+    zone();
     Asked {
         runtime: Builder::new_current_thread().enable_time().build().unwrap(),
         store: Store::new(Endpoint::local("http://localhost:8000".to_owned()), TableNames::default()),
@@ -65,6 +68,11 @@ pub fn asked() -> Asked {
         ),
         event: EVENT,
     }
+}
+
+/// The tenant's zone, as it is read from its name.
+pub fn zone() -> TimeZone {
+    black_box(ZONE).parse().unwrap()
 }
 
 /// From the event as Lambda sends it to the answer and the transaction that is to be committed.
@@ -97,7 +105,7 @@ fn answer(
     request::subscription_name(request)?;
     let key = request::idempotency_key(request)?.unwrap();
     let fingerprint = request::fingerprint(request);
-    let calendar = Calendar::new("Europe/Stockholm".parse().unwrap(), now());
+    let calendar = Calendar::new(zone(), now());
     let body = CancelRequest::from_json(request::json_body(request)?, &calendar)?;
     let asking = Asking {
         cancellation_id: "a0a4b6de-5b7e-4b53-93ff-3f4a3f6d3a11".parse().unwrap(),
