@@ -4,6 +4,9 @@
 //! would only make a start slower. For the same reason no file is read to know whom to trust: the roots of Amazon
 //! Trust Services, which vouch for the endpoints of AWS, are compiled in. No call waits without bound: connecting,
 //! each attempt and each operation have time-outs, and retries are counted.
+//!
+//! A proxy is used if the environment names one (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), and never to reach this
+//! machine: it would look for itself there, and what is said on one machine is nobody else's.
 
 use std::env;
 use std::fs;
@@ -20,10 +23,11 @@ use aws_smithy_http_client::{Builder, ConnectorBuilder};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_types::SdkConfig;
 use aws_types::sdk_config::SharedCredentialsProvider;
-use lambda_http::http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use url::{Host, Url};
 
 /// The five roots of Amazon Trust Services, which it asks those to include who have a trust store of their own:
 /// <https://www.amazontrust.com/repository/>.
@@ -113,6 +117,16 @@ impl Endpoint {
         Self { function: AppName::new(name).ok(), ..self }
     }
 
+    /// The proxy on the way to the service, without user and password.
+    #[must_use]
+    pub fn proxy(&self) -> Option<String> {
+        // A service of AWS is spoken to by HTTPS, under a name that ends like this.
+        let url = self.url.clone().unwrap_or_else(|| format!("https://{}.amazonaws.com", self.region));
+        let destination = url.parse().ok().filter(|_| !is_on_this_machine(&url))?;
+        let proxy = Matcher::from_env().intercept(&destination)?.uri().clone();
+        Some(proxy.to_string().trim_end_matches('/').to_owned())
+    }
+
     /// How the service is spoken to, for a client of the SDK.
     #[must_use]
     pub fn sdk_config(self) -> SdkConfig {
@@ -142,13 +156,19 @@ impl Endpoint {
     }
 }
 
-/// Whether a URL leads to this machine. No proxy can reach that, nor shall one see what is said.
+/// Whether a URL leads to this machine.
 fn is_on_this_machine(url: &str) -> bool {
-    let host = url.parse::<Uri>().ok().and_then(|url| url.host().map(str::to_owned)).unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let name = host.trim_end_matches('.').to_lowercase();
-    let is_address = host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
-    is_address || name == "localhost" || name.ends_with(".localhost")
+    let url = Url::parse(url).ok();
+    let address = match url.as_ref().and_then(Url::host) {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical(),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            return name == "localhost" || name.ends_with(".localhost");
+        }
+        None => return false,
+    };
+    address.is_loopback() || address.is_unspecified()
 }
 
 /// What speaks HTTP with a service whom one of these roots vouches for: over the proxy that the environment names, unless the
@@ -205,6 +225,8 @@ mod tests {
         for here in [
             "http://127.0.0.1:8000",
             "http://127.1.2.3",
+            "http://127.1:8000",
+            "http://0.0.0.0:8000",
             "http://localhost:8000/",
             "http://LOCALHOST.",
             "http://db.localhost:8000",

@@ -123,11 +123,16 @@ async fn operate(command: operate::Command, global: Global) -> ExitCode {
         }
     };
     let only_reads = command.only_reads();
+    let proxy = endpoint.proxy();
     match until_stopped(command, endpoint, global.json).await {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read it has read enough.
         Err(error) if only_reads && error.is_closed_output() => ExitCode::SUCCESS,
-        Err(error) => fail(format!("error: {error}"), error.exit_code()),
+        Err(error) => {
+            let through = proxy.filter(|_| error.is_unavailable());
+            let through = through.map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
+            fail(format!("error: {error}{through}"), error.exit_code())
+        }
     }
 }
 

@@ -167,6 +167,12 @@ impl CommandError {
         }
     }
 
+    /// Whether the database did not answer, or not as a database.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable(_)))
+    }
+
     /// Whether it only says that whoever read the output has stopped.
     #[must_use]
     pub fn is_closed_output(&self) -> bool {

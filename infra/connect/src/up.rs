@@ -123,8 +123,8 @@ pub enum StartError {
     Folder(#[from] FolderError),
     #[error("{0}")]
     Database(String),
-    #[error("cannot use the database at {url}: {source}")]
-    Store { url: String, source: StoreError },
+    #[error("cannot use the database at {place}: {source}")]
+    Store { place: String, source: StoreError },
     #[error("cannot read {}: {source}", path.display())]
     SeedFile { path: PathBuf, source: io::Error },
     #[error("{}, line {line}: {fault}", path.display())]
@@ -251,7 +251,11 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     };
     let dynamodb_url = endpoint.url.clone().unwrap_or_default();
     let store = Store::new(endpoint.clone(), options.tables.clone());
-    let unusable = |source| StartError::Store { url: dynamodb_url.clone(), source };
+    let place = match endpoint.proxy() {
+        Some(proxy) => format!("{dynamodb_url}, through the proxy {proxy}"),
+        None => dynamodb_url.clone(),
+    };
+    let unusable = |source| StartError::Store { place: place.clone(), source };
     store.create_tables().await.map_err(unusable)?;
 
     let tenant = Tenant {

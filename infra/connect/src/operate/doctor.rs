@@ -94,7 +94,10 @@ fn text(finding: &Finding) -> Text {
 /// Whether it answers, whatever it says.
 async fn database(session: &Session<'_>, store: &Store) -> Finding {
     let Endpoint { url, region, .. } = &session.endpoint;
-    let place = url.clone().unwrap_or_else(|| format!("Amazon DynamoDB in {region}"));
+    let mut place = url.clone().unwrap_or_else(|| format!("Amazon DynamoDB in {region}"));
+    if let Some(proxy) = session.endpoint.proxy() {
+        place += &format!(", through the proxy {proxy},");
+    }
     match store.time().await {
         Ok(_) => Finding::ok("database", format!("{place} answers")),
         Err(cause) => Finding::wrong(

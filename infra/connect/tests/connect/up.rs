@@ -283,6 +283,20 @@ async fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
     assert!(listed.status.success(), "{listed:?}");
 }
 
+#[test]
+fn a_proxy_that_leads_to_a_database_is_named_when_that_fails() {
+    let proxies = [("HTTP_PROXY", "http://user:secret@127.0.0.1:9"), ("NO_PROXY", "")];
+    for arguments in [["up", "--memory", "--port=0"].as_slice(), &["tenants", "list"], &["doctor"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
+        command.args(["--dynamodb-endpoint", "http://database.example:8000"]).args(arguments).envs(proxies);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(said.contains("through the proxy http://127.0.0.1:9"), "{arguments:?}: {said}");
+        assert!(!said.contains("secret"), "{arguments:?}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_says_half_a_head_keeps_nothing_from_stopping() {
     let process = Process::start(&["--memory", "--tick", "0"]);
