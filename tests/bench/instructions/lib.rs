@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use chrono::{DateTime, Utc};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::{Body, Context, LambdaEvent, Request, Response};
-use serde_dynamo::{AttributeValue, Item, to_item};
+use serde_dynamo::{AttributeValue, Item, to_attribute_value, to_item};
 use serde_json::{Map, Value, json};
 use subscriptions::calendar::{Calendar, TimeZone};
 use subscriptions::cancellation::{
@@ -30,6 +30,7 @@ use tokio::runtime::{Builder, Runtime};
 
 const EVENT: &str = include_str!("../../events/cancel-subscription/ok.json");
 const ZONE: &str = "Europe/Stockholm";
+const CANCELLATION: &str = "a0a4b6de-5b7e-4b53-93ff-3f4a3f6d3a11";
 const ID: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001";
 
 fn now() -> DateTime<Utc> {
@@ -108,7 +109,7 @@ fn answer(
     let calendar = Calendar::new(zone(), now());
     let body = CancelRequest::from_json(request::json_body(request)?, &calendar)?;
     let asking = Asking {
-        cancellation_id: "a0a4b6de-5b7e-4b53-93ff-3f4a3f6d3a11".parse().unwrap(),
+        cancellation_id: CANCELLATION.parse().unwrap(),
         write_id: "0f3a9c2e71d4".parse().unwrap(),
         requested_by: token.key_id().clone(),
         now: now(),
@@ -124,22 +125,40 @@ fn answer(
 
 /// A write, as the stream of the table has it.
 pub fn written() -> Write {
-    let item = |version: u64, changing: Value| {
+    let item = |version: u64, changing: Value, beside: Value| {
         let mut rest = document();
         let mut attributes: Map<String, Value> = changing.as_object().unwrap().clone();
         for name in ["status", "updatedAt"] {
             attributes.insert(name.to_owned(), rest.remove(name).unwrap());
         }
         let compressed = compress(Value::Object(rest).to_string().as_bytes()).unwrap();
-        let mut item: Item = to_item(json!({"version": version, "document": attributes})).unwrap();
+        let mut item: Item = to_item(beside).unwrap();
+        item.insert("version".to_owned(), AttributeValue::N(version.to_string()));
+        item.insert("document".to_owned(), to_attribute_value(attributes).unwrap());
         let Some(AttributeValue::M(document)) = item.get_mut("document") else { panic!("no map") };
         document.insert("compressed".to_owned(), AttributeValue::B(compressed));
         item
     };
+    let pending = json!({"pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-02-01"}});
+    let cancellation = json!({
+        "cancellationId": CANCELLATION,
+        "scheduledAt": "2026-02-01",
+        "effectiveAt": "2026-01-31T23:00:00Z",
+        "reason": "NO_NEED",
+        "requestedAt": now(),
+        "requestedBy": "0123456789ab",
+    });
+    let due = json!({
+        "writeId": "0f3a9c2e71d4",
+        "cancellationId": CANCELLATION,
+        "cancellation": cancellation,
+        "dueShard": 3,
+        "dueAt": "2026-01-31T23:00:00Z",
+    });
     Write {
         keys: to_item(json!({"pk": format!("demo#{ID}")})).unwrap(),
-        before: item(1, json!({})),
-        after: item(2, json!({"pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-02-01"}})),
+        before: item(1, json!({}), json!({"writeId": "4f0c6a1e9d0b"})),
+        after: item(2, pending, due),
         at: now(),
     }
 }
