@@ -7,7 +7,7 @@ import re
 import schemathesis
 from hypothesis import strategies
 
-NAMES = ("X-Idempotency-Key", "Idempotency-Key")
+NAME = "X-Idempotency-Key"
 
 # A date must be later than today. The clock of the service under test begins with 1970.
 dates = strategies.dates(min_value=datetime.date(1970, 1, 3))
@@ -15,19 +15,11 @@ schemathesis.openapi.format("date", dates.map(datetime.date.isoformat))
 
 
 @schemathesis.hook
-def filter_case(_context, case):
-    """The two names of the idempotency key must not be there with two values."""
-    keys = {case.headers.get(name) for name in NAMES} if case.headers else {None}
-    return len(keys - {None}) < 2
-
-
-@schemathesis.hook
 def map_case(_context, case):
     """Makes an idempotency key belong to its request: simple ones are made up again and again, and most requests
     would be refused for that. What it makes of a valid key is valid."""
-    request = repr((case.path_parameters, case.query, case.body, case.media_type))
-    for name in NAMES:
-        key = case.headers.get(name) if case.headers else None
-        if key and re.fullmatch("[!-~]{1,192}", key):
-            case.headers[name] = key + hashlib.sha256(request.encode(errors="replace")).hexdigest()
+    request = repr((case.method, case.path_parameters, case.query, case.body, case.media_type))
+    key = case.headers.get(NAME) if case.headers else None
+    if key and re.fullmatch("[!-~]{1,192}", key):
+        case.headers[NAME] = key + hashlib.sha256(request.encode(errors="replace")).hexdigest()
     return case

@@ -60,6 +60,29 @@ async function openSection(page, name) {
 
 const fits = (page) => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
 
+test("the reference sends a key of its own with each change", async (t) => {
+  const page = await open(t, "/docs");
+  const keys = [];
+  const send = async () => {
+    const answered = page.waitForResponse((response) => new URL(response.url()).pathname.endsWith("/cancel"));
+    await page.getByRole("button", { name: /^Send .*request to/ }).click();
+    const answer = await answered;
+    keys.push((await answer.request().allHeaders())["x-idempotency-key"]);
+    return (await answer.json()).code ?? answer.status();
+  };
+  await openSection(page, "Cancel a subscription");
+  await page.getByRole("button", { name: /Test Request.*post \/subscriptions/i }).click();
+  assert.equal(await send(), 200);
+  assert.equal(await send(), 200);
+  await page.keyboard.press("Escape");
+  await openSection(page, "Withdraw a cancellation");
+  await page.getByRole("button", { name: /Test Request.*delete \/subscriptions/i }).click();
+  assert.equal(await send(), 200);
+  assert.equal(await send(), "no_pending_cancellation");
+  assert.equal(new Set(keys).size, 4);
+  for (const key of keys) assert.match(key, /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
+});
+
 test("a cancellation, from the click to its effect", async (t) => {
   const page = await open(t, "/");
   const subscription = row(page, "rid_crm-1001");

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use subscriptions::api_key::{MalformedToken, NoEntropy, Scope, Token};
 use subscriptions::identifiers::{KeyId, TenantId};
 
@@ -30,6 +31,12 @@ pub const KEYS: [(&str, &[Scope]); 3] = [
 
 /// Eight subscriptions: four ACTIVATED, one of each other status.
 pub const SUBSCRIPTIONS: &str = include_str!("demo.ndjson");
+
+/// When they were so. A clock that starts earlier finds them as they are all the same.
+#[must_use]
+pub fn written() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::days(20_454)
+}
 
 /// Why there is no demo key.
 #[derive(Debug, thiserror::Error)]

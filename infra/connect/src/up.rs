@@ -375,11 +375,14 @@ struct Seed {
 }
 
 fn read_seed(options: &Options, now: DateTime<Utc>) -> Result<Seed, StartError> {
-    let (path, file): (PathBuf, Box<dyn BufRead>) = match &options.seed {
-        None => (PathBuf::from("demo.ndjson"), Box::new(demo::SUBSCRIPTIONS.as_bytes())),
+    let (path, file, now): (PathBuf, Box<dyn BufRead>, _) = match &options.seed {
+        None => {
+            let now = now.max(demo::written());
+            (PathBuf::from("demo.ndjson"), Box::new(demo::SUBSCRIPTIONS.as_bytes()), now)
+        }
         Some(path) => {
             let unreadable = |source| StartError::SeedFile { path: path.clone(), source };
-            (path.clone(), Box::new(BufReader::new(File::open(path).map_err(unreadable)?)))
+            (path.clone(), Box::new(BufReader::new(File::open(path).map_err(unreadable)?)), now)
         }
     };
     let mut seed = Seed { path: path.clone(), subscriptions: Vec::new(), lines: Vec::new() };

@@ -10,6 +10,13 @@ globalThis.Scalar.createApiReference("#reference", {
   telemetry: false,
   agent: { disabled: true },
   mcp: { disabled: true },
+  // A key names one intended change, so each request that has none gets one of its own; it is shown with the request.
+  onBeforeRequest({ requestBuilder }) {
+    const { method, headers } = requestBuilder;
+    const changes = ["POST", "DELETE"].includes(method.toUpperCase());
+    const hasKey = ["X-Idempotency-Key", "Idempotency-Key"].some((name) => headers.get(name));
+    if (changes && !hasKey) headers.set("X-Idempotency-Key", crypto.randomUUID());
+  },
   hideClientButton: true,
   showDeveloperTools: "never",
 });

@@ -259,6 +259,15 @@ fn what_is_no_option_is_named() {
     }
 }
 
+#[tokio::test]
+async fn the_demo_is_there_at_the_first_and_the_last_instant_of_a_clock() {
+    for now in ["1970-01-01T00:00:00Z", "9998-12-31T23:59:59Z"] {
+        let process = Process::start(&["--memory", "--now", now, "--tick", "0"]);
+        let ids = process.addresses["subscriptionIds"].as_array().unwrap();
+        assert_eq!(process.get(ids[7].as_str().unwrap()).await["status"], "CANCELLED", "{now}");
+    }
+}
+
 #[test]
 fn a_database_that_cannot_be_reached_is_named() {
     // Nothing listens on a port that was free a moment ago.
