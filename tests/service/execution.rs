@@ -1,6 +1,7 @@
 //! When the date arrives, a cancellation takes effect: once, not early, and for its own instant.
 
 use std::collections::HashMap;
+use std::env;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -492,7 +493,8 @@ async fn a_clock_that_was_moved_executes_nothing_early_on_a_database_that_others
     service.set_clock("2999-06-01T00:00:00Z").await;
     assert_eq!(service.execute().await["due"], 0);
     assert_eq!(database.get(ACTIVATED).await.json()["pendingStatus"]["scheduledAt"], date);
-    // The embedded database has no other clock than that of the service that it is part of.
+    // The embedded database has no other clock than that of the service that it is part of. Another one has.
     database.set_clock("2999-06-01T00:00:00Z").await;
-    assert_eq!(execute(&database).await, summary(1, 1));
+    let count = u64::from(env::var("DYNAMODB_ENDPOINT").is_err());
+    assert_eq!(execute(&database).await, summary(count, count));
 }
