@@ -74,7 +74,7 @@ impl Calendar {
     /// has begun before.
     #[must_use]
     pub fn today(&self) -> NaiveDate {
-        let shown = self.zone.local_time(self.now).date_naive();
+        let shown = self.zone.local_date(self.now);
         match self.beginning_of(shown + Days::new(1)) {
             Some(tomorrow) if tomorrow.instant <= self.now => tomorrow.date,
             _ => shown,
@@ -118,7 +118,7 @@ impl Calendar {
     /// The date on the zone's clocks at an instant.
     #[must_use]
     pub fn date_at(&self, instant: DateTime<Utc>) -> NaiveDate {
-        self.zone.local_time(instant).date_naive()
+        self.zone.local_date(instant)
     }
 
     /// The instant that this is the calendar of.
@@ -345,7 +345,7 @@ mod tests {
 
     /// The instant is the first of its date: it shows the date, and no earlier one does.
     fn is_first_instant(zone: &TimeZone, effective: EffectiveDate) -> bool {
-        let shows = |instant| zone.local_time(instant).date_naive() == effective.date;
+        let shows = |instant| zone.local_date(instant) == effective.date;
         let earlier = [1, 59, 60, 1_799, 1_800, 3_599, 3_600, 5_400, 7_200, 10_800, 43_200, 86_399];
         shows(effective.instant)
             && !earlier.into_iter().any(|seconds| shows(effective.instant - TimeDelta::seconds(seconds)))
@@ -392,7 +392,7 @@ mod tests {
                     // Nothing between the dates around it shows it.
                     let before = calendar.beginning_of(chosen - Days::new(1)).unwrap().instant;
                     let shown = (0..48).map(|hours| before + TimeDelta::hours(hours));
-                    prop_assert!(shown.into_iter().all(|at| zone.local_time(at).date_naive() != chosen));
+                    prop_assert!(shown.into_iter().all(|at| zone.local_date(at) != chosen));
                 }
             }
         }

@@ -167,7 +167,7 @@ impl Cancellation {
     /// How the index names it.
     #[must_use]
     pub fn entry(&self) -> IndexEntry {
-        IndexEntry { cancellation_id: self.cancellation_id, effective_at: self.effective_at }
+        IndexEntry::Due(self.cancellation_id, self.effective_at)
     }
 }
 
@@ -200,11 +200,11 @@ impl fmt::Display for Revision {
 
 /// What the index of due dates says of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IndexEntry {
-    /// The cancellation that is due.
-    pub cancellation_id: CancellationId,
-    /// Since when.
-    pub effective_at: DateTime<Utc>,
+pub enum IndexEntry {
+    /// It names the cancellation that is due, and since when.
+    Due(CancellationId, DateTime<Utc>),
+    /// There is an entry, and it is not as this service writes one. No sweep can execute it.
+    Unreadable,
 }
 
 /// The parts of a subscription that say of its cancellation what they must say together, and don't: some other system wrote
@@ -220,7 +220,7 @@ pub enum Contradiction {
     /// The document names another date than the cancellation.
     #[strum(serialize = "the document names another date than the cancellation")]
     OtherDate,
-    /// The index names a cancellation that the subscription does not keep.
+    /// The index names a cancellation that the subscription does not keep, or none that can be read.
     #[strum(serialize = "the index names a cancellation that the subscription does not keep")]
     OtherCancellation,
     /// The document says that a cancellation is pending, and the index names none.
@@ -510,6 +510,8 @@ pub fn decide_repair(
             .filter(|kept| kept.withdrawn_at.is_none())
             .map(|kept| kept.scheduled_at.unwrap_or_else(|| calendar.date_at(kept.effective_at))),
     };
+    // No other date can be in the index.
+    let date = date.filter(|date| (0..=9999).contains(&date.year()));
     let (cancellation_id, write_id) = ids;
     stored.change(write_id, calendar.now());
     stored.cancellation = match date {

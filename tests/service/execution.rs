@@ -422,6 +422,33 @@ async fn what_another_system_has_cancelled_is_not_executed_and_is_no_lag() {
 }
 
 #[tokio::test]
+async fn an_instant_at_an_end_of_time_holds_up_nothing() {
+    // In the index, both sort before every instant that the service writes. One has begun, and so has the date.
+    for (zone, end, executed, failed) in [
+        ("Pacific/Kiritimati", "+262142-12-31T23:59:59Z", 1, 1),
+        ("America/Adak", "-262143-01-01T00:00:00Z", 2, 0),
+    ] {
+        let service = Service::start_with(Options { time_zone: zone.parse().unwrap(), ..options() }).await;
+        for subscription in [ACTIVATED, BLOCKED] {
+            assert_eq!(service.cancel(subscription, &cancel_at("2026-02-10")).await.status, 200);
+        }
+        let value = AttributeValue::S(end.to_owned());
+        let expression =
+            "SET dueAt = :value, cancellation.effectiveAt = :value, document.#status = document.#status";
+        write_as_another_system(&service, ACTIVATED, expression, value).await;
+        let is_told = service.get(ACTIVATED).await.json().get("pendingStatus").is_some();
+        assert_eq!(is_told, failed == 0, "{zone}");
+        service.set_clock("2026-02-05T00:00:00Z").await;
+        assert_eq!(service.execute().await["executed"], 0, "{zone}");
+        service.set_clock("2026-02-15T00:00:00Z").await;
+        let swept = service.execute().await;
+        assert_eq!((&swept["executed"], &swept["failed"]), (&json!(executed), &json!(failed)), "{zone}");
+        let status = if is_told { "CANCELLED" } else { "ACTIVATED" };
+        assert_eq!(service.get(ACTIVATED).await.json()["status"], status, "{zone}");
+    }
+}
+
+#[tokio::test]
 async fn a_date_that_another_system_has_moved_is_not_executed_for_the_one_before() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;

@@ -47,6 +47,13 @@ impl TimeZone {
         instant.with_timezone(&offset(self.0.to_offset(timestamp(instant))))
     }
 
+    /// The date that the clocks of the zone show at `instant`; at either end of time, the last that there is.
+    #[must_use]
+    pub fn local_date(&self, instant: DateTime<Utc>) -> NaiveDate {
+        let shown = instant.naive_utc();
+        shown.checked_add_offset(*self.local_time(instant).offset()).unwrap_or(shown).date()
+    }
+
     /// The earliest instant at which the clocks of the zone show `date`; none if they never do.
     #[must_use]
     pub fn beginning_of(&self, date: NaiveDate) -> Option<DateTime<Utc>> {
@@ -64,7 +71,7 @@ impl TimeZone {
             AmbiguousOffset::Gap { after, .. } => {
                 let gap = self.0.following(timestamp(instant_at(after)?)).next()?;
                 let instant = DateTime::from_timestamp(gap.timestamp().as_second(), 0)?;
-                (self.local_time(instant).date_naive() == date).then_some(instant)
+                (self.local_date(instant) == date).then_some(instant)
             }
         }
     }
@@ -160,9 +167,11 @@ mod tests {
             }
             for instant in [DateTime::UNIX_EPOCH, DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
                 assert_eq!(zone.local_time(instant), instant);
+                let apart = zone.local_date(instant) - instant.date_naive();
+                assert!(apart.num_days().abs() <= 1, "{zone}: {instant}");
             }
             for date in [NaiveDate::MIN, NaiveDate::MAX] {
-                let shown = zone.beginning_of(date).map(|instant| zone.local_time(instant).date_naive());
+                let shown = zone.beginning_of(date).map(|instant| zone.local_date(instant));
                 assert!(shown.is_none_or(|shown| shown == date));
             }
         }

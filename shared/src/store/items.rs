@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use serde_dynamo::{AttributeValue as Stored, from_item, to_attribute_value};
@@ -79,7 +79,11 @@ fn binary(bytes: &[u8]) -> AttributeValue {
 
 /// An instant as text that sorts by time: always UTC, always to the second.
 pub(super) fn instant(at: DateTime<Utc>) -> AttributeValue {
-    text(at.to_rfc3339_opts(SecondsFormat::Secs, true))
+    text(instant_text(at))
+}
+
+fn instant_text(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 pub(super) fn key_of(item: &Item) -> &str {
@@ -121,10 +125,19 @@ pub(super) fn subscription(mut item: serde_dynamo::Item) -> Option<StoredSubscri
     Some(StoredSubscription::new(document, Revision { version, write_id }, cancellation, entry))
 }
 
-/// What the index has of an item: it takes in what has all three attributes.
+/// What the index has of an item: it takes in what has both of its keys.
 fn index_entry(item: &serde_dynamo::Item) -> Option<IndexEntry> {
-    matches!(item.get("dueShard")?, Stored::N(_)).then_some(())?;
-    Some(IndexEntry { cancellation_id: parse(item, "cancellationId")?, effective_at: parse(item, "dueAt")? })
+    let (Stored::N(shard), Stored::S(due_at)) = (item.get("dueShard")?, item.get("dueAt")?) else {
+        return None;
+    };
+    let due = || {
+        // Sweeps look into no other shard, and an instant that is written in another way sorts elsewhere.
+        let is_swept = shard.parse::<u32>().is_ok_and(|shard| shard < DUE_SHARDS);
+        let at: DateTime<Utc> = due_at.parse().ok()?;
+        let is_sorted = at.year() <= 9999 && *due_at == instant_text(at);
+        (is_swept && is_sorted).then_some(IndexEntry::Due(parse(item, "cancellationId")?, at))
+    };
+    Some(due().unwrap_or(IndexEntry::Unreadable))
 }
 
 fn parse<T: FromStr>(item: &serde_dynamo::Item, name: &str) -> Option<T> {
@@ -166,10 +179,9 @@ pub(super) const CLAIMS: &str = "pk, cancellationId, dueShard, dueAt, document.#
 fn read_claims(item: serde_dynamo::Item) -> Option<(Claims, Option<KeptOnly>)> {
     let entry = index_entry(&item);
     let ClaimsItem { document, cancellation } = from_item(item).ok()?;
-    let kept = cancellation.as_ref().map(|kept| {
-        let entry = IndexEntry { cancellation_id: kept.cancellation_id, effective_at: kept.effective_at };
-        (entry, kept.scheduled_at)
-    });
+    let kept = cancellation
+        .as_ref()
+        .map(|kept| (IndexEntry::Due(kept.cancellation_id, kept.effective_at), kept.scheduled_at));
     let claims = Claims { status: document.status, pending_status: document.pending_status, kept, entry };
     Some((claims, cancellation))
 }
@@ -222,13 +234,15 @@ fn due_shard(id: SubscriptionId) -> u32 {
 
 /// The pending cancellation that an entry of the index names.
 pub(super) fn read_due(entry: &Item) -> Option<DueCancellation> {
-    let attribute = |name| entry.get(name)?.as_s().ok();
-    let (tenant, subscription_id) = attribute("pk")?.split_once('#')?;
+    let (tenant, subscription_id) = key_of(entry).split_once('#')?;
+    let IndexEntry::Due(cancellation_id, effective_at) = index_entry(&entry.clone().into())? else {
+        return None;
+    };
     Some(DueCancellation {
         tenant: tenant.parse().ok()?,
         subscription_id: subscription_id.parse().ok()?,
-        cancellation_id: attribute("cancellationId")?.parse().ok()?,
-        effective_at: attribute("dueAt")?.parse().ok()?,
+        cancellation_id,
+        effective_at,
     })
 }
 
@@ -253,9 +267,9 @@ pub(super) fn read_reported(item: Item) -> Option<Option<Reported>> {
 /// is another one, or none.
 pub(super) fn read_entry_details(item: &Item, due: &DueCancellation) -> Option<EntryDetails> {
     let item = serde_dynamo::Item::from(item.clone());
-    let is_this = index_entry(&item).is_some_and(|entry| entry.cancellation_id == due.cancellation_id);
-    if !is_this {
-        return None;
+    match index_entry(&item)? {
+        IndexEntry::Due(id, _) if id != due.cancellation_id => return None,
+        IndexEntry::Due(..) | IndexEntry::Unreadable => {}
     }
     Some(match read_claims(item) {
         None => EntryDetails { reason: None, date: None, standing: None },

@@ -89,7 +89,7 @@ pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
         for cancellation in page.found {
             let zone = zones.get(&cancellation.tenant).cloned().unwrap_or(TimeZone::UTC);
             // The date that was promised stays, whatever becomes of the time zone.
-            let there = || zone.local_time(cancellation.effective_at).date_naive();
+            let there = || zone.local_date(cancellation.effective_at);
             let date = cancellation.scheduled_at.unwrap_or_else(there);
             if date < from || report.to.is_some_and(|to| to < date) {
                 continue;

@@ -181,6 +181,47 @@ async fn a_change_of_time_zone_moves_instants_and_no_dates() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_the_index_that_no_sweep_executes_is_not_told_and_can_be_mended() {
+    for entry in [
+        "dueAt = :entry, cancellation.effectiveAt = :entry",
+        "dueAt = :other",
+        "dueAt = :soon",
+        "dueShard = :shard",
+        "cancellationId = :soon",
+    ] {
+        let service = with_cancellations().await;
+        let values = [
+            (":entry", AttributeValue::S("+262142-12-31T23:59:59Z".to_owned())),
+            (":other", AttributeValue::S("2026-02-01T00:00:00.000Z".to_owned())),
+            (":soon", AttributeValue::S("2026-01-soon".to_owned())),
+            (":shard", AttributeValue::N("16".to_owned())),
+        ];
+        let values = values.map(|(name, value)| (name.to_owned(), value));
+        let key = AttributeValue::S(format!("demo#{BLOCKED}"));
+        let update =
+            service.dynamodb().update_item().table_name(&service.tables.subscriptions).key("pk", key);
+        let used = values.into_iter().filter(|(name, _)| entry.contains(name)).collect();
+        let update = update.update_expression(format!("SET {entry} ADD version :one"));
+        let update = update.set_expression_attribute_values(Some(used));
+        update.expression_attribute_values(":one", AttributeValue::N("1".to_owned())).send().await.unwrap();
+
+        let late = "2026-02-05T10:00:00Z";
+        assert_eq!(service.get(BLOCKED).await.json().get("pendingStatus"), None, "{entry}");
+        let run = connect_at(&service, late, &["cancellations", "run", "--json"]).await;
+        assert!(run.out.contains(r#""executed":1"#), "{entry}: {}", run.out);
+        let repair = ["cancellations", "repair", "--by", "document", "--yes", "--json"];
+        let repaired = connect_at(&service, late, &repair).await.json();
+        assert_eq!(
+            (&repaired[0]["subscriptionId"], &repaired[0]["date"]),
+            (&json!(BLOCKED), &json!("2026-02-01"))
+        );
+        let run = connect_at(&service, late, &["cancellations", "run", "--json"]).await.json();
+        assert_eq!((&run["executed"], &run["failed"]), (&json!(1), &json!(0)), "{entry}");
+        assert_eq!(service.get(BLOCKED).await.json()["status"], "CANCELLED", "{entry}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_contradicts_itself_is_named_and_made_whole_by_the_part_that_counts() {
     let service = with_cancellations().await;
     write_as_another_system(&service, BLOCKED, "REMOVE document.pendingStatus").await;
