@@ -59,6 +59,7 @@ impl NewSubscription {
         if subscription.reference_id.as_ref().is_some_and(|reference| !reference.is_addressable()) {
             return Err(InvalidSubscription(format!("referenceId: {}", ReferenceId::FORM)));
         }
+        check_instants(&document)?;
         let document = in_one_spelling(&subscription, document)
             .ok_or_else(|| invalid("something in it can't be stored"))?;
 
@@ -148,6 +149,26 @@ pub fn fault_at(pointer: &str, fault: &str) -> String {
         Some(path) => format!("{}: {fault}", path.replace('/', ".").replace("~1", "/").replace("~0", "~")),
         None => fault.to_owned(),
     }
+}
+
+/// What would be lost of an instant: digits of its second beyond the ninth, and spaces around it.
+fn check_instants(document: &Map<String, Value>) -> Result<(), InvalidSubscription> {
+    let of = |prefix: &'static str, members: &Map<String, Value>, names: &[&'static str]| {
+        let is_kept = |text: &str| {
+            let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
+            text == text.trim() && fraction.bytes().take_while(u8::is_ascii_digit).count() <= 9
+        };
+        let altered = names
+            .iter()
+            .find(|name| members.get(**name).and_then(Value::as_str).is_some_and(|text| !is_kept(text)));
+        altered.map(|name| {
+            format!("{prefix}{name}: an instant has at most nine digits after the second, and no spaces")
+        })
+    };
+    let subscriber = document.get("subscriber").and_then(Value::as_object);
+    let altered = of("", document, &["activatedAt", "createdAt", "updatedAt", "cancelledAt"])
+        .or_else(|| of("subscriber.", subscriber?, &["createdAt", "updatedAt"]));
+    altered.map_or(Ok(()), |fault| Err(InvalidSubscription(fault)))
 }
 
 /// RFC 3339 has the years 0000 to 9999, and so has JSON Schema.

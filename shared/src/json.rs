@@ -124,13 +124,16 @@ fn take_marks(pointer: &str, value: &mut Value, mark: char, found: &mut Vec<Stri
     }
 }
 
-/// The pointer to a number of a JSON text that no double, and no integer of 64 bits, holds to the digit.
+/// The pointer to a number of a JSON text that no double, and no integer of 64 bits, holds to the digit; or that is a negative
+/// zero, which DynamoDB does not have.
 #[must_use]
 pub fn inexact_number(text: &str) -> Option<String> {
     // A double holds any 15 digits, and numbers without an exponent that are as long as that.
     let mut runs = text.split(|c: char| !c.is_ascii_digit() && c != '.');
     let has_exponent = text.as_bytes().windows(2).any(|pair| matches!(pair, [b'0'..=b'9', b'e' | b'E']));
-    if !has_exponent && runs.all(|run| run.len() <= 15) {
+    let is_negative_zero = |part: &[u8]| matches!(part, [b' ' | b':' | b'[' | b',', b'-', b'0']);
+    let may_have_negative_zero = text.as_bytes().windows(3).any(is_negative_zero);
+    if !has_exponent && !may_have_negative_zero && runs.all(|run| run.len() <= 15) {
         return None;
     }
     find_inexact_number("", serde_json::from_str(text).ok()?)
@@ -151,7 +154,9 @@ fn find_inexact_number(pointer: &str, value: &RawValue) -> Option<String> {
         b'-' | b'0'..=b'9' => {
             let held: Value = serde_json::from_str(text).ok()?;
             let exact = |text: &str| text.parse::<BigDecimal>().ok();
-            (exact(text)? != exact(&held.to_string())?).then(|| pointer.to_owned())
+            let written = exact(text)?;
+            let is_negative_zero = text.starts_with('-') && written == 0;
+            (is_negative_zero || written != exact(&held.to_string())?).then(|| pointer.to_owned())
         }
         _ => None,
     }
@@ -301,6 +306,8 @@ mod tests {
             "1e-400",
             "-9223372036854775809",
             "1.00000000000000000001",
+            "-0",
+            "-0.00e7",
         ] {
             assert_eq!(
                 inexact_number(&format!("{{\"a\": [0, {inexact}]}}")).as_deref(),

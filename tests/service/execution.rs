@@ -422,6 +422,19 @@ async fn what_another_system_has_cancelled_is_not_executed_and_is_no_lag() {
 }
 
 #[tokio::test]
+async fn a_status_that_this_service_does_not_know_is_not_written_over() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let unknown = AttributeValue::S("TERMINATED".to_owned());
+    write_as_another_system(&service, ACTIVATED, "SET document.#status = :value", unknown).await;
+    let before = service.stored(ACTIVATED).await;
+    service.set_clock("2026-02-10T00:00:00Z").await;
+    let swept = service.execute().await;
+    assert_eq!((&swept["due"], &swept["failed"], &swept["lagSeconds"]), (&json!(1), &json!(1), &json!(0)));
+    assert_eq!(service.stored(ACTIVATED).await, before);
+}
+
+#[tokio::test]
 async fn an_instant_at_an_end_of_time_holds_up_nothing() {
     // In the index, both sort before every instant that the service writes. One has begun, and so has the date.
     for (zone, end, executed, failed) in [

@@ -66,7 +66,7 @@ impl<R: BufRead> Lines<R> {
         let subscription = self.parse(bytes.trim_ascii_end());
         let text = String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-        Line { number, text: Some(text.trim_end().to_owned()), subscription }
+        Line { number, text: Some(text.trim_end_matches('\r').to_owned()), subscription }
     }
 
     fn parse(&self, line: &[u8]) -> Result<NewSubscription, String> {
@@ -76,7 +76,7 @@ impl<R: BufRead> Lines<R> {
             return Err(fault_at(pointer, "not Unicode: half of a surrogate pair"));
         }
         if let Some(pointer) = str::from_utf8(line).ok().and_then(json::inexact_number) {
-            return Err(fault_at(&pointer, "a number of more digits than are kept; write it as a text"));
+            return Err(fault_at(&pointer, "a number that is not kept to the digit; write it as a text"));
         }
         NewSubscription::from_json(value, &self.calendar, self.now).map_err(|fault| fault.to_string())
     }

@@ -47,9 +47,10 @@ const LONGEST: Duration = Duration::from_secs(32);
 pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
     let under_way = Arc::new(watch::Sender::new(0_usize));
     let routes = routes
+        // Who has not said all of a request yet is not waited for.
+        .layer(from_fn_with_state(Arc::clone(&under_way), count))
         .layer(from_fn(read_body))
-        .layer(from_fn(only_from_here))
-        .layer(from_fn_with_state(Arc::clone(&under_way), count));
+        .layer(from_fn(only_from_here));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD);
     let graceful = GracefulShutdown::new();
@@ -88,7 +89,7 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToke
     }
 }
 
-/// Counts the requests that are under way, from their head to their answer.
+/// Counts the requests that are under way, from the end of their body to their answer.
 async fn count(State(under_way): State<Arc<watch::Sender<usize>>>, request: Request, next: Next) -> Response {
     /// Counts one less when it is dropped, also if the client hangs up.
     struct Counted(Arc<watch::Sender<usize>>);
@@ -131,6 +132,14 @@ enum From {
 }
 
 fn origin(headers: &HeaderMap) -> From {
+    let times = |name| headers.get_all(name).iter().count();
+    // No browser sends two, and who reads which of them is not known.
+    if times(HOST) > 1 {
+        return From::Nowhere;
+    }
+    if times(ORIGIN) > 1 {
+        return From::Elsewhere;
+    }
     let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     // HTTP/1.0 has none, and no browser speaks that.
     let host = header(HOST).unwrap_or("localhost");
@@ -184,6 +193,7 @@ async fn pass_on(
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
     use axum::routing::post;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
@@ -207,6 +217,24 @@ mod tests {
         assert!(!is_from_here("127.0.0.1.example.com:3000", None));
         assert!(!is_from_here("example.com", None));
         assert!(!is_from_here("", None));
+    }
+
+    #[test]
+    fn two_hosts_or_origins_are_none() {
+        let here = ("127.0.0.1:3000", "http://127.0.0.1:3000");
+        let origin_of = |hosts: &[&'static str], origins: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(HOST, HeaderValue::from_static(host));
+            }
+            for origin in origins {
+                headers.append(ORIGIN, HeaderValue::from_static(origin));
+            }
+            origin(&headers)
+        };
+        assert!(matches!(origin_of(&[here.0], &[here.1]), From::Here));
+        assert!(matches!(origin_of(&[here.0, "example.com"], &[]), From::Nowhere));
+        assert!(matches!(origin_of(&[here.0], &[here.1, "http://example.com"]), From::Elsewhere));
     }
 
     /// A server, and a connection to it on which this was said.
@@ -243,11 +271,14 @@ mod tests {
 
     #[tokio::test]
     async fn who_does_not_go_on_keeps_nobody_from_stopping() {
-        let (client, stop, server) = begun("POST / HTTP/1.1\r\nHost: loc").await;
-        let begun = std::time::Instant::now();
-        stop.cancel();
-        server.await.unwrap();
-        assert!(begun.elapsed() < GRACE + GRACE);
-        drop(client);
+        let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n";
+        for said in ["POST / HTTP/1.1\r\nHost: loc", head, &format!("{head}begun")] {
+            let (client, stop, server) = begun(said).await;
+            let begun = std::time::Instant::now();
+            stop.cancel();
+            server.await.unwrap();
+            assert!(begun.elapsed() < GRACE + GRACE, "{said}");
+            drop(client);
+        }
     }
 }

@@ -151,6 +151,10 @@ impl Store {
                 .expression_attribute_values(":version", number(version)),
             None => request
                 .condition_expression(PENDING_AS_THE_INDEX_SAYS)
+                .expression_attribute_values(":pending", attribute(Status::Pending)?)
+                .expression_attribute_values(":activated", attribute(Status::Activated)?)
+                .expression_attribute_values(":blocked", attribute(Status::Blocked)?)
+                .expression_attribute_values(":paused", attribute(Status::Paused)?)
                 .expression_attribute_values(":date", attribute(execution.date)?)
                 .expression_attribute_values(":second", text(second(execution.updated_at))),
         };
@@ -173,7 +177,7 @@ impl Store {
 /// updated in an earlier second: instants of one second don't sort as text.
 const PENDING_AS_THE_INDEX_SAYS: &str = "cancellationId = :id AND dueAt = :dueAt AND attribute_exists(dueShard) \
     AND cancellation.cancellationId = :id AND cancellation.effectiveAt = :dueAt \
-    AND document.#status <> :cancelled AND document.pendingStatus.#status = :cancelled \
+    AND document.#status IN (:pending, :activated, :blocked, :paused) AND document.pendingStatus.#status = :cancelled \
     AND document.pendingStatus.scheduledAt = :date \
     AND (attribute_not_exists(cancellation.scheduledAt) OR cancellation.scheduledAt = :date) \
     AND (attribute_not_exists(document.updatedAt) OR document.updatedAt < :second)";

@@ -135,7 +135,10 @@ fn index_entry(item: &serde_dynamo::Item) -> Option<IndexEntry> {
         let is_swept = shard.parse::<u32>().is_ok_and(|shard| shard < DUE_SHARDS);
         let at: DateTime<Utc> = due_at.parse().ok()?;
         let is_sorted = at.year() <= 9999 && *due_at == instant_text(at);
-        (is_swept && is_sorted).then_some(IndexEntry::Due(parse(item, "cancellationId")?, at))
+        // An execution asks for the id as it is written.
+        let id: CancellationId = parse(item, "cancellationId")?;
+        let is_spelled = item.get("cancellationId") == Some(&Stored::S(id.to_string()));
+        (is_swept && is_sorted && is_spelled).then_some(IndexEntry::Due(id, at))
     };
     Some(due().unwrap_or(IndexEntry::Unreadable))
 }

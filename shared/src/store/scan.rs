@@ -11,6 +11,9 @@ use super::{NextPage, Store, StoreError};
 use crate::cancellation::{DueCancellation, Reason, Standing, StoredSubscription};
 use crate::identifiers::TenantId;
 
+/// What tells a subscription, also a broken one, from a reference id that leads to one.
+const SUBSCRIPTIONS: &str = "attribute_not_exists(subscriptionId)";
+
 /// A page of what was found.
 pub struct Page<T> {
     /// What was found.
@@ -71,7 +74,7 @@ impl Store {
         tenant: &TenantId,
         page: Option<NextPage>,
     ) -> Result<Page<StoredSubscription>, StoreError> {
-        let items = self.scan_subscriptions("attribute_exists(document)", None, Some(tenant), page).await?;
+        let items = self.scan_subscriptions(SUBSCRIPTIONS, None, Some(tenant), page).await?;
         Ok(items.read(|item| read_subscription(item).ok()))
     }
 
@@ -84,7 +87,7 @@ impl Store {
         tenant: Option<&TenantId>,
         page: Option<NextPage>,
     ) -> Result<Page<(TenantId, StoredSubscription)>, StoreError> {
-        let items = self.scan_subscriptions("attribute_exists(document)", None, tenant, page).await?;
+        let items = self.scan_subscriptions(SUBSCRIPTIONS, None, tenant, page).await?;
         let Page { found, unreadable, next } = items.read(|item| {
             let (tenant, _) = key_of(&item).split_once('#')?;
             Some((tenant.parse().ok()?, read_subscription(item).ok()?))

@@ -73,7 +73,7 @@ fn header() -> impl Strategy<Value = (&'static str, Value)> {
 fn subscription() -> impl Strategy<Value = Value> {
     let known =
         || select(vec![ACTIVATED, PENDING, BLOCKED, CANCELLED, "rid_crm-1001"]).prop_map(str::to_owned);
-    prop_oneof![4 => known(), 2 => near_miss(known()), 2 => "rid_.{0,300}", 1 => any::<String>()]
+    prop_oneof![4 => known(), 2 => near_miss(known()), 2 => "rid_(nobody-[a-z0-9]{1,40}|.{0,300})", 1 => any::<String>()]
         .prop_map(Value::from)
 }
 

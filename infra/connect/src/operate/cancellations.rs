@@ -1,6 +1,6 @@
 //! Cancellations: what is to come, what is due, what has been.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use ::subscriptions::calendar::{Calendar, TimeZone};
@@ -9,7 +9,7 @@ use ::subscriptions::identifiers::{SubscriptionId, TenantId};
 use ::subscriptions::service::Service;
 use ::subscriptions::store::Store;
 use ::subscriptions::store::due::DueEntry;
-use ::subscriptions::store::scan::EntryDetails;
+use ::subscriptions::store::scan::{EntryDetails, Page};
 use ::subscriptions::store::tables::DUE_SHARDS;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use clap::Subcommand;
@@ -277,17 +277,28 @@ impl Entry {
 }
 
 /// The time zones of all tenants.
-pub(super) struct Zones(HashMap<TenantId, TimeZone>);
+pub(super) struct Zones {
+    known: HashMap<TenantId, TimeZone>,
+    unreadable: Vec<String>,
+}
 
 impl Zones {
     pub(super) async fn read(store: &Store) -> Result<Self, CommandError> {
-        let tenants = store.tenants().await?.found.into_iter();
-        Ok(Self(tenants.map(|tenant| (tenant.id, tenant.time_zone)).collect()))
+        let Page { found, unreadable, .. } = store.tenants().await?;
+        let known = found.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
+        Ok(Self { known, unreadable })
+    }
+
+    /// The tenants that can't be read, and those that there are not, although the index has cancellations of theirs.
+    pub(super) fn missing(&self, index: &Index) -> Vec<String> {
+        let named = index.entries.iter().map(|entry| &entry.due.tenant);
+        let missing = named.filter(|tenant| !self.known.contains_key(tenant)).map(TenantId::to_string);
+        missing.chain(self.unreadable.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The calendar of a tenant; none of one that there is not.
     pub(super) fn calendar(&self, tenant: &TenantId, now: DateTime<Utc>) -> Option<Calendar> {
-        self.0.get(tenant).map(|zone| Calendar::new(zone.clone(), now))
+        self.known.get(tenant).map(|zone| Calendar::new(zone.clone(), now))
     }
 }
 

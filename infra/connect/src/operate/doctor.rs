@@ -271,6 +271,7 @@ async fn pending(session: &Session<'_>, store: &Store) -> Vec<Finding> {
         Ok((index, zones)) => vec![
             lag(&index.lag(&zones, session.now())),
             readable(&index),
+            owned(&index, &zones),
             whole(&index),
             in_place(&index, &zones, session.now()),
         ],
@@ -304,8 +305,20 @@ fn readable(index: &Index) -> Finding {
         count => Finding::wrong(
             "index",
             format!("{} can't be read: {}", counted(count, "subscription"), first(&unreadable)),
-            "look at these items: this service did not write them; connect subscriptions import --existing overwrite \
-             puts others in their place",
+            "look at these items: this service did not write them; connect cancellations repair mends their entries in the \
+             index, connect subscriptions import --existing overwrite puts others in their place",
+        ),
+    }
+}
+
+fn owned(index: &Index, zones: &Zones) -> Finding {
+    let missing = zones.missing(index);
+    match missing.len() {
+        0 => Finding::ok("tenants", "each has a time zone"),
+        count => Finding::wrong(
+            "tenants",
+            format!("{} without a time zone that can be read: {}", counted(count, "tenant"), first(&missing)),
+            "nothing of theirs is executed meanwhile: connect tenants set-time-zone sets one; create makes a tenant that is gone",
         ),
     }
 }

@@ -94,7 +94,7 @@ pub(super) async fn rederive(
             .await?;
         }
     }
-    let outcome = session.complain(&index.unreadable);
+    let outcome = session.complain(&[&index.unreadable[..], &zones.missing(&index)].concat());
     let done = if dry_run { "would be moved" } else { "moved" };
     session.note(&format!("{} {done}", counted(moved.len(), "cancellation")));
     let row = |moved: &Moved| {

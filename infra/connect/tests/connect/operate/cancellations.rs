@@ -188,13 +188,16 @@ async fn an_entry_of_the_index_that_no_sweep_executes_is_not_told_and_can_be_men
         "dueAt = :soon",
         "dueShard = :shard",
         "cancellationId = :soon",
+        "cancellationId = :upper, cancellation.cancellationId = :upper",
     ] {
         let service = with_cancellations().await;
+        let id = service.stored(BLOCKED).await["cancellationId"].as_s().unwrap().to_uppercase();
         let values = [
             (":entry", AttributeValue::S("+262142-12-31T23:59:59Z".to_owned())),
             (":other", AttributeValue::S("2026-02-01T00:00:00.000Z".to_owned())),
             (":soon", AttributeValue::S("2026-01-soon".to_owned())),
             (":shard", AttributeValue::N("16".to_owned())),
+            (":upper", AttributeValue::S(id)),
         ];
         let values = values.map(|(name, value)| (name.to_owned(), value));
         let key = AttributeValue::S(format!("demo#{BLOCKED}"));

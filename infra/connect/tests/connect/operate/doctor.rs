@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use ::subscriptions::store::tables::TableNames;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, StreamSpecification,
-    TimeToLiveSpecification,
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    StreamSpecification, TimeToLiveSpecification,
 };
 use harness::{ACTIVATED, Service, cancel_next_day};
 use serde_json::Value;
@@ -140,4 +140,39 @@ async fn where_there_is_no_database_the_tables_can_be_created() {
     let said = connect(&service, &["tables", "create"]).done();
     let TableNames { subscriptions, idempotency, tenants } = &service.tables;
     assert_eq!(said, format!("created: none; there already: {subscriptions}, {idempotency}, {tenants}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_time_zone_can_not_be_read_is_named_and_put_right() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let update = service.dynamodb().update_item().table_name(&service.tables.tenants);
+    let update =
+        update.key("pk", AttributeValue::S("demo".to_owned())).update_expression("SET #zone = :zone");
+    let update = update.expression_attribute_names("#zone", "timeZone");
+    let nowhere = AttributeValue::S("Nope/Nope".to_owned());
+    update.expression_attribute_values(":zone", nowhere).send().await.unwrap();
+    let doctor = connect_at(&service, harness::START, &["doctor"]).await.out;
+    assert!(
+        doctor.contains("WRONG   tenants   1 tenant without a time zone that can be read: demo"),
+        "{doctor}"
+    );
+    let moved = connect_at(&service, harness::START, &["cancellations", "rederive", "--dry-run"]).await;
+    assert!(moved.notes.contains("not what this service writes: demo\n"), "{moved:?}");
+    assert_eq!(moved.code, 1);
+    connect_at(&service, harness::START, &["tenants", "set-time-zone", "demo", "UTC"]).await.done();
+    let doctor = connect_at(&service, harness::START, &["doctor"]).await.out;
+    assert!(doctor.contains("ok      tenants   each has a time zone"), "{doctor}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_without_a_document_is_named_by_a_repair() {
+    let service = Service::start().await;
+    let key = format!("demo#{ACTIVATED}");
+    let shard = AttributeValue::N("1".to_owned());
+    service.update("subscriptions", &key, "SET dueShard = :value REMOVE document", shard).await;
+    let repair = ["cancellations", "repair", "--by", "document", "--yes"];
+    let said = connect_at(&service, harness::START, &repair).await;
+    assert!(said.notes.contains(&format!("not what this service writes: {key}\n")), "{said:?}");
+    assert_eq!(said.code, 1);
 }

@@ -494,18 +494,24 @@ async fn what_would_be_altered_is_refused_by_its_place_and_the_rest_imported() {
         line(r#""cancelledAt": "2026-01-01T00:00:00Z""#),
         line(r#""activatedAt": "+99999-01-01T00:00:00Z""#),
         document(ID, json!({"status": "CANCELLED", "cancelledAt": "2099-01-01T00:00:00Z"})).to_string(),
+        line(r#""createdAt": "2026-01-01T00:00:00.1234567891Z""#),
+        line(r#""subscriber": {"subscriberId": "s", "updatedAt": " 2026-01-01T00:00:00Z"}"#),
+        line(r#""metadata": {"balance": -0.0}"#),
         document(ID_TOO, json!({"metadata": {"iccid": 8_946_000_000_000_000_017_u64}})).to_string(),
     ];
     let said = rejected(&service, &text.join("\n"));
     let faults = [
-        "line 1: metadata.iccid: a number of more digits",
-        "line 2: extensions.a.1: a number of more digits",
+        "line 1: metadata.iccid: a number that is not kept to the digit",
+        "line 2: extensions.a.1: a number that is not kept to the digit",
         "line 3: $serde_json::private::RawValue: a member can't be called so",
         "line 4: metadata.deep.0.$serde_json::private::RawValue: a member can't be called so",
         "line 5: display: not Unicode",
         "line 6: cancelledAt: a subscription that is not CANCELLED",
         "line 7: activatedAt: must lie in the years 0000 to 9999",
         "line 8: cancelledAt: must not lie in the future",
+        "line 9: createdAt: an instant has at most nine digits",
+        "line 10: subscriber.updatedAt: an instant has at most nine digits",
+        "line 11: metadata.balance: a number that is not kept to the digit",
     ];
     assert_eq!(said.len(), faults.len(), "{said:?}");
     for (said, fault) in said.iter().zip(faults) {
