@@ -26,7 +26,7 @@ async fn a_time_zone_is_stored_as_the_iana_database_spells_it_and_an_old_name_st
     for (typed, stored) in [("asia/TOKYO", "Asia/Tokyo"), ("Asia/Calcutta", "Asia/Calcutta"), ("utc", "UTC")]
     {
         connect_at(&service, START, &["tenants", "set-time-zone", "demo", typed]).await.done();
-        let item = service.item(&service.tables.tenants, "demo").await.unwrap();
+        let item = service.item("tenants", "demo").await.unwrap();
         assert_eq!(item["timeZone"].as_s().unwrap(), stored);
     }
 }
