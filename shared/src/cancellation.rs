@@ -201,9 +201,9 @@ impl fmt::Display for Revision {
 /// What the index of due dates says of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexEntry {
-    /// It names the cancellation that is due, and since when.
+    /// The cancellation that is due, and since when.
     Due(CancellationId, DateTime<Utc>),
-    /// There is an entry, and it is not as this service writes one. No sweep can execute it.
+    /// An entry that is not as this service writes one. No sweep can execute it.
     Unreadable,
 }
 

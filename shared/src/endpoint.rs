@@ -156,7 +156,7 @@ impl Endpoint {
     }
 }
 
-/// Whether a URL leads to this machine.
+/// True for a URL that leads to this machine: by a loopback or unspecified address, or a name of `localhost`.
 fn is_on_this_machine(url: &str) -> bool {
     let url = Url::parse(url).ok();
     let address = match url.as_ref().and_then(Url::host) {

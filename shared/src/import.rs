@@ -151,7 +151,7 @@ pub fn fault_at(pointer: &str, fault: &str) -> String {
     }
 }
 
-/// What would be lost of an instant: digits of its second beyond the ninth, and spaces around it.
+/// Refuses an instant of which something would be lost: a tenth digit of its second, or spaces around it.
 fn check_instants(document: &Map<String, Value>) -> Result<(), InvalidSubscription> {
     let of = |prefix: &'static str, members: &Map<String, Value>, names: &[&'static str]| {
         let is_kept = |text: &str| {

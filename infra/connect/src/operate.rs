@@ -167,7 +167,7 @@ impl CommandError {
         }
     }
 
-    /// Whether the database did not answer, or not as a database.
+    /// True if the database did not answer, or something else answered in its place.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable(_)))

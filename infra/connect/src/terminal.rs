@@ -50,7 +50,7 @@ impl fmt::Display for Text {
     }
 }
 
-/// Whether a terminal acts on it instead of showing it: control characters, separators of lines and paragraphs, and those
+/// A character that a terminal acts on instead of showing it: control characters, separators of lines and paragraphs, and those
 /// that change the direction of text (`Bidi_Control` in Unicode's `PropList.txt`).
 #[must_use]
 pub fn acts(character: char) -> bool {
@@ -75,7 +75,7 @@ pub fn escape(value: &str) -> String {
 /// A value as JSON on one line.
 ///
 /// # Errors
-/// It can't be JSON.
+/// A value that JSON can't hold.
 pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_string(value).map(|json| escape_json(&json))
 }
@@ -83,7 +83,7 @@ pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
 /// A value as JSON for people, a member a line.
 ///
 /// # Errors
-/// It can't be JSON.
+/// A value that JSON can't hold.
 pub fn pretty_json(value: &impl Serialize) -> serde_json::Result<Text> {
     serde_json::to_string_pretty(value).map(|json| escape_json(&json).lines().collect())
 }
