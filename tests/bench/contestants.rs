@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Days, Utc};
+use domain::api_key::Token;
+use domain::import::{Existing, Rules};
 use serde_json::json;
-use subscriptions::api_key::Token;
-use subscriptions::import::{Existing, Rules};
-use subscriptions::store::Store;
-use subscriptions::store::tables::TableNames;
+use store::Store;
+use store::tables::TableNames;
 use uuid::Uuid;
 
 use crate::engine::{Engine, TENANT};
@@ -160,7 +160,7 @@ impl Prepared {
 
     async fn put(&self, item: serde_json::Value) {
         let item: std::collections::HashMap<String, AttributeValue> = serde_dynamo::to_item(item).unwrap();
-        let endpoint = subscriptions::endpoint::Endpoint::local(self.url.clone());
+        let endpoint = service::endpoint::Endpoint::local(self.url.clone());
         let client = aws_sdk_dynamodb::Client::new(&endpoint.sdk_config());
         let put = client.put_item().table_name(&self.tables.subscriptions).set_item(Some(item));
         put.send().await.unwrap();

@@ -4,16 +4,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use connect::database;
+use domain::api_key::{ApiKey, Scope, Token};
+use domain::identifiers::TenantId;
+use domain::tenant::Tenant;
 use dynoxide::Database;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
-use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
-use subscriptions::clock::Clock;
-use subscriptions::endpoint::Endpoint;
-use subscriptions::identifiers::TenantId;
-use subscriptions::store::Store;
-use subscriptions::store::tables::TableNames;
+use service::clock::Clock;
+use service::endpoint::Endpoint;
+use service::ids;
+use store::Store;
+use store::tables::TableNames;
 use tempfile::NamedTempFile;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -82,12 +84,12 @@ impl Engine {
             idempotency: named(idempotency),
             tenants: named(tenants),
         };
-        let store = Store::new(Endpoint::local(self.url()), tables.clone());
+        let store = Store::new(&Endpoint::local(self.url()).sdk_config(), tables.clone());
         store.create_tables().await.unwrap();
         let id: TenantId = TENANT.parse().unwrap();
         let zone = ZONE.parse().unwrap();
         store.put_tenant(&Tenant { id: id.clone(), name: "Demo".to_owned(), time_zone: zone }).await.unwrap();
-        let token = Token::generate(id, "all".parse().unwrap()).unwrap();
+        let token = ids::token(id, "all".parse().unwrap()).unwrap();
         let key = ApiKey::new(&token, &Scope::ALL, Clock::system().now());
         store.add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
         (store, tables, token)

@@ -12,7 +12,7 @@ mod units;
 
 use std::path::PathBuf;
 
-use ::subscriptions::clock::Clock;
+use ::service::clock::Clock;
 use clap::{Parser, Subcommand};
 
 use crate::contestants::Contestant;

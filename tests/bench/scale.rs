@@ -7,14 +7,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use domain::import::{Existing, Rules};
 use dynoxide::types::Item;
 use dynoxide::{AttributeValue, ImportOptions};
 use futures::{StreamExt, stream};
 use plotters::prelude::*;
 use serde_json::{Value, json};
-use subscriptions::import::{Existing, Rules};
-use subscriptions::store::compression::compress;
-use subscriptions::store::import::TOGETHER;
+use store::compression::compress;
+use store::import::TOGETHER;
 
 use crate::contestants::{Contestant, Operation, Prepared};
 use crate::engine::{Engine, TENANT};

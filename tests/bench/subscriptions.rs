@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use connect::demo;
+use domain::api_key::Token;
+use domain::calendar::Calendar;
+use domain::import::NewSubscription;
 use serde_json::{Value, json};
-use subscriptions::api_key::Token;
-use subscriptions::calendar::Calendar;
-use subscriptions::import::NewSubscription;
+use service::ids;
 use uuid::Uuid;
 
 use crate::engine::{TENANT, ZONE};
@@ -37,7 +38,7 @@ pub fn pending(number: u64, date: NaiveDate) -> Value {
 /// A document, to be imported.
 pub fn new(document: Value, now: DateTime<Utc>) -> NewSubscription {
     let calendar = Calendar::new(ZONE.parse().unwrap(), now);
-    NewSubscription::from_json(document, &calendar, now).unwrap()
+    NewSubscription::from_json(document, &calendar, now, ids::new()).unwrap()
 }
 
 /// The event that reads the subscription with this number.

@@ -6,9 +6,8 @@ use execute_cancellations::Summary;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::{Context, Error, LambdaEvent};
 use serde_json::Value;
-use subscriptions::clock::Clock;
-use subscriptions::http::event;
-use subscriptions::service;
+use service::clock::Clock;
+use service::http::event;
 
 use crate::openapi::OPERATIONS;
 use crate::{Response, START, Service, instant};

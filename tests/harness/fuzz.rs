@@ -4,15 +4,13 @@
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-use subscriptions::api_key::Token;
-use subscriptions::calendar::Calendar;
-use subscriptions::cancel_request::{InvalidBody, MAX_METADATA_BYTES};
-use subscriptions::cancellation::CancelRequest;
-use subscriptions::http::problem::Problem;
-use subscriptions::idempotency::IdempotencyKey;
-use subscriptions::identifiers::{
-    CancellationId, KeyId, ReferenceId, SubscriptionId, SubscriptionName, TenantId,
-};
+use domain::api_key::Token;
+use domain::calendar::Calendar;
+use domain::cancel_request::{InvalidBody, MAX_METADATA_BYTES};
+use domain::cancellation::CancelRequest;
+use domain::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, SubscriptionName, TenantId};
+use idempotency::IdempotencyKey;
+use service::http::problem::Problem;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::contract::Functions;

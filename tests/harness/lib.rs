@@ -29,16 +29,18 @@ use chrono::{DateTime, Utc};
 use connect::bus;
 use connect::demo;
 use connect::up::{self, Options, Running};
+use domain::api_key::{ApiKey, Scope, Token};
+use domain::calendar::TimeZone;
+use domain::import::{Existing, Rules};
+use domain::tenant::Tenant;
 use publish_events::Publisher;
 use reqwest::Method;
 use serde_json::{Value, json};
-use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
-use subscriptions::calendar::TimeZone;
-use subscriptions::endpoint::Endpoint;
-use subscriptions::import::{Existing, Rules};
-use subscriptions::store::Store;
-use subscriptions::store::due::DueEntry;
-use subscriptions::store::tables::{DUE_SHARDS, TableNames};
+use service::endpoint::Endpoint;
+use service::ids;
+use store::Store;
+use store::due::DueEntry;
+use store::tables::{DUE_SHARDS, TableNames};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
@@ -315,7 +317,7 @@ impl Service {
 
     /// The store, for putting things into it.
     pub fn store(&self) -> Store {
-        Store::new(Endpoint::at(self.dynamodb_url.clone()), self.tables.clone())
+        Store::new(&Endpoint::at(self.dynamodb_url.clone()).sdk_config(), self.tables.clone())
     }
 
     /// What a table is called here.
@@ -398,7 +400,7 @@ impl Service {
 
     /// A new tenant in UTC, and a key of it with these scopes.
     pub async fn add_tenant(&self, tenant: &str, scopes: &[Scope]) -> String {
-        let id: subscriptions::identifiers::TenantId = tenant.parse().unwrap();
+        let id: domain::identifiers::TenantId = tenant.parse().unwrap();
         let tenant = Tenant { id: id.clone(), name: tenant.to_owned(), time_zone: TimeZone::UTC };
         self.store().put_tenant(&tenant).await.unwrap();
         self.add_key(&id.to_string(), "k1", scopes).await.reveal()
@@ -415,7 +417,7 @@ impl Service {
 
     /// A key of a tenant that exists.
     pub async fn add_key(&self, tenant: &str, key_id: &str, scopes: &[Scope]) -> Token {
-        let token = Token::generate(tenant.parse().unwrap(), key_id.parse().unwrap()).unwrap();
+        let token = ids::token(tenant.parse().unwrap(), key_id.parse().unwrap()).unwrap();
         let key = ApiKey::new(&token, scopes, instant(START));
         self.store().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
         token

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use connect::gateway::decode_path;
+use domain::json;
 use jsonschema::Validator;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
-use subscriptions::http::problem::MAX_BODY_BYTES;
-use subscriptions::json;
+use service::http::problem::MAX_BODY_BYTES;
 
 use crate::template::yaml;
 use crate::{Response, SentRequest};

@@ -8,9 +8,10 @@ mod database;
 pub mod promise;
 
 pub use database::Flaw;
+use std::collections::BTreeSet;
+
 use database::{Reply, Update, Write};
 use stateright::{Model, Property};
-use std::collections::BTreeSet;
 
 /// How long a record answers for its key, counted from the `now` of the request that wrote it.
 pub const KEY_LIFE: u8 = 2;

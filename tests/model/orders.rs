@@ -2,13 +2,14 @@
 
 #![allow(clippy::print_stdout, reason = "counterexamples, and how many states were visited")]
 
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::hash::Hash;
+
 use model::commit::Asked::{self, CancelAt, Withdraw};
 use model::commit::{Commit, Flaw, KEY_LIFE, Request, State, promise::*};
 use model::two_phase::{self, TwoPhase};
 use stateright::{Checker, HasDiscoveries, Model};
-use std::collections::BTreeSet;
-use std::fmt::Debug;
-use std::hash::Hash;
 
 #[test]
 fn no_interleaving_of_two_requests_and_a_sweep_breaks_the_promise() {

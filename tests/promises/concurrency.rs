@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 
+use domain::calendar::Calendar;
+use domain::import::NewSubscription;
 use execute_cancellations::Summary;
 use futures::StreamExt;
 use futures::future::join_all;
@@ -13,10 +15,9 @@ use futures::stream;
 use harness::{ACTIVATED, Response, Service, cancel_at, cancel_next_day, event, instant};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
-use subscriptions::calendar::Calendar;
-use subscriptions::clock::{self, Clock};
-use subscriptions::import::NewSubscription;
-use subscriptions::store::import::TOGETHER;
+use service::clock::{self, Clock};
+use service::ids;
+use store::import::TOGETHER;
 
 use crate::MACHINE;
 
@@ -166,7 +167,7 @@ async fn of_8_sweeps_at_once_each_cancellation_is_executed_by_one() {
     let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"});
     let new = |n| {
         let document = json!({"subscriptionId": id(n), "status": "ACTIVATED", "pendingStatus": pending});
-        NewSubscription::from_json(document, &calendar, now).unwrap()
+        NewSubscription::from_json(document, &calendar, now, ids::new()).unwrap()
     };
     let due_count = how_many_are_due();
     let due: Vec<_> = (0..due_count).map(new).collect();
@@ -176,7 +177,7 @@ async fn of_8_sweeps_at_once_each_cancellation_is_executed_by_one() {
 
     // Each sweep is a function of its own, with connections of its own.
     let sweeps = (0..8).map(|_| {
-        let function = subscriptions::service::Service { store: service.store(), clock: Clock::system() };
+        let function = service::Service { store: service.store(), clock: Clock::system() };
         function.clock.set(instant("2026-02-01T00:00:00Z"));
         tokio::spawn(async move {
             let mut context = Context::default();

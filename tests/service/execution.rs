@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use connect::up::Options;
+use domain::calendar::{Calendar, TimeZone};
+use domain::cancellation::{DueCancellation, Execution, decide_execution};
 use execute_cancellations::{Summary, SweepError};
 use futures::future::join_all;
 use harness::{
@@ -15,11 +17,9 @@ use harness::{
 use lambda_runtime::{Context, LambdaEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
-use subscriptions::calendar::{Calendar, TimeZone};
-use subscriptions::cancellation::{DueCancellation, Execution, decide_execution};
-use subscriptions::clock::{self, Clock};
-use subscriptions::identifiers::WriteId;
-use subscriptions::store::due::{DueEntry, Executed};
+use service::clock::{self, Clock};
+use service::ids;
+use store::due::{DueEntry, Executed};
 
 /// Sweeps once. The lag depends on how long that takes, so it is left out but where it is the point.
 async fn execute(service: &Service) -> Value {
@@ -36,7 +36,7 @@ fn summary(due: u64, executed: u64) -> Value {
 
 /// Sweeps once with a clock of its own, which shows this instant when the sweep begins.
 async fn execute_at(service: &Service, now: &str) -> Summary {
-    let function = subscriptions::service::Service { store: service.store(), clock: Clock::system() };
+    let function = service::Service { store: service.store(), clock: Clock::system() };
     let mut context = Context::default();
     context.deadline = clock::deadline_in(Duration::from_secs(60));
     let event = LambdaEvent::new(serde_json::from_value(event("execute-cancellations/ok")).unwrap(), context);
@@ -195,7 +195,7 @@ async fn the_due_cancellation(service: &Service) -> (DueCancellation, Execution)
     };
     let calendar = Calendar::new(harness::ZONE.parse().unwrap(), now);
     let date = calendar.date_at(due.effective_at);
-    (due.clone(), decide_execution(due, date, None, &calendar, WriteId::random()).unwrap())
+    (due.clone(), decide_execution(due, date, None, &calendar, ids::write_id()).unwrap())
 }
 
 #[tokio::test]
@@ -310,7 +310,7 @@ async fn a_sweep_that_can_do_nothing_fails_and_loses_nothing() {
 async fn a_sweep_stops_before_its_deadline_and_leaves_the_rest() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
-    let function = subscriptions::service::Service { store: service.store(), clock: Clock::system() };
+    let function = service::Service { store: service.store(), clock: Clock::system() };
     function.clock.set(instant("2026-02-01T00:00:00Z"));
     let mut context = Context::default();
     context.deadline = clock::deadline_in(Duration::ZERO);
@@ -324,7 +324,7 @@ async fn a_sweep_stops_before_its_deadline_and_leaves_the_rest() {
 #[tokio::test]
 async fn an_event_from_elsewhere_is_refused() {
     let service = Service::start().await;
-    let function = subscriptions::service::Service { store: service.store(), clock: Clock::system() };
+    let function = service::Service { store: service.store(), clock: Clock::system() };
     let mut event = event("execute-cancellations/ok");
     event["source"] = json!("aws.s3");
     let event = LambdaEvent::new(serde_json::from_value(event).unwrap(), Context::default());

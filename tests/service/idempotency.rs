@@ -1,12 +1,13 @@
 //! The same idempotency key and the same request get the same answer for 24 hours, and take effect
 //! once.
 
+use domain::api_key::Scope;
+use domain::calendar::{Calendar, TimeZone};
+use domain::import::NewSubscription;
 use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Fault, Response, Service, cancel_at, cancel_next_day};
 use reqwest::Method;
 use serde_json::json;
-use subscriptions::api_key::Scope;
-use subscriptions::calendar::{Calendar, TimeZone};
-use subscriptions::import::NewSubscription;
+use service::ids;
 
 /// What a replay must share with the answer it repeats: all but what belongs to the exchange.
 fn assert_replays(replay: &Response, first: &Response) {
@@ -124,7 +125,8 @@ async fn a_refusal_by_the_subscriptions_state_is_remembered() {
     not_found.assert_problem(404, "subscription_not_found");
     let now = harness::instant(harness::START);
     let document = json!({"subscriptionId": unborn, "status": "ACTIVATED"});
-    let new = NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now).unwrap();
+    let new =
+        NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new()).unwrap();
     service.store().import(&"demo".parse().unwrap(), &new, harness::ANY_IMPORT, now).await.unwrap();
     assert_replays(&service.cancel_once(unborn, "k2", &body).await, &not_found);
     assert_eq!(service.cancel_once(unborn, "k3", &body).await.status, 200);

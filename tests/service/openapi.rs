@@ -3,20 +3,20 @@
 use std::collections::BTreeSet;
 
 use connect::gateway;
+use domain::cancel_request::{
+    MAX_COMMENT_CHARACTERS, MAX_METADATA_BYTES, MAX_METADATA_MEMBERS, MAX_METADATA_NAME_CHARACTERS,
+};
+use domain::cancellation::Reason;
+use domain::event::{CancellationState, Cause};
+use domain::fault::FaultCode;
+use domain::subscription::{PortingDirection, PortingStatus, Status};
 use harness::openapi::{DOCUMENT, OPERATIONS, check, check_exchange, resolve, validator};
 use harness::{ACTIVATED, Response, SentRequest, Service, cancel_next_day};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
+use service::http::problem::{Code, MAX_BODY_BYTES};
 use strum::VariantArray;
-use subscriptions::cancel_request::{
-    MAX_COMMENT_CHARACTERS, MAX_METADATA_BYTES, MAX_METADATA_MEMBERS, MAX_METADATA_NAME_CHARACTERS,
-};
-use subscriptions::cancellation::Reason;
-use subscriptions::event::{CancellationState, Cause};
-use subscriptions::fault::FaultCode;
-use subscriptions::http::problem::{Code, MAX_BODY_BYTES};
-use subscriptions::subscription::{PortingDirection, PortingStatus, Status};
 
 fn schema(name: &str) -> &'static Value {
     &DOCUMENT["components"]["schemas"][name]

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeySchemaElement, Projection};
 use connect::gateway;
+use domain::event::SOURCE;
 use harness::rights::{actions, granted};
 use harness::template::{resources, template};
 use harness::{ACTIVATED, CANCELLED, Service, Wire, cancel_next_day, event};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
-use subscriptions::clock::deadline_in;
-use subscriptions::event::SOURCE;
-use subscriptions::telemetry::{METRICS, NAMESPACE};
+use service::clock::deadline_in;
+use service::telemetry::{METRICS, NAMESPACE};
 
 #[tokio::test]
 async fn each_function_uses_exactly_the_rights_it_has() {

@@ -8,7 +8,7 @@ use std::env;
 use std::io::{self, BufWriter, Write};
 
 use chrono::NaiveDate;
-use subscriptions::calendar::{IANA_RELEASE, TimeZone};
+use domain::calendar::{IANA_RELEASE, TimeZone};
 
 fn main() -> io::Result<()> {
     let arguments: Vec<i32> = env::args().skip(1).map(|argument| argument.parse().unwrap()).collect();

@@ -7,23 +7,24 @@
 //! meets the execution: one of the two is done, and the answer says which.
 
 use chrono::{DateTime, Utc};
+use domain::api_key::Scope;
+use domain::calendar::Calendar;
+use domain::cancellation::{
+    Asking, CancelRequest, Decision, Refusal, StoredSubscription, decide_cancel, decide_withdrawal,
+};
+use domain::identifiers::{SubscriptionName, TenantId};
+use idempotency::{Fingerprint, IdempotencyKey, Record, Verdict};
 use lambda_http::http::Method;
 use lambda_http::{Body, Request, Response};
 use metrics::counter;
-use subscriptions::api_key::Scope;
-use subscriptions::calendar::Calendar;
-use subscriptions::cancellation::{
-    Asking, CancelRequest, Decision, Refusal, StoredSubscription, decide_cancel, decide_withdrawal,
-};
-use subscriptions::http::problem::{Problem, etag};
-use subscriptions::http::request;
-use subscriptions::http::response::{self, Answered};
-use subscriptions::idempotency::{Fingerprint, IdempotencyKey, Record, Verdict};
-use subscriptions::identifiers::{CancellationId, SubscriptionName, TenantId, WriteId};
-use subscriptions::service::Service;
-use subscriptions::store::commit::{Committed, NewRecord};
-use subscriptions::store::{Store, StoreError};
-use subscriptions::telemetry::{CANCELLATIONS_SCHEDULED, CANCELLATIONS_WITHDRAWN, REASON};
+use service::Service;
+use service::http::problem::{Problem, etag};
+use service::http::request;
+use service::http::response::{self, Answered};
+use service::ids;
+use service::telemetry::{CANCELLATIONS_SCHEDULED, CANCELLATIONS_WITHDRAWN, REASON};
+use store::commit::{Committed, NewRecord};
+use store::{Store, StoreError};
 
 /// How often a request that meets others decides again.
 const MOST_DECISIONS: u32 = 8;
@@ -76,8 +77,8 @@ async fn answer(service: &Service, request: &Request) -> Result<Answered, Proble
     }
 
     let asking = Asking {
-        cancellation_id: CancellationId::random(),
-        write_id: WriteId::random(),
+        cancellation_id: ids::cancellation_id(),
+        write_id: ids::write_id(),
         requested_by: token.key_id().clone(),
         now,
     };

@@ -10,23 +10,24 @@ use std::time::{Duration, SystemTime};
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::calendar::{Calendar, TimeZone};
+use domain::cancellation::{DueCancellation, Standing, decide_execution};
+use domain::identifiers::TenantId;
 use futures::StreamExt;
 use futures::stream;
 use lambda_runtime::{Error, LambdaEvent};
 use metrics::{counter, histogram};
 use serde::Serialize;
-use subscriptions::calendar::{Calendar, TimeZone};
-use subscriptions::cancellation::{DueCancellation, Standing, decide_execution};
-use subscriptions::clock;
-use subscriptions::identifiers::{TenantId, WriteId};
-use subscriptions::service::Service;
-use subscriptions::store::StoreError;
-use subscriptions::store::due::{DueEntry, Executed};
-use subscriptions::store::tables::DUE_SHARDS;
-use subscriptions::telemetry::{
+use service::Service;
+use service::clock;
+use service::ids;
+use service::telemetry::{
     self, CANCELLATIONS_EXECUTED, CANCELLATIONS_FAILED, CANCELLATIONS_REMAINING, CANCELLATIONS_SKIPPED,
     SWEEP_LAG, UNREAD_SHARDS,
 };
+use store::StoreError;
+use store::due::{DueEntry, Executed};
+use store::tables::DUE_SHARDS;
 use tokio::sync::Mutex;
 use tracing::{Instrument, debug, error, info, info_span};
 
@@ -278,7 +279,7 @@ impl Sweep<'_> {
         let mut date = calendar.date_at(due.effective_at);
         let (mut updated_before, mut decided_from) = (None, None);
         for _ in 0..MOST_DECISIONS {
-            let write_id = WriteId::random();
+            let write_id = ids::write_id();
             let Some(execution) = decide_execution(due, date, updated_before, &calendar, write_id) else {
                 return Outcome::NotYet;
             };

@@ -1,8 +1,8 @@
 //! The Lambda function that EventBridge Scheduler invokes every minute.
 
 use lambda_runtime::{Error, run, service_fn};
-use subscriptions::service::Service;
-use subscriptions::telemetry::Telemetry;
+use service::Service;
+use service::telemetry::Telemetry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -3,12 +3,12 @@
 //! Reads are consistent: what a caller has written, it reads. With `If-None-Match` and the version it
 //! has, a caller is spared the body.
 
+use domain::api_key::Scope;
 use lambda_http::{Body, Request, Response};
-use subscriptions::api_key::Scope;
-use subscriptions::http::problem::{Problem, etag};
-use subscriptions::http::request;
-use subscriptions::http::response::{self, Answered};
-use subscriptions::service::Service;
+use service::Service;
+use service::http::problem::{Problem, etag};
+use service::http::request;
+use service::http::response::{self, Answered};
 
 /// Answers a request.
 pub async fn handle(service: &Service, request: Request) -> Response<Body> {

@@ -1,9 +1,9 @@
 //! The Lambda function behind `GET /subscriptions/{subscriptionId}`.
 
 use lambda_http::Error;
-use subscriptions::http::event;
-use subscriptions::service::Service;
-use subscriptions::telemetry::Telemetry;
+use service::Service;
+use service::http::event;
+use service::telemetry::Telemetry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -8,8 +8,8 @@ use aws_sdk_eventbridge::config::retry::RetryPartition;
 use aws_sdk_eventbridge::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use aws_types::SdkConfig;
-use subscriptions::event::SOURCE;
-use subscriptions::store::stream::TenantEvent;
+use domain::event::SOURCE;
+use store::stream::TenantEvent;
 use uuid::Uuid;
 
 /// EventBridge's limit for one request.

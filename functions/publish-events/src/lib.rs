@@ -15,10 +15,11 @@ use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse
 use aws_types::SdkConfig;
 use lambda_runtime::{Error, LambdaEvent};
 use metrics::counter;
-use subscriptions::clock;
-use subscriptions::endpoint::{Endpoint, EnvironmentError, variable};
-use subscriptions::store::stream::{UnreadableWrite, Write};
-use subscriptions::telemetry::{self, EVENTS_FAILED, EVENTS_PUBLISHED, TYPE};
+use service::clock;
+use service::endpoint::Endpoint;
+use service::environment::{EnvironmentError, required};
+use service::telemetry::{self, EVENTS_FAILED, EVENTS_PUBLISHED, TYPE};
+use store::stream::{UnreadableWrite, Write};
 use tracing::{Instrument, error, info, info_span, warn};
 
 use self::bus::{Batch, Bus, Entry, Outcome};
@@ -45,7 +46,6 @@ impl Publisher {
     /// # Errors
     /// A variable is not set, or names certificates that can't be used.
     pub fn from_env() -> Result<Self, EnvironmentError> {
-        let required = |name| variable(name).ok_or(EnvironmentError::Missing(name));
         Ok(Self::new(
             &Endpoint::from_env_of("EVENTBRIDGE")?.sdk_config(),
             required("EVENT_BUS_NAME")?,

@@ -2,7 +2,7 @@
 
 use lambda_runtime::{Error, run, service_fn};
 use publish_events::Publisher;
-use subscriptions::telemetry::Telemetry;
+use service::telemetry::Telemetry;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use subscriptions::api_key::{MalformedToken, NoEntropy, Scope, Token};
-use subscriptions::identifiers::{KeyId, TenantId};
+use domain::api_key::{MalformedToken, Scope, Token};
+use domain::identifiers::TenantId;
+use service::ids::{self, NoEntropy};
 
 use crate::private;
 
@@ -67,13 +68,13 @@ pub enum KeyError {
 /// The file can't be read or written, or holds something else.
 pub fn secret_key(tenant: &TenantId, file: Option<&Path>) -> Result<Token, KeyError> {
     let Some(path) = file else {
-        return Ok(Token::generate(tenant.clone(), KeyId::random())?);
+        return Ok(ids::token(tenant.clone(), ids::key_id())?);
     };
     let failed = |source| KeyError::File { path: path.display().to_string(), source };
     match fs::read_to_string(path) {
         Ok(text) => text.trim().parse().map_err(|_| KeyError::NotAKey(path.display().to_string())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let token = Token::generate(tenant.clone(), KeyId::random())?;
+            let token = ids::token(tenant.clone(), ids::key_id())?;
             let mut file = private::create_file(path).map_err(failed)?;
             writeln!(file, "{}", token.reveal()).map_err(failed)?;
             Ok(token)
@@ -86,7 +87,7 @@ pub fn secret_key(tenant: &TenantId, file: Option<&Path>) -> Result<Token, KeyEr
 mod tests {
     use std::collections::BTreeMap;
 
-    use subscriptions::calendar::{Calendar, TimeZone};
+    use domain::calendar::{Calendar, TimeZone};
 
     use super::*;
     use crate::ndjson::Lines;

@@ -10,11 +10,12 @@ use clap::{Args, Parser, Subcommand};
 use connect::operate::{self, CommandError, SCHEDULE_VARIABLE, Session};
 use connect::terminal::{self, LogLines, Text};
 use connect::up::{self, Addresses, Options, Running};
-use subscriptions::calendar::IANA_RELEASE;
-use subscriptions::clock::Clock;
-use subscriptions::endpoint::{Endpoint, variable};
-use subscriptions::store::tables::TableNames;
-use subscriptions::telemetry;
+use domain::calendar::IANA_RELEASE;
+use service::clock::Clock;
+use service::endpoint::Endpoint;
+use service::environment::table_names;
+use service::environment::variable;
+use service::telemetry;
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -148,7 +149,7 @@ async fn until_stopped(
     let (mut out, mut notes) = (io::stdout(), io::stderr());
     let mut session = Session {
         endpoint,
-        tables: TableNames::from_env(),
+        tables: table_names(),
         schedule: variable(SCHEDULE_VARIABLE),
         clock: Clock::system(),
         json,

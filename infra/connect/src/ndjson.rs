@@ -3,9 +3,10 @@
 use std::io::{self, BufRead, Read};
 
 use chrono::{DateTime, Utc};
-use subscriptions::calendar::Calendar;
-use subscriptions::import::{NewSubscription, fault_at};
-use subscriptions::json::{self, Json};
+use domain::calendar::Calendar;
+use domain::import::{NewSubscription, fault_at};
+use domain::json::{self, Json};
+use service::ids;
 
 /// The longest line that is read, in bytes. The database holds at most 400 KB of it; the rest may be white space.
 const LONGEST: u64 = 1 << 20;
@@ -78,7 +79,8 @@ impl<R: BufRead> Lines<R> {
         if let Some(pointer) = str::from_utf8(line).ok().and_then(json::inexact_number) {
             return Err(fault_at(&pointer, "a number that is not kept to the digit; write it as a text"));
         }
-        NewSubscription::from_json(value, &self.calendar, self.now).map_err(|fault| fault.to_string())
+        NewSubscription::from_json(value, &self.calendar, self.now, ids::new())
+            .map_err(|fault| fault.to_string())
     }
 }
 
@@ -107,7 +109,7 @@ fn usize_of(length: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use subscriptions::calendar::TimeZone;
+    use domain::calendar::TimeZone;
 
     use super::*;
 

@@ -20,10 +20,11 @@ mod when;
 use std::io;
 use std::path::PathBuf;
 
-use ::subscriptions::api_key::{NoEntropy, Tenant};
-use ::subscriptions::identifiers::{KeyId, TenantId};
-use ::subscriptions::store::{Store, StoreError};
 use clap::Subcommand;
+use domain::identifiers::{KeyId, TenantId};
+use domain::tenant::Tenant;
+use service::ids::NoEntropy;
+use store::{Store, StoreError};
 
 pub use self::cancellations::Cancellations;
 pub use self::doctor::Doctor;

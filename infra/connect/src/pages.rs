@@ -92,10 +92,10 @@ fn problems(text: &str) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use domain::cancellation::Reason;
     use serde_json::json;
+    use service::http::problem::Code;
     use strum::VariantArray;
-    use subscriptions::cancellation::Reason;
-    use subscriptions::http::problem::Code;
 
     use super::*;
 

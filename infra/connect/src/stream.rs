@@ -13,8 +13,8 @@ use aws_sdk_dynamodbstreams::types::{Record, Shard, ShardIteratorType, StreamRec
 use chrono::DateTime;
 use serde_dynamo::{AttributeValue, Item};
 use serde_json::{Value, json};
-use subscriptions::endpoint::Endpoint;
-use subscriptions::store::stream::Write;
+use service::endpoint::Endpoint;
+use store::stream::Write;
 
 /// How many records are read of a shard at once: as many as the template hands to the function.
 const PAGE: i32 = 100;

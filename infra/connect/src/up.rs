@@ -10,18 +10,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
+use domain::api_key::{ApiKey, Scope, Token};
+use domain::calendar::{Calendar, TimeZone};
+use domain::identifiers::{InvalidIdentifier, SubscriptionId, TenantId};
+use domain::import::{Existing, NewSubscription, Rules};
+use domain::subscription::Status;
+use domain::tenant::Tenant;
 use publish_events::Publisher;
 use serde::Serialize;
-use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
-use subscriptions::calendar::{Calendar, TimeZone};
-use subscriptions::clock::Clock;
-use subscriptions::endpoint::Endpoint;
-use subscriptions::identifiers::{InvalidIdentifier, SubscriptionId, TenantId};
-use subscriptions::import::{Existing, NewSubscription, Rules};
-use subscriptions::service::Service;
-use subscriptions::store::tables::TableNames;
-use subscriptions::store::{Store, StoreError};
-use subscriptions::subscription::Status;
+use service::Service;
+use service::clock::Clock;
+use service::endpoint::Endpoint;
+use service::environment::table_names;
+use store::tables::TableNames;
+use store::{Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -63,7 +65,7 @@ pub struct Options {
     #[arg(skip)]
     pub dynamodb_endpoint: Option<String>,
     /// What the tables are called
-    #[arg(skip = TableNames::from_env())]
+    #[arg(skip = table_names())]
     pub tables: TableNames,
     /// Subscriptions of the demo tenant in the wire shape, one a line, instead of the eight
     #[arg(long, value_name = "FILE.ndjson")]
@@ -250,7 +252,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         }
     };
     let dynamodb_url = endpoint.url.clone().unwrap_or_default();
-    let store = Store::new(endpoint.clone(), options.tables.clone());
+    let store = Store::new(&endpoint.sdk_config(), options.tables.clone());
     let place = match endpoint.proxy() {
         Some(proxy) => format!("{dynamodb_url}, through the proxy {proxy}"),
         None => dynamodb_url.clone(),
@@ -310,7 +312,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
         subscription_ids,
     };
     let service = |function| Service {
-        store: Store::new(endpoint.clone().for_function(function), options.tables.clone()),
+        store: Store::new(&endpoint.clone().for_function(function).sdk_config(), options.tables.clone()),
         clock: clock.clone(),
     };
     let functions = gateway::Functions {

@@ -7,13 +7,13 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
-use subscriptions::endpoint::Endpoint;
-use subscriptions::store::tables::TableNames;
+use service::endpoint::Endpoint;
+use service::environment::table_names;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let client = Client::new(&Endpoint::from_env()?.sdk_config());
-    let table = TableNames::from_env().tenants;
+    let table = table_names().tenants;
     run(service_fn(async |_: LambdaEvent<Value>| {
         let key = AttributeValue::S("demo".to_owned());
         let read = client.get_item().table_name(&table).key("pk", key).consistent_read(true).send().await?;

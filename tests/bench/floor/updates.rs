@@ -9,8 +9,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde::Deserialize;
 use serde_json::json;
-use subscriptions::endpoint::Endpoint;
-use subscriptions::store::tables::TableNames;
+use service::endpoint::Endpoint;
+use service::environment::table_names;
 
 #[derive(Deserialize)]
 struct Event {
@@ -21,7 +21,7 @@ struct Event {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let client = Client::new(&Endpoint::from_env()?.sdk_config());
-    let table = TableNames::from_env().subscriptions;
+    let table = table_names().subscriptions;
     run(service_fn(async |event: LambdaEvent<Event>| {
         let Event { keys, concurrency } = event.payload;
         let updated = stream::iter(keys)

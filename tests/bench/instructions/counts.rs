@@ -2,12 +2,12 @@
 //! not depend on how busy a machine is, so this finds what a clock can't. It depends a little on the compiler and the C library:
 //! hence the margin.
 
+use domain::calendar::TimeZone;
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 use instructions::{Asked, asked, written};
-use subscriptions::calendar::TimeZone;
-use subscriptions::store::commit::Commit;
-use subscriptions::store::stream::Write;
+use store::commit::Commit;
+use store::stream::Write;
 
 /// The instructions that were counted: in what the tests are built as, and in what is optimised.
 const CANCEL: u64 = if cfg!(debug_assertions) { 5_607_604 } else { 1_193_220 };

@@ -8,24 +8,22 @@ use std::hint::black_box;
 use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
+use domain::calendar::{Calendar, TimeZone};
+use domain::cancellation::{Asking, CancelRequest, Decision, Revision, StoredSubscription, decide_cancel};
+use idempotency::Record;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::{Body, Context, LambdaEvent, Request, Response};
 use serde_dynamo::{AttributeValue, Item, to_attribute_value, to_item};
 use serde_json::{Map, Value, json};
-use subscriptions::calendar::{Calendar, TimeZone};
-use subscriptions::cancellation::{
-    Asking, CancelRequest, Decision, Revision, StoredSubscription, decide_cancel,
-};
-use subscriptions::endpoint::Endpoint;
-use subscriptions::http::problem::Problem;
-use subscriptions::http::response::{Answered, respond};
-use subscriptions::http::{event, request, response};
-use subscriptions::idempotency::Record;
-use subscriptions::store::Store;
-use subscriptions::store::commit::{Commit, NewRecord};
-use subscriptions::store::compression::compress;
-use subscriptions::store::stream::Write;
-use subscriptions::store::tables::TableNames;
+use service::endpoint::Endpoint;
+use service::http::problem::Problem;
+use service::http::response::{Answered, respond};
+use service::http::{event, request, response};
+use store::Store;
+use store::commit::{Commit, NewRecord};
+use store::compression::compress;
+use store::stream::Write;
+use store::tables::TableNames;
 use tokio::runtime::{Builder, Runtime};
 
 const EVENT: &str = include_str!("../../events/cancel-subscription/ok.json");
@@ -60,7 +58,10 @@ pub fn asked() -> Asked {
     zone();
     Asked {
         runtime: Builder::new_current_thread().enable_time().build().unwrap(),
-        store: Store::new(Endpoint::local("http://localhost:8000".to_owned()), TableNames::default()),
+        store: Store::new(
+            &Endpoint::local("http://localhost:8000".to_owned()).sdk_config(),
+            TableNames::default(),
+        ),
         stored: StoredSubscription::new(
             serde_json::from_value(document().into()).unwrap(),
             Revision { version: 1, write_id: "4f0c6a1e9d0b".parse().ok() },

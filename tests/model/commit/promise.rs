@@ -3,8 +3,9 @@
 //! names the situations that have to occur somewhere in a run: a rule that was never put to the test by a
 //! replay, a lost acknowledgement or a late write would prove nothing.
 
-use super::*;
 use std::iter;
+
+use super::*;
 
 pub const ONE_EFFECT: &str = "a key has at most one effect in its life";
 pub const ONE_WRITE: &str = "one function changes the subscription at most once";

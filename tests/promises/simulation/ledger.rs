@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeDelta, Utc};
+use domain::calendar::TimeZone;
 use serde_json::Value;
-use subscriptions::calendar::TimeZone;
-use subscriptions::store::compression::decompress;
+use store::compression::decompress;
 
 use super::network::Database;
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use lambda_runtime::{Context, LambdaEvent};
 use publish_events::Publisher;
 use serde_json::{Value, json};
-use subscriptions::clock;
+use service::clock;
 use tokio::task::JoinHandle;
 
 use super::network::Database;

@@ -11,21 +11,23 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::api_key::{ApiKey, Scope};
+use domain::calendar::Calendar;
+use domain::import::NewSubscription;
+use domain::tenant::Tenant;
 use fastrand::Rng;
 use harness::instant;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_runtime::{Context, LambdaEvent};
 use publish_events::Publisher;
 use serde_json::{Value, json};
-use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
-use subscriptions::calendar::Calendar;
-use subscriptions::clock::{self, Clock};
-use subscriptions::endpoint::Endpoint;
-use subscriptions::http::event;
-use subscriptions::import::NewSubscription;
-use subscriptions::service::Service;
-use subscriptions::store::Store;
-use subscriptions::store::tables::TableNames;
+use service::Service;
+use service::clock::{self, Clock};
+use service::endpoint::Endpoint;
+use service::http::event;
+use service::ids;
+use store::Store;
+use store::tables::TableNames;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, sleep};
 
@@ -149,7 +151,7 @@ impl<'t> World<'t> {
                 let tenant = Tenant { id: name.parse().unwrap(), name: name.into(), time_zone: zone(name) };
                 let calendar = Calendar::new(tenant.time_zone.clone(), now);
                 store.put_tenant(&tenant).await.unwrap();
-                let token = Token::generate(tenant.id.clone(), format!("{name}1").parse().unwrap()).unwrap();
+                let token = ids::token(tenant.id.clone(), format!("{name}1").parse().unwrap()).unwrap();
                 let key = ApiKey::new(&token, &Scope::ALL, now);
                 store.add_api_key(&tenant.id, token.key_id(), &key).await.unwrap();
                 tokens.insert(name, token.reveal());
@@ -165,7 +167,7 @@ impl<'t> World<'t> {
                         document["pendingStatus"] =
                             json!({"status": "CANCELLED", "scheduledAt": "2026-02-03"});
                     }
-                    let new = NewSubscription::from_json(document, &calendar, now).unwrap();
+                    let new = NewSubscription::from_json(document, &calendar, now, ids::new()).unwrap();
                     store.import(&tenant.id, &new, harness::ANY_IMPORT, now).await.unwrap();
                 }
             }
@@ -180,7 +182,7 @@ impl<'t> World<'t> {
     /// What a function has when it starts: a client of its own, and the clock that all go by.
     fn service(&self) -> Arc<Service> {
         let endpoint = Endpoint::local("http://database".to_owned());
-        let store = Store::through(self.network.client(), endpoint, TableNames::default());
+        let store = Store::through(self.network.client(), &endpoint.sdk_config(), TableNames::default());
         Arc::new(Service { store, clock: self.clock.clone() })
     }
 

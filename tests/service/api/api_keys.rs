@@ -1,10 +1,11 @@
 //! Who is let in.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::api_key::Scope;
 use harness::{ACTIVATED, Response, Service, cancel_next_day};
 use reqwest::Method;
 use serde_json::json;
-use subscriptions::api_key::{Scope, Token};
+use service::ids;
 
 const BOTH: [Scope; 2] = [Scope::Read, Scope::Cancel];
 
@@ -21,9 +22,8 @@ async fn a_request_without_a_key_is_told_so() {
 #[tokio::test]
 async fn every_key_that_is_not_valid_gets_the_same_answer() {
     let service = Service::start().await;
-    let token = |tenant: &str, key: &str| {
-        Token::generate(tenant.parse().unwrap(), key.parse().unwrap()).unwrap().reveal()
-    };
+    let token =
+        |tenant: &str, key: &str| ids::token(tenant.parse().unwrap(), key.parse().unwrap()).unwrap().reveal();
     let revoked = service.add_key("demo", "revoked", &BOTH).await.reveal();
     let expired = service.add_key("demo", "expired", &BOTH).await.reveal();
     service.add_key("demo", "other", &BOTH).await;
@@ -108,7 +108,7 @@ async fn a_scope_that_this_service_does_not_know_gives_and_takes_nothing() {
 #[tokio::test]
 async fn whoever_is_not_let_in_learns_nothing_else() {
     let service = Service::start().await;
-    let key = Token::generate("demo".parse().unwrap(), "k9".parse().unwrap()).unwrap().reveal();
+    let key = ids::token("demo".parse().unwrap(), "k9".parse().unwrap()).unwrap().reveal();
     service.get_as(&key, "not-an-id").await.assert_problem(401, "api_key_invalid");
     let headers = [("X-Api-Key", key.as_str()), ("Idempotency-Key", "é"), ("Content-Type", "text/plain")];
     service.cancel_as("not-an-id", &headers, b"{").await.assert_problem(401, "api_key_invalid");

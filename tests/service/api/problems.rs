@@ -1,10 +1,10 @@
 //! Everything that can be answered but success.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::api_key::Scope;
 use harness::{ACTIVATED, BLOCKED, CANCELLED, Fault, Response, Service, cancel_next_day};
 use reqwest::Method;
 use serde_json::json;
-use subscriptions::api_key::Scope;
 
 #[tokio::test]
 async fn every_code_of_the_contract_is_answered_and_shows_nothing_of_the_inside() {

@@ -1,12 +1,13 @@
 //! Tenants never meet.
 
+use domain::api_key::Scope;
+use domain::calendar::{Calendar, TimeZone};
+use domain::identifiers::TenantId;
+use domain::import::NewSubscription;
 use harness::{ACTIVATED, Service, cancel_next_day};
 use serde_json::{Value, json};
-use subscriptions::api_key::Scope;
-use subscriptions::calendar::{Calendar, TimeZone};
-use subscriptions::identifiers::TenantId;
-use subscriptions::import::NewSubscription;
-use subscriptions::store::import::Imported;
+use service::ids;
+use store::import::Imported;
 
 const OURS: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
 
@@ -16,7 +17,8 @@ async fn two_tenants() -> (Service, String) {
     let key = service.add_tenant("other", &[Scope::Read, Scope::Cancel]).await;
     let document = json!({"subscriptionId": OURS, "status": "ACTIVATED", "referenceId": "crm-1001"});
     let now = harness::instant(harness::START);
-    let new = NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now).unwrap();
+    let new =
+        NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new()).unwrap();
     let other: TenantId = "other".parse().unwrap();
     let imported = service.store().import(&other, &new, harness::ANY_IMPORT, now).await.unwrap();
     assert_eq!(imported, Imported::Added);

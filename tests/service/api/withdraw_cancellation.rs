@@ -1,10 +1,10 @@
 //! `DELETE /subscriptions/{subscriptionId}/cancel`.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::api_key::Scope;
 use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Response, Service, cancel_at, cancel_next_day};
 use reqwest::Method;
 use serde_json::json;
-use subscriptions::api_key::Scope;
 
 /// What a replay must share with the answer it repeats.
 fn assert_replays(replay: &Response, first: &Response) {

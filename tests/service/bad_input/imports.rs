@@ -1,11 +1,12 @@
 //! Documents of subscriptions that are imported, with anything in them.
 
+use domain::calendar::Calendar;
+use domain::import::NewSubscription;
 use harness::{START, ZONE, instant};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
-use subscriptions::calendar::Calendar;
-use subscriptions::import::NewSubscription;
+use service::ids;
 
 const DOCUMENTS: &str = include_str!("../../../infra/connect/src/demo.ndjson");
 
@@ -45,10 +46,10 @@ proptest! {
         *document.pointer_mut(&place).unwrap() = what;
         let now = instant(START);
         let calendar = Calendar::new(ZONE.parse().unwrap(), now);
-        match NewSubscription::from_json(document.clone(), &calendar, now) {
+        match NewSubscription::from_json(document.clone(), &calendar, now, ids::new()) {
             Ok(new) => {
                 let again = serde_json::to_value(new.subscription()).unwrap();
-                prop_assert!(NewSubscription::from_json(again, &calendar, now).is_ok(), "{document}");
+                prop_assert!(NewSubscription::from_json(again, &calendar, now, ids::new()).is_ok(), "{document}");
             }
             Err(why) => prop_assert!(!why.to_string().contains(&secret), "{why}: {document}"),
         }

@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
 
+use domain::calendar::Calendar;
+use domain::import::{Existing, NewSubscription, Rules};
 use futures::future::join_all;
 use harness::{
     ACTIVATED, ACTIVATED_TOO, BLOCKED, CANCELLED, Fault, Response, Service, Wire, cancel_at, cancel_next_day,
 };
 use serde_json::json;
-use subscriptions::calendar::Calendar;
-use subscriptions::import::{Existing, NewSubscription, Rules};
+use service::ids;
 
 use super::{TIMES, Times, after, all, before};
 
@@ -312,7 +313,7 @@ async fn a_reference_id_that_moves_between_two_reads_is_followed() {
             document["referenceId"] = json!(reference);
         }
         let calendar = Calendar::new(harness::ZONE.parse().unwrap(), now);
-        NewSubscription::from_json(document, &calendar, now).unwrap()
+        NewSubscription::from_json(document, &calendar, now, ids::new()).unwrap()
     };
     let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
     let import = async |id: &str, reference: Option<&str>| {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use connect::up::Options;
 use connect::webhook::Webhook;
+use domain::calendar::{Calendar, TimeZone};
+use domain::import::{Existing, NewSubscription, Rules};
 use futures::future::join_all;
 use harness::receiver::{Answer, Receiver};
 use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, options};
 use serde_json::{Value, json};
-use subscriptions::calendar::{Calendar, TimeZone};
-use subscriptions::import::{Existing, NewSubscription, Rules};
-use subscriptions::store::import::TOGETHER;
+use service::ids;
+use store::import::TOGETHER;
 use tempfile::{TempDir, tempdir};
 
 fn publishing(webhook: Webhook) -> Options {
@@ -87,7 +88,8 @@ async fn an_import_is_published_as_far_as_callers_see_it() {
             all.as_object_mut().unwrap().extend(document.as_object().unwrap().clone());
             document = all;
         }
-        let new = NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now).unwrap();
+        let new = NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new())
+            .unwrap();
         let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
         service.store().import(&"demo".parse().unwrap(), &new, rules, now).await.unwrap();
     };
@@ -186,7 +188,7 @@ async fn a_bus_from_which_too_little_is_delivered_leaves_the_rest_to_the_stream(
         let new = |n| {
             let id = format!("00000000-0000-4000-8000-{n:012x}");
             let document = json!({"subscriptionId": id, "status": "ACTIVATED", "display": display});
-            NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now).unwrap()
+            NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new()).unwrap()
         };
         let all: Vec<_> = (0..1_100).map(new).collect();
         for batch in all.chunks(TOGETHER) {

@@ -1,12 +1,13 @@
 //! What `publish-events` does with the records of the stream, and with a bus that does not take them.
 
+use std::time::Duration;
+
 use aws_lambda_events::dynamodb::Event;
 use harness::{Fault, Service, Wire, event};
 use lambda_runtime::{Context, LambdaEvent};
 use publish_events::UnexpectedEvent;
 use serde_json::{Value, json};
-use std::time::Duration;
-use subscriptions::clock::deadline_in;
+use service::clock::deadline_in;
 
 /// A function between records that are made up and a bus.
 struct Function {

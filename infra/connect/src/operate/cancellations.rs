@@ -3,18 +3,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use ::subscriptions::calendar::{Calendar, TimeZone};
-use ::subscriptions::cancellation::{DueCancellation, Reason, Standing};
-use ::subscriptions::identifiers::{SubscriptionId, TenantId};
-use ::subscriptions::service::Service;
-use ::subscriptions::store::Store;
-use ::subscriptions::store::due::DueEntry;
-use ::subscriptions::store::scan::{EntryDetails, Page};
-use ::subscriptions::store::tables::DUE_SHARDS;
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use clap::Subcommand;
+use domain::calendar::{Calendar, TimeZone};
+use domain::cancellation::{DueCancellation, Reason, Standing};
+use domain::identifiers::{SubscriptionId, TenantId};
 use execute_cancellations::Summary;
 use serde::Serialize;
+use service::Service;
+use store::Store;
+use store::due::DueEntry;
+use store::scan::{EntryDetails, Page};
+use store::tables::DUE_SHARDS;
 
 use super::mend::Part;
 use super::report::{self, Report};

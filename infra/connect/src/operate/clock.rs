@@ -1,7 +1,7 @@
 //! This machine's clock, beside the database's.
 
-use ::subscriptions::store::{Store, StoreError};
 use chrono::TimeDelta;
+use store::{Store, StoreError};
 
 use super::session::Session;
 

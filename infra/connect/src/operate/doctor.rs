@@ -1,16 +1,17 @@
 //! Whether all is as it should be: the database, the time zones, the clock, the tables, the schedule, and what comes of them.
 
-use ::subscriptions::calendar::IANA_RELEASE;
-use ::subscriptions::endpoint::{Endpoint, variable};
-use ::subscriptions::store::Store;
-use ::subscriptions::store::inspect::{InspectedTable, TableFault};
-use ::subscriptions::store::tables::TableNames;
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_scheduler::types::ScheduleState;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
+use domain::calendar::IANA_RELEASE;
 use serde::Serialize;
+use service::endpoint::Endpoint;
+use service::environment::variable;
+use store::Store;
+use store::inspect::{InspectedTable, TableFault};
+use store::tables::TableNames;
 
 use super::cancellations::{Entry, Index, Lag, Zones};
 use super::session::{SCHEDULE_VARIABLE, Session, counted, instant};

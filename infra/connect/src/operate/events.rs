@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ::subscriptions::event::{Event, EventType};
-use ::subscriptions::identifiers::TenantId;
-use ::subscriptions::store::stream::TenantEvent;
-use ::subscriptions::subscription::Status;
 use clap::Subcommand;
+use domain::event::{Event, EventType};
+use domain::identifiers::TenantId;
+use domain::subscription::Status;
+use store::stream::TenantEvent;
 
 use super::session::{Session, instant};
 use super::{CommandError, parse_tenant};

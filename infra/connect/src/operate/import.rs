@@ -14,18 +14,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use ::subscriptions::api_key::Tenant;
-use ::subscriptions::calendar::Calendar;
-use ::subscriptions::clock::Clock;
-use ::subscriptions::identifiers::TenantId;
-use ::subscriptions::import::{Existing, NewSubscription, Rules};
-use ::subscriptions::store::import::{Imported, TOGETHER};
-use ::subscriptions::store::retry::{Patience, try_again};
-use ::subscriptions::store::{Store, StoreError};
 use clap::{Args, ValueEnum};
+use domain::calendar::Calendar;
+use domain::identifiers::TenantId;
+use domain::import::{Existing, NewSubscription, Rules};
+use domain::tenant::Tenant;
 use futures::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
+use service::clock::Clock;
+use store::import::{Imported, TOGETHER};
+use store::retry::{Patience, try_again};
+use store::{Store, StoreError};
 
 use self::parts::Part;
 use self::rejects::{Reject, Rejects};

@@ -2,13 +2,14 @@
 
 use std::str::FromStr;
 
-use ::subscriptions::api_key::{ApiKey, KeyState, Scope, Token};
-use ::subscriptions::identifiers::{KeyId, TenantId};
-use ::subscriptions::store::Store;
-use ::subscriptions::store::tenants::{Former, Revoked};
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
+use domain::api_key::{ApiKey, KeyState, Scope, Token};
+use domain::identifiers::{KeyId, TenantId};
 use serde::Serialize;
+use service::ids;
+use store::Store;
+use store::tenants::{Former, Revoked};
 
 use super::session::{NOTHING, Session, instant, or_nothing, table};
 use super::{CommandError, When, find_tenant, parse_name, parse_tenant};
@@ -195,7 +196,7 @@ pub(super) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), 
         Keys::Create { tenant, name, scopes, expires } => {
             let expires_at = expires.from(now)?;
             let tenant = find_tenant(&store, tenant).await?;
-            let token = Token::generate(tenant.id.clone(), KeyId::random())?;
+            let token = ids::token(tenant.id.clone(), ids::key_id())?;
             let is_wanted = |scope: &Scope| scopes.is_empty() || scopes.contains(scope);
             let scopes: Vec<_> = Scope::ALL.into_iter().filter(is_wanted).collect();
             let key = ApiKey { name, expires_at, ..ApiKey::new(&token, &scopes, now) };
@@ -292,7 +293,7 @@ async fn rotate(
     // A rotation never prolongs the life of a key.
     let asked_for = until;
     let until = until.map(|until| former.expires_at.map_or(until, |expires_at| expires_at.min(until)));
-    let token = Token::generate(tenant.clone(), KeyId::random())?;
+    let token = ids::token(tenant.clone(), ids::key_id())?;
     let key = ApiKey {
         name: former.name,
         expires_at,

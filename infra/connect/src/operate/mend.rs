@@ -1,16 +1,17 @@
 //! What has to be put right about pending cancellations: their instants, when a time zone has changed; and their parts, when
 //! another system has written one of them and not the others.
 
-use ::subscriptions::cancellation::{
-    Contradiction, Counts, Standing, StoredSubscription, decide_rederivation, decide_repair,
-};
-use ::subscriptions::identifiers::{CancellationId, SubscriptionId, TenantId, WriteId};
-use ::subscriptions::store::commit::Committed;
-use ::subscriptions::store::retry::{Patience, try_again};
-use ::subscriptions::store::{NextPage, Store};
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
+use domain::cancellation::{
+    Contradiction, Counts, Standing, StoredSubscription, decide_rederivation, decide_repair,
+};
+use domain::identifiers::{SubscriptionId, TenantId};
 use serde::Serialize;
+use service::ids;
+use store::commit::Committed;
+use store::retry::{Patience, try_again};
+use store::{NextPage, Store};
 
 use super::cancellations::{Entry, Index, Zones, read_index};
 use super::session::{Session, counted, instant, or_nothing, table};
@@ -89,7 +90,7 @@ pub(super) async fn rederive(
     if !dry_run {
         for Moved { tenant, subscription_id, .. } in &moved {
             change(&store, tenant, *subscription_id, |stored| {
-                decide_rederivation(stored, &zones.calendar(tenant, now)?, WriteId::random())
+                decide_rederivation(stored, &zones.calendar(tenant, now)?, ids::write_id())
             })
             .await?;
         }
@@ -148,7 +149,7 @@ pub(super) async fn repair(
     }
     let decide = |tenant: &TenantId, stored: StoredSubscription| {
         let calendar = zones.calendar(tenant, now)?;
-        decide_repair(stored, by.into(), &calendar, (CancellationId::random(), WriteId::random()))
+        decide_repair(stored, by.into(), &calendar, ids::new())
     };
     let repaired: Vec<_> = found
         .into_iter()

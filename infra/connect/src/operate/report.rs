@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use ::subscriptions::calendar::TimeZone;
-use ::subscriptions::cancellation::Reason;
-use ::subscriptions::identifiers::TenantId;
-use ::subscriptions::store::NextPage;
-use ::subscriptions::store::retry::{Patience, try_again};
 use chrono::{Datelike, Months, NaiveDate};
 use clap::Args;
+use domain::calendar::TimeZone;
+use domain::cancellation::Reason;
+use domain::identifiers::TenantId;
 use serde::Serialize;
+use store::NextPage;
+use store::retry::{Patience, try_again};
 
 use super::session::{Session, counted, table};
 use super::{CommandError, find_tenant, parse_tenant};

@@ -3,13 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::thread;
 
-use ::subscriptions::clock::Clock;
-use ::subscriptions::endpoint::Endpoint;
-use ::subscriptions::store::Store;
-use ::subscriptions::store::tables::TableNames;
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
+use service::clock::Clock;
+use service::endpoint::Endpoint;
+use store::Store;
+use store::tables::TableNames;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +41,7 @@ pub struct Session<'s> {
 
 impl Session<'_> {
     pub(super) fn store(&self) -> Store {
-        Store::new(self.endpoint.clone(), self.tables.clone())
+        Store::new(&self.endpoint.sdk_config(), self.tables.clone())
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {

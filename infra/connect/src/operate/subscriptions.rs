@@ -4,14 +4,14 @@ use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use ::subscriptions::cancellation::{Standing, StoredSubscription};
-use ::subscriptions::identifiers::{KeyId, SubscriptionName, TenantId};
-use ::subscriptions::store::retry::{Patience, try_again};
-use ::subscriptions::store::{NextPage, Store};
-use ::subscriptions::subscription::{Status, Subscription};
 use clap::Subcommand;
+use domain::cancellation::{Standing, StoredSubscription};
+use domain::identifiers::{KeyId, SubscriptionName, TenantId};
+use domain::subscription::{Status, Subscription};
 use serde::Serialize;
 use serde_json::json;
+use store::retry::{Patience, try_again};
+use store::{NextPage, Store};
 use tempfile::NamedTempFile;
 
 use super::import::{self, Import};
@@ -144,7 +144,7 @@ struct Shown {
 struct ShownCancellation {
     state: String,
     #[serde(flatten)]
-    cancellation: ::subscriptions::cancellation::Cancellation,
+    cancellation: domain::cancellation::Cancellation,
     requested_by_name: Option<String>,
     withdrawn_by_name: Option<String>,
 }

@@ -1,8 +1,8 @@
 //! The tables, where no template creates them.
 
-use ::subscriptions::store::tables::TableNames;
 use clap::Subcommand;
 use serde_json::json;
+use store::tables::TableNames;
 
 use super::CommandError;
 use super::session::Session;

@@ -1,10 +1,11 @@
 //! Tenants: who uses the API, and where their days begin.
 
-use ::subscriptions::api_key::{KeyState, Tenant};
-use ::subscriptions::calendar::TimeZone;
-use ::subscriptions::identifiers::TenantId;
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
+use domain::api_key::KeyState;
+use domain::calendar::TimeZone;
+use domain::identifiers::TenantId;
+use domain::tenant::Tenant;
 use serde::Serialize;
 
 use super::session::{Session, table};

@@ -13,10 +13,10 @@ mod terminal;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use ::subscriptions::calendar::IANA_RELEASE;
-use ::subscriptions::clock::Clock;
-use ::subscriptions::endpoint::Endpoint;
-use ::subscriptions::store::tables::TableNames;
+use ::domain::calendar::IANA_RELEASE;
+use ::service::clock::Clock;
+use ::service::endpoint::Endpoint;
+use ::store::tables::TableNames;
 use clap::{CommandFactory, Parser};
 use connect::operate::{self, Session};
 use harness::{Service, cancel_next_day, instant};

@@ -3,8 +3,8 @@
 use harness::{ACTIVATED, Service, cancel_next_day};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use service::http::problem::Code;
 use strum::VariantArray;
-use subscriptions::http::problem::Code;
 
 async fn get(service: &Service, path: &str) -> (StatusCode, String) {
     let answer = Client::new().get(format!("{}{path}", service.api_url)).send().await.unwrap();

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::io::{self, BufRead};
 use std::thread;
 
-use subscriptions::identifiers::{ReferenceId, SubscriptionId};
-use subscriptions::import::NewSubscription;
+use domain::identifiers::{ReferenceId, SubscriptionId};
+use domain::import::NewSubscription;
 use tokio::sync::mpsc;
 
 use crate::ndjson::{Line, Lines};

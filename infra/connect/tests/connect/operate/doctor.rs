@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use ::subscriptions::store::tables::TableNames;
+use ::store::tables::TableNames;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     StreamSpecification, TimeToLiveSpecification,

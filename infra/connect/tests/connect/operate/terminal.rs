@@ -4,9 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::api_key::{ApiKey, Scope};
+use domain::tenant::Tenant;
 use harness::{ACTIVATED, ACTIVATED_TOO, START, Service, cancel_next_day, instant};
 use serde_json::{Value, json};
-use subscriptions::api_key::{ApiKey, Scope, Tenant, Token};
+use service::ids;
 use tempfile::tempdir;
 
 use super::{Said, connect, file, path, process};
@@ -35,7 +37,7 @@ fn assert_harmless(said: &Said, lines: usize) {
 async fn start() -> (Service, String) {
     let service = Service::start().await;
     let (tenant, key_id) = ("demo".parse().unwrap(), "k1".parse().unwrap());
-    let token = Token::generate(tenant, key_id).unwrap();
+    let token = ids::token(tenant, key_id).unwrap();
     let key = ApiKey { name: Some(hostile()), ..ApiKey::new(&token, &Scope::ALL, instant(START)) };
     service.store().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
     let demo = service.store().tenant(token.tenant()).await.unwrap().unwrap();

@@ -1,0 +1,961 @@
+//! Which subscriptions from outside are taken in, and what they may take the place of.
+//!
+//! A document is checked whole before anything is done with it. Over a subscription that is there already it goes
+//! only if the operator says so; and over one that is being cancelled, or has been, only if the operator says that
+//! too: a file that is older than a customer's word must not undo it.
+
+mod unseen;
+
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use self::unseen::keep_unseen;
+use crate::calendar::Calendar;
+use crate::cancellation::{Cancellation, Contradiction, Standing, StoredSubscription, updated_at};
+use crate::document::{StoredDocument, StoredValue, is_same, stored, stored_value};
+use crate::fault::member;
+use crate::identifiers::{NewIds, ReferenceId, SubscriptionId, WriteId};
+use crate::subscription::{PendingStatus, Status, Subscription};
+
+/// A subscription from outside, checked.
+#[derive(Clone)]
+pub struct NewSubscription {
+    subscription: Subscription,
+    document: StoredDocument,
+    cancellation: Option<Cancellation>,
+    write_id: WriteId,
+}
+
+/// Why a document is no subscription that could be imported. It names the place, not the value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidSubscription(String);
+
+impl NewSubscription {
+    /// Checks a document in the wire shape. If a cancellation is pending in it, that cancellation will
+    /// take effect like any other, at the beginning of its date in the tenant's `calendar`.
+    ///
+    /// # Errors
+    /// A field that this service knows is missing, of another type, or contradicts another.
+    pub fn from_json(
+        document: Value,
+        calendar: &Calendar,
+        now: DateTime<Utc>,
+        ids: NewIds,
+    ) -> Result<Self, InvalidSubscription> {
+        let invalid = |message: &str| InvalidSubscription(message.to_owned());
+        if let Some(place) = reserved_name("", &document) {
+            return Err(InvalidSubscription(fault_at(&place, "a member can't be called so")));
+        }
+        let Value::Object(document) = document else {
+            return Err(invalid("expected an object"));
+        };
+        let subscription: Subscription = serde_path_to_error::deserialize(&document)
+            .map_err(|error| InvalidSubscription(fault(&error)))?;
+        if subscription.reference_id.as_ref().is_some_and(|reference| !reference.is_addressable()) {
+            return Err(InvalidSubscription(format!("referenceId: {}", ReferenceId::FORM)));
+        }
+        check_instants(&document)?;
+        let document = in_one_spelling(&subscription, document)
+            .ok_or_else(|| invalid("something in it can't be stored"))?;
+
+        check_times(&subscription)?;
+        check_end(&subscription, now)?;
+
+        let is_cancellation = |pending: &&PendingStatus| pending.status == Status::Cancelled;
+        let cancellation = match subscription.pending_status.as_ref().filter(is_cancellation) {
+            None => None,
+            Some(pending) if !(1970..=9999).contains(&pending.scheduled_at.year()) => {
+                return Err(invalid("pendingStatus: scheduledAt must lie in the years 1970 to 9999"));
+            }
+            Some(pending) => {
+                let effective = calendar.beginning_of(pending.scheduled_at);
+                let skipped = || invalid("pendingStatus: the tenant's time zone has no such date");
+                Some(Cancellation::new(ids.cancellation, effective.ok_or_else(skipped)?, now))
+            }
+        };
+        Ok(Self { subscription, document, cancellation, write_id: ids.write })
+    }
+
+    /// The subscription that was checked.
+    #[must_use]
+    pub fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> SubscriptionId {
+        self.subscription.subscription_id
+    }
+
+    /// Its reference id.
+    #[must_use]
+    pub fn reference_id(&self) -> Option<&ReferenceId> {
+        self.subscription.reference_id.as_ref()
+    }
+
+    /// The id of the write that takes it in.
+    #[must_use]
+    pub fn write_id(&self) -> &WriteId {
+        &self.write_id
+    }
+
+    /// Whether the date of the cancellation that is pending in it has begun.
+    fn is_overdue(&self, now: DateTime<Utc>) -> bool {
+        self.cancellation.as_ref().is_some_and(|pending| pending.effective_at <= now)
+    }
+
+    /// The document, to be stored: what this service knows in the one spelling that it has, and beside it what came with
+    /// it. Numbers are doubles, as JSON's are wherever it is read (RFC 8259, section 6).
+    #[must_use]
+    pub fn document(&self) -> &StoredDocument {
+        &self.document
+    }
+
+    /// The cancellation that is pending in it.
+    #[must_use]
+    pub fn cancellation(&self) -> Option<&Cancellation> {
+        self.cancellation.as_ref()
+    }
+}
+
+/// What the names of members begin with that the JSON library gives a meaning of its own.
+const RESERVED: &str = "$serde_json::private::";
+
+/// Where a member has such a name, as a pointer (RFC 6901).
+fn reserved_name(pointer: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::Object(members) => members.iter().find_map(|(name, value)| {
+            let pointer = member(pointer, name);
+            if name.starts_with(RESERVED) { Some(pointer) } else { reserved_name(&pointer, value) }
+        }),
+        Value::Array(values) => {
+            let mut values = values.iter().enumerate();
+            values.find_map(|(index, value)| reserved_name(&format!("{pointer}/{index}"), value))
+        }
+        _ => None,
+    }
+}
+
+/// A fault at a pointer, as the faults of types are told: `sim.iccid: …`.
+#[must_use]
+pub fn fault_at(pointer: &str, fault: &str) -> String {
+    match pointer.strip_prefix('/') {
+        Some(path) => format!("{}: {fault}", path.replace('/', ".").replace("~1", "/").replace("~0", "~")),
+        None => fault.to_owned(),
+    }
+}
+
+/// Refuses an instant of which something would be lost: a tenth digit of its second, or spaces around it.
+fn check_instants(document: &Map<String, Value>) -> Result<(), InvalidSubscription> {
+    let of = |prefix: &'static str, members: &Map<String, Value>, names: &[&'static str]| {
+        let is_kept = |text: &str| {
+            let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
+            text == text.trim() && fraction.bytes().take_while(u8::is_ascii_digit).count() <= 9
+        };
+        let altered = names
+            .iter()
+            .find(|name| members.get(**name).and_then(Value::as_str).is_some_and(|text| !is_kept(text)));
+        altered.map(|name| {
+            format!("{prefix}{name}: an instant has at most nine digits after the second, and no spaces")
+        })
+    };
+    let subscriber = document.get("subscriber").and_then(Value::as_object);
+    let altered = of("", document, &["activatedAt", "createdAt", "updatedAt", "cancelledAt"])
+        .or_else(|| of("subscriber.", subscriber?, &["createdAt", "updatedAt"]));
+    altered.map_or(Ok(()), |fault| Err(InvalidSubscription(fault)))
+}
+
+/// RFC 3339 has the years 0000 to 9999, and so has JSON Schema.
+fn check_times(subscription: &Subscription) -> Result<(), InvalidSubscription> {
+    let subscriber = subscription.subscriber.as_ref();
+    let instants = [
+        ("activatedAt", subscription.activated_at),
+        ("createdAt", subscription.created_at),
+        ("updatedAt", subscription.updated_at),
+        ("cancelledAt", subscription.cancelled_at),
+        ("subscriber.createdAt", subscriber.and_then(|subscriber| subscriber.created_at)),
+        ("subscriber.updatedAt", subscriber.and_then(|subscriber| subscriber.updated_at)),
+    ]
+    .map(|(place, instant)| (place, instant.map(|instant| instant.year())));
+    let product = subscription.pending_product_offering.as_ref();
+    let dates = [
+        (
+            "pendingStatus.scheduledAt",
+            subscription.pending_status.as_ref().map(|pending| pending.scheduled_at),
+        ),
+        (
+            "pendingMsisdn.scheduledAt",
+            subscription.pending_msisdn.as_ref().and_then(|pending| pending.scheduled_at),
+        ),
+        ("pendingProductOffering.scheduledAt", product.and_then(|pending| pending.scheduled_at)),
+        ("porting.scheduledAt", subscription.porting.as_ref().and_then(|porting| porting.scheduled_at)),
+    ]
+    .map(|(place, date)| (place, date.map(|date| date.year())));
+    match instants
+        .into_iter()
+        .chain(dates)
+        .find(|(_, year)| year.is_some_and(|year| !(0..=9999).contains(&year)))
+    {
+        Some((place, _)) => Err(InvalidSubscription(format!("{place}: must lie in the years 0000 to 9999"))),
+        None => Ok(()),
+    }
+}
+
+/// By how much the clock that wrote `cancelledAt` may be ahead.
+const MOST_SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// What a document says of the end must hold together.
+fn check_end(subscription: &Subscription, now: DateTime<Utc>) -> Result<(), InvalidSubscription> {
+    let contradiction = match (subscription.status, subscription.cancelled_at) {
+        (Status::Cancelled, Some(at)) if at > now + MOST_SKEW => "cancelledAt: must not lie in the future",
+        (Status::Cancelled, _) if subscription.pending_status.is_some() => {
+            "pendingStatus: a subscription that is CANCELLED has no change of status to come"
+        }
+        (Status::Cancelled, _) | (_, None) => return Ok(()),
+        (_, Some(_)) => "cancelledAt: a subscription that is not CANCELLED has not been",
+    };
+    Err(InvalidSubscription(contradiction.to_owned()))
+}
+
+/// A document in which a date, an instant, an id is written in one way, whatever way it came in, so that it can be compared;
+/// with what this service doesn't know.
+fn in_one_spelling(subscription: &Subscription, came: Map<String, Value>) -> Option<StoredDocument> {
+    fn add_unknown(known: &mut Map<String, Value>, came: Map<String, Value>) {
+        for (name, value) in came {
+            match (known.get_mut(&name), value) {
+                (_, Value::Null) => {}
+                (None, value) => {
+                    known.insert(name, value);
+                }
+                (Some(Value::Object(known)), Value::Object(came)) => add_unknown(known, came),
+                (Some(_), _) => {}
+            }
+        }
+    }
+    let Value::Object(mut document) = serde_json::to_value(subscription).ok()? else { return None };
+    add_unknown(&mut document, came);
+    Some(stored(document))
+}
+
+/// Where serde found something wrong, and what it expected there; not what it found, which may be personal.
+fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let text = error.inner().to_string();
+    let place = error.path().to_string();
+    // The last one: the value that was found is quoted before it.
+    let expected = match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("expected {expected}"),
+        // What chrono says of a text that is no time does not say what would be one.
+        None if place.ends_with("scheduledAt") => "expected a date (2026-12-31)".to_owned(),
+        None if place.ends_with("At") => "expected an instant (2026-12-31T23:00:00Z)".to_owned(),
+        None => text,
+    };
+    if place == "." { expected } else { format!("{place}: {expected}") }
+}
+
+/// What an import does with a subscription that is there already, and differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays as it is.
+    Keep,
+    /// It gets the document that is imported, unless that would undo or change a cancellation that is pending or has taken
+    /// effect, or bring one back that was withdrawn.
+    Update,
+    /// It gets the document that is imported, and with it that document's cancellation, or none.
+    Overwrite,
+}
+
+/// What an import may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// With what is there already.
+    pub existing: Existing,
+    /// Whether a cancellation is taken in whose date has begun. It is executed at once.
+    pub takes_overdue: bool,
+}
+
+/// What is stored under the id of a subscription that is imported.
+pub enum Present {
+    /// A subscription.
+    Subscription(Box<PresentSubscription>),
+    /// An item that is not what this service writes.
+    Unreadable(UnreadableItem),
+}
+
+/// A subscription as it is stored, and all of its document.
+#[derive(Clone)]
+pub struct PresentSubscription {
+    /// What this service knows of it.
+    pub stored: StoredSubscription,
+    /// All of its document.
+    pub document: StoredDocument,
+}
+
+/// What can be said of an item that is not what this service writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableItem {
+    /// Its version, whatever that is; `None` if it has none.
+    pub version: Option<StoredValue>,
+    /// Its reference id.
+    pub reference_id: Option<ReferenceId>,
+    /// Whether the index has it, so that a cancellation was pending.
+    pub is_due: bool,
+}
+
+/// Where the cancellation of a subscription stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// There is none.
+    None,
+    /// It takes effect on this date.
+    Pending(Option<NaiveDate>),
+    /// It took effect at this instant.
+    Done(Option<DateTime<Utc>>),
+    /// There was one, and a caller withdrew it.
+    Withdrawn,
+    /// The document says that it is pending, and nothing will execute it: this service did not write that.
+    Forgotten,
+    /// Its parts contradict each other in another way.
+    Contradictory,
+}
+
+impl Stage {
+    fn of(stored: &StoredSubscription) -> Self {
+        let document = &stored.document;
+        match stored.standing() {
+            Standing::Contradictory(Contradiction::NotInIndex) => Self::Forgotten,
+            Standing::Contradictory(_) => Self::Contradictory,
+            Standing::Pending => {
+                Self::Pending(document.pending_status.as_ref().map(|pending| pending.scheduled_at))
+            }
+            Standing::NotPending if document.status == Status::Cancelled => Self::Done(document.cancelled_at),
+            Standing::NotPending => {
+                let kept = stored.cancellation.as_ref();
+                let is_withdrawn = kept.is_some_and(|kept| kept.withdrawn_at.is_some());
+                if is_withdrawn { Self::Withdrawn } else { Self::None }
+            }
+        }
+    }
+
+    fn of_new(new: &NewSubscription) -> Self {
+        match (new.subscription.status, &new.cancellation) {
+            (Status::Cancelled, _) => Self::Done(new.subscription.cancelled_at),
+            (_, Some(pending)) => Self::Pending(pending.scheduled_at),
+            (_, None) => Self::None,
+        }
+    }
+}
+
+/// What is to be done with a document that is imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportDecision {
+    /// Write it: there is no subscription of its id.
+    Add,
+    /// Write it over what is stored.
+    Replace(Replacement),
+    /// Write nothing: it is what is stored.
+    Unchanged,
+    /// Write nothing: what is stored is to be kept.
+    Keep,
+    /// Write nothing: its reference id belongs to another subscription.
+    ReferenceTaken,
+    /// Write nothing: it would be cancelled at once, as the date of its cancellation has begun.
+    Overdue,
+    /// Write nothing: what is stored can't be read.
+    Unreadable,
+}
+
+/// What takes the place of what is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replacement {
+    /// The version that it is decided from, as it is stored; `None` if there is none.
+    pub decided_from: Option<StoredValue>,
+    /// The version that it makes.
+    pub version: u64,
+    /// The document that is imported, and what callers don't see of the stored one.
+    pub document: StoredDocument,
+    /// The reference id that the subscription had, and no longer has.
+    pub freed: Option<ReferenceId>,
+    /// Whether the cancellation stays as it is, with its reason and its instant: the document says the same of it.
+    pub keeps_cancellation: bool,
+    /// Whether a cancellation is undone or changed that was pending or had taken effect, or one comes back that was withdrawn.
+    pub undoes_cancellation: bool,
+}
+
+/// Decides what to do with a document at `now`, from what is stored under its id, and from whose its reference id is.
+#[must_use]
+pub fn decide_import(
+    new: &NewSubscription,
+    present: Option<&Present>,
+    reference_is_of: Option<SubscriptionId>,
+    rules: Rules,
+    now: DateTime<Utc>,
+) -> ImportDecision {
+    let decision = match present {
+        None => ImportDecision::Add,
+        Some(Present::Subscription(present)) => decide_replacement(new, present, rules.existing, now),
+        Some(Present::Unreadable(item)) => decide_rewriting(new, item, rules.existing, now),
+    };
+    let keeps_cancellation = match &decision {
+        ImportDecision::Add => false,
+        ImportDecision::Replace(replacement) => replacement.keeps_cancellation,
+        _ => return decision,
+    };
+    if reference_is_of.is_some_and(|owner| owner != new.id()) {
+        ImportDecision::ReferenceTaken
+    } else if new.is_overdue(now) && !keeps_cancellation && !rules.takes_overdue {
+        ImportDecision::Overdue
+    } else {
+        decision
+    }
+}
+
+fn decide_replacement(
+    new: &NewSubscription,
+    present: &PresentSubscription,
+    existing: Existing,
+    now: DateTime<Utc>,
+) -> ImportDecision {
+    let PresentSubscription { stored, document: stored_document } = present;
+    let stage = Stage::of(stored);
+    let mut document = new.document.clone();
+    let keeps_cancellation = match (&stage, Stage::of_new(new)) {
+        (Stage::Contradictory | Stage::Forgotten, _) => false,
+        // It does not say when, which is no reason to forget it.
+        (Stage::Done(_), Stage::Done(None)) => {
+            let name = "cancelledAt".to_owned();
+            document.extend(stored_document.get(&name).map(|at| (name, at.clone())));
+            true
+        }
+        (Stage::Withdrawn, Stage::None) => true,
+        (stage, of_new) => *stage == of_new,
+    };
+    keep_unseen(&mut document, &stored.document, stored_document);
+    // A file that is no newer says nothing new by its time.
+    let before = stored.document.updated_at;
+    let is_newer = new.subscription.updated_at > before;
+    if !is_newer {
+        set_updated_at(&mut document, before);
+    }
+    if keeps_cancellation && is_same(stored_document, &document) {
+        return ImportDecision::Unchanged;
+    }
+    let undoes_cancellation = !keeps_cancellation && !matches!(stage, Stage::None | Stage::Forgotten);
+    let keep = match existing {
+        Existing::Keep => true,
+        Existing::Update => undoes_cancellation,
+        Existing::Overwrite => false,
+    };
+    if keep {
+        return ImportDecision::Keep;
+    }
+    if !is_newer && before.is_some() {
+        set_updated_at(&mut document, Some(updated_at(before, now)));
+    }
+    let former = stored.document.reference_id.clone();
+    ImportDecision::Replace(Replacement {
+        decided_from: Some(StoredValue::Number(stored.revision.version.to_string())),
+        version: stored.revision.version + 1,
+        document,
+        freed: former.filter(|former| Some(former) != new.reference_id()),
+        keeps_cancellation,
+        undoes_cancellation,
+    })
+}
+
+/// Decides about what is stored and can't be read: only an operator who says that nothing of it counts gets rid of it.
+fn decide_rewriting(
+    new: &NewSubscription,
+    item: &UnreadableItem,
+    existing: Existing,
+    now: DateTime<Utc>,
+) -> ImportDecision {
+    if existing != Existing::Overwrite {
+        return ImportDecision::Unreadable;
+    }
+    let version = match &item.version {
+        Some(StoredValue::Number(version)) => version.parse().unwrap_or(0),
+        _ => 0_u64,
+    };
+    let mut document = new.document.clone();
+    set_updated_at(&mut document, Some(updated_at(new.subscription.updated_at, now)));
+    ImportDecision::Replace(Replacement {
+        decided_from: item.version.clone(),
+        version: version.saturating_add(1),
+        document,
+        freed: item.reference_id.clone().filter(|former| Some(former) != new.reference_id()),
+        keeps_cancellation: false,
+        undoes_cancellation: item.is_due,
+    })
+}
+
+fn set_updated_at(document: &mut StoredDocument, at: Option<DateTime<Utc>>) {
+    let name = "updatedAt";
+    match at.and_then(stored_value) {
+        Some(at) => document.insert(name.to_owned(), at),
+        None => document.remove(name),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::calendar::TimeZone;
+    use crate::cancellation::{IndexEntry, Revision};
+    use crate::ids::uuid;
+
+    const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
+
+    fn new(mut document: Value) -> NewSubscription {
+        document["subscriptionId"] = json!(ID);
+        let now = "2026-01-31T22:30:00Z".parse().unwrap();
+        check(document, now).unwrap()
+    }
+
+    fn check(document: Value, now: DateTime<Utc>) -> Result<NewSubscription, InvalidSubscription> {
+        let ids = NewIds { cancellation: uuid().into(), write: uuid().into() };
+        NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids)
+    }
+
+    fn now() -> DateTime<Utc> {
+        "2026-01-31T22:30:00Z".parse().unwrap()
+    }
+
+    /// A subscription that was imported like this.
+    fn present(document: Value) -> PresentSubscription {
+        let NewSubscription { subscription, document, cancellation, .. } = new(document);
+        let entry = cancellation.as_ref().map(Cancellation::entry);
+        PresentSubscription { stored: stored(subscription, cancellation, entry), document }
+    }
+
+    fn stored(
+        subscription: Subscription,
+        cancellation: Option<Cancellation>,
+        entry: Option<IndexEntry>,
+    ) -> StoredSubscription {
+        let revision = Revision { version: 7, write_id: None };
+        StoredSubscription::new(subscription, revision, cancellation, entry)
+    }
+
+    /// The same, after a caller has cancelled it and withdrawn that.
+    fn withdrawn(document: Value) -> PresentSubscription {
+        let effective = Calendar::new(TimeZone::UTC, now()).next_day();
+        let cancellation =
+            Cancellation { withdrawn_at: Some(now()), ..Cancellation::new(uuid().into(), effective, now()) };
+        let there = present(document);
+        PresentSubscription { stored: stored(there.stored.document, Some(cancellation), None), ..there }
+    }
+
+    fn text(value: &str) -> StoredValue {
+        StoredValue::Text(value.to_owned())
+    }
+
+    fn part<'d>(document: &'d mut StoredDocument, name: &str) -> &'d mut StoredDocument {
+        match document.get_mut(name) {
+            Some(StoredValue::Map(part)) => part,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn decide(document: Value, present: Option<&PresentSubscription>, existing: Existing) -> ImportDecision {
+        let present = present.map(|present| Present::Subscription(Box::new(present.clone())));
+        decide_import(&new(document), present.as_ref(), None, rules(existing), now())
+    }
+
+    fn rules(existing: Existing) -> Rules {
+        Rules { existing, takes_overdue: false }
+    }
+
+    /// What is written over what is there.
+    fn replace(document: Value, present: &PresentSubscription, existing: Existing) -> Replacement {
+        match decide(document, Some(present), existing) {
+            ImportDecision::Replace(replacement) => replacement,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn pending(date: &str) -> Value {
+        json!({"status": "ACTIVATED", "pendingStatus": {"status": "CANCELLED", "scheduledAt": date}})
+    }
+
+    /// One whose cancellation is to be executed, though its document does not say so.
+    fn contradictory() -> PresentSubscription {
+        let NewSubscription { subscription, document, .. } = new(json!({"status": "PAUSED"}));
+        let cancellation = new(pending("2026-03-01")).cancellation;
+        let entry = cancellation.as_ref().map(Cancellation::entry);
+        PresentSubscription { stored: stored(subscription, cancellation, entry), document }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_written_anew_on_request() {
+        let there = contradictory();
+        let same = json!({"status": "PAUSED"});
+        assert_eq!(decide(same.clone(), Some(&there), Existing::Update), ImportDecision::Keep);
+        let replacement = replace(same, &there, Existing::Overwrite);
+        assert!(replacement.undoes_cancellation && !replacement.keeps_cancellation);
+
+        // CANCELLED by someone else, with a cancellation that is still to be executed.
+        let done = json!({"status": "CANCELLED"});
+        let NewSubscription { subscription, document, .. } = new(done.clone());
+        let entry = there.stored.cancellation.as_ref().map(Cancellation::entry);
+        let stored = stored(subscription, there.stored.cancellation, entry);
+        let there = PresentSubscription { stored, document };
+        assert!(!replace(done, &there, Existing::Overwrite).keeps_cancellation);
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_only_written_over_on_request() {
+        let item = |version: Option<StoredValue>| {
+            let reference_id = "old".parse().ok();
+            Present::Unreadable(UnreadableItem { version, reference_id, is_due: true })
+        };
+        let decide = |item: &Present, existing| {
+            decide_import(&new(json!({"status": "PAUSED"})), Some(item), None, rules(existing), now())
+        };
+        for (version, next) in
+            [(Some(StoredValue::Number("7".to_owned())), 8), (Some(text("seven")), 1), (None, 1)]
+        {
+            let item = item(version.clone());
+            for existing in [Existing::Keep, Existing::Update] {
+                assert_eq!(decide(&item, existing), ImportDecision::Unreadable);
+            }
+            let ImportDecision::Replace(replacement) = decide(&item, Existing::Overwrite) else {
+                panic!("kept");
+            };
+            assert_eq!((replacement.decided_from, replacement.version), (version, next));
+            assert!(replacement.undoes_cancellation);
+            assert_eq!(replacement.freed, "old".parse().ok());
+        }
+    }
+
+    #[test]
+    fn a_replacement_is_updated_later_than_what_it_replaces() {
+        let of = |display: &str, at: Option<&str>| {
+            let mut document = json!({"status": "PAUSED", "display": display});
+            document.as_object_mut().unwrap().extend(at.map(|at| ("updatedAt".to_owned(), json!(at))));
+            document
+        };
+        // An hour ahead of this clock.
+        let there = present(of("old", Some("2026-01-31T23:30:00Z")));
+        for (at, updated_at) in [
+            (Some("2026-01-31T23:45:00Z"), "2026-01-31T23:45:00Z"),
+            (Some("2026-01-31T23:30:00Z"), "2026-01-31T23:30:00.001Z"),
+            (Some("2026-01-01T00:00:00Z"), "2026-01-31T23:30:00.001Z"),
+            (None, "2026-01-31T23:30:00.001Z"),
+        ] {
+            let replacement = replace(of("new", at), &there, Existing::Update);
+            assert_eq!(replacement.document["updatedAt"], text(updated_at));
+            // But that alone is no reason to replace it.
+            let is_newer = updated_at.ends_with("45:00Z");
+            let decision = decide(of("old", at), Some(&there), Existing::Update);
+            assert_eq!(decision == ImportDecision::Unchanged, !is_newer, "{at:?}");
+        }
+        let before = present(of("old", Some("2026-01-01T00:00:00Z")));
+        let replacement = replace(of("new", None), &before, Existing::Update);
+        assert_eq!(replacement.document["updatedAt"], text("2026-01-31T22:30:00Z"));
+    }
+
+    #[test]
+    fn what_contradicts_itself_about_its_end_or_its_time_is_refused_by_place() {
+        let fault = |mut document: Value| {
+            document["subscriptionId"] = json!(ID);
+            check(document, now()).err().map(|fault| fault.to_string())
+        };
+        let at = "2026-01-01T00:00:00Z";
+        for (place, document) in [
+            ("cancelledAt", json!({"status": "ACTIVATED", "cancelledAt": at})),
+            ("cancelledAt", json!({"status": "CANCELLED", "cancelledAt": "2099-01-01T00:00:00Z"})),
+            (
+                "pendingStatus",
+                json!({"status": "CANCELLED", "pendingStatus": {"status": "PAUSED", "scheduledAt": "2026-03-01"}}),
+            ),
+            ("activatedAt", json!({"status": "ACTIVATED", "activatedAt": "+99999-01-01T00:00:00Z"})),
+            ("createdAt", json!({"status": "ACTIVATED", "createdAt": "0000-01-01T00:00:00+01:00"})),
+            ("updatedAt", json!({"status": "ACTIVATED", "updatedAt": "9999-12-31T23:59:59-01:00"})),
+            (
+                "subscriber.createdAt",
+                json!({"status": "ACTIVATED", "subscriber": {"createdAt": "-0001-01-01T00:00:00Z"}}),
+            ),
+            (
+                "porting.scheduledAt",
+                json!({"status": "ACTIVATED", "porting": {"scheduledAt": "+12026-01-05"}}),
+            ),
+            (
+                "metadata.a.1.$serde_json::private::Number",
+                json!({"status": "ACTIVATED", "metadata": {"a": [0, {"$serde_json::private::Number": "1"}]}}),
+            ),
+            (
+                "$serde_json::private::RawValue",
+                json!({"status": "ACTIVATED", "$serde_json::private::RawValue": "nope"}),
+            ),
+        ] {
+            let fault = fault(document).unwrap_or_else(|| panic!("{place}: taken in"));
+            assert!(fault.starts_with(&format!("{place}: ")), "{place}: {fault}");
+        }
+        assert_eq!(fault(json!({"status": "CANCELLED", "cancelledAt": at})), None);
+        // By a clock that is a little ahead.
+        assert_eq!(fault(json!({"status": "CANCELLED", "cancelledAt": "2026-01-31T22:31:00Z"})), None);
+    }
+
+    #[test]
+    fn what_is_there_stays_unless_the_operator_says_otherwise() {
+        let renamed = || json!({"status": "ACTIVATED", "display": "new"});
+        let there = present(json!({"status": "ACTIVATED", "display": "old"}));
+        assert_eq!(decide(renamed(), None, Existing::Keep), ImportDecision::Add);
+        assert_eq!(decide(renamed(), Some(&there), Existing::Keep), ImportDecision::Keep);
+        for existing in [Existing::Update, Existing::Overwrite] {
+            let replacement = replace(renamed(), &there, existing);
+            assert_eq!((replacement.version, &replacement.document["display"]), (8, &text("new")));
+        }
+    }
+
+    #[test]
+    fn a_cancellation_pending_or_done_is_only_undone_or_changed_on_request() {
+        let done = present(json!({"status": "CANCELLED", "cancelledAt": "2026-01-01T00:00:00Z"}));
+        for there in [present(pending("2026-03-01")), contradictory(), done] {
+            for document in [json!({"status": "ACTIVATED"}), pending("2026-03-02")] {
+                for existing in [Existing::Keep, Existing::Update] {
+                    assert_eq!(decide(document.clone(), Some(&there), existing), ImportDecision::Keep);
+                }
+                let replacement = replace(document, &there, Existing::Overwrite);
+                assert!(replacement.undoes_cancellation && !replacement.keeps_cancellation);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cancellation_that_was_withdrawn_only_comes_back_on_request() {
+        let there = withdrawn(json!({"status": "ACTIVATED"}));
+        for document in [pending("2026-03-02"), json!({"status": "CANCELLED"})] {
+            for existing in [Existing::Keep, Existing::Update] {
+                assert_eq!(decide(document.clone(), Some(&there), existing), ImportDecision::Keep);
+            }
+            assert!(replace(document, &there, Existing::Overwrite).undoes_cancellation);
+        }
+        let renamed = json!({"status": "ACTIVATED", "display": "new"});
+        let replacement = replace(renamed, &there, Existing::Update);
+        assert!(replacement.keeps_cancellation && !replacement.undoes_cancellation);
+        // And again pending, it is one like any other.
+        let again = present(pending("2026-03-02"));
+        assert_eq!(decide(pending("2026-03-02"), Some(&again), Existing::Update), ImportDecision::Unchanged);
+    }
+
+    #[test]
+    fn a_cancellation_of_which_the_document_says_the_same_stays_as_it_is() {
+        let named = |mut document: Value| {
+            document["display"] = json!("new");
+            document
+        };
+        let done = json!({"status": "CANCELLED", "cancelledAt": "2026-01-01T00:00:00Z"});
+        for document in [pending("2026-03-01"), done, json!({"status": "PAUSED"})] {
+            let there = present(document.clone());
+            for existing in [Existing::Update, Existing::Overwrite] {
+                let replacement = replace(named(document.clone()), &there, existing);
+                assert!(replacement.keeps_cancellation && !replacement.undoes_cancellation);
+            }
+        }
+    }
+
+    #[test]
+    fn a_cancellation_that_nothing_would_execute_is_mended() {
+        let NewSubscription { subscription, document, .. } = new(pending("2026-03-01"));
+        let forgotten = PresentSubscription { stored: stored(subscription, None, None), document };
+        assert_eq!(decide(pending("2026-03-01"), Some(&forgotten), Existing::Keep), ImportDecision::Keep);
+        assert!(!replace(pending("2026-03-01"), &forgotten, Existing::Update).keeps_cancellation);
+    }
+
+    #[test]
+    fn a_cancellation_whose_date_has_begun_is_only_taken_in_on_request() {
+        let (begun, to_come) = (pending("2026-01-31"), pending("2026-02-01"));
+        assert_eq!(decide(begun.clone(), None, Existing::Keep), ImportDecision::Overdue);
+        assert_eq!(decide(to_come, None, Existing::Keep), ImportDecision::Add);
+        let takes_overdue = Rules { takes_overdue: true, ..rules(Existing::Keep) };
+        assert_eq!(decide_import(&new(begun.clone()), None, None, takes_overdue, now()), ImportDecision::Add);
+        let active = present(json!({"status": "ACTIVATED"}));
+        assert_eq!(decide(begun.clone(), Some(&active), Existing::Update), ImportDecision::Overdue);
+        // The one that is there already is no other.
+        let there = present(begun.clone());
+        assert_eq!(decide(begun, Some(&there), Existing::Update), ImportDecision::Unchanged);
+    }
+
+    #[test]
+    fn when_it_took_effect_is_not_forgotten_nor_changed() {
+        let done = |at: Option<&str>| {
+            let mut document = json!({"status": "CANCELLED", "display": "new"});
+            document.as_object_mut().unwrap().extend(at.map(|at| ("cancelledAt".to_owned(), json!(at))));
+            document
+        };
+        let at = "2026-01-01T00:00:00Z";
+        let there = present(json!({"status": "CANCELLED", "cancelledAt": at}));
+        for document in [done(None), done(Some("2026-01-01T01:00:00.0+01:00"))] {
+            let replacement = replace(document, &there, Existing::Update);
+            assert_eq!(replacement.document["cancelledAt"], text(at));
+            assert!(replacement.keeps_cancellation);
+        }
+        let other = done(Some("2026-01-02T00:00:00Z"));
+        assert_eq!(decide(other.clone(), Some(&there), Existing::Update), ImportDecision::Keep);
+        assert!(replace(other, &there, Existing::Overwrite).undoes_cancellation);
+    }
+
+    #[test]
+    fn what_callers_do_not_see_survives_to_the_digit_unless_its_part_is_another() {
+        let mut there =
+            present(json!({"status": "ACTIVATED", "sim": {"iccid": "1", "imei": "a"}, "msisdn": "+46"}));
+        let unseen = [
+            ("vault", text("v-1")),
+            ("number", StoredValue::Number("89460112345678901234".to_owned())),
+            ("set", StoredValue::Texts(vec!["x".to_owned(), "y".to_owned()])),
+            ("bytes", StoredValue::Bytes(vec![0, 255])),
+        ];
+        there.document.extend(unseen.clone().map(|(name, value)| (name.to_owned(), value)));
+        part(&mut there.document, "sim").insert("puk".to_owned(), text("12345678"));
+
+        let with_sim = |sim: Value| json!({"status": "ACTIVATED", "sim": sim});
+        let same_card = with_sim(json!({"iccid": "1", "imei": "b"}));
+        let mut document = replace(same_card, &there, Existing::Update).document;
+        for (name, value) in &unseen {
+            assert_eq!(&document[*name], value, "{name}");
+        }
+        assert_eq!(document.get("msisdn"), None);
+        assert_eq!(part(&mut document, "sim").get("puk"), Some(&text("12345678")));
+
+        let other_card = with_sim(json!({"iccid": "2", "imei": "a"}));
+        let mut document = replace(other_card, &there, Existing::Update).document;
+        assert_eq!(part(&mut document, "sim").get("puk"), None);
+        assert_eq!(
+            replace(json!({"status": "ACTIVATED"}), &there, Existing::Update).document.get("sim"),
+            None
+        );
+        let mut named =
+            replace(with_sim(json!({"iccid": "1", "puk": "new"})), &there, Existing::Update).document;
+        assert_eq!(part(&mut named, "sim").get("puk"), Some(&text("new")));
+
+        // What callers see is the same, so nothing is written.
+        let seen = json!({"status": "ACTIVATED", "sim": {"iccid": "1", "imei": "a"}, "msisdn": "+46"});
+        assert_eq!(decide(seen, Some(&there), Existing::Overwrite), ImportDecision::Unchanged);
+    }
+
+    #[test]
+    fn nobody_inherits_what_callers_do_not_see_of_another() {
+        let customer =
+            |id: &str, customer: Value| json!({"status": "PAUSED", "customerId": id, "customer": customer});
+        let mut there = present(customer("c-1", json!({"name": "Anna"})));
+        part(&mut there.document, "customer").insert("ssn".to_owned(), text("x"));
+        let ssn = |document: Value| {
+            let mut document = replace(document, &there, Existing::Update).document;
+            part(&mut document, "customer").get("ssn").cloned()
+        };
+        assert_eq!(ssn(customer("c-1", json!({"name": "Anna Lind"}))), Some(text("x")));
+        assert_eq!(ssn(customer("c-2", json!({"name": "Bo"}))), None);
+        assert_eq!(ssn(customer("c-2", json!({"name": "Anna"}))), None);
+        assert_eq!(ssn(json!({"status": "PAUSED", "customer": {"name": "Bo"}})), None);
+
+        let mut there = present(json!({"status": "PAUSED", "customer": {"name": "Anna"}}));
+        part(&mut there.document, "customer").insert("ssn".to_owned(), text("x"));
+        let nameless = |name: &str| json!({"status": "ACTIVATED", "customer": {"name": name}});
+        let mut same = replace(nameless("Anna"), &there, Existing::Update).document;
+        assert_eq!(part(&mut same, "customer").get("ssn"), Some(&text("x")));
+        let mut other = replace(nameless("Bo"), &there, Existing::Update).document;
+        assert_eq!(part(&mut other, "customer").get("ssn"), None);
+    }
+
+    #[test]
+    fn what_callers_see_less_exactly_than_it_is_stored_stays_as_it_is() {
+        let mut there =
+            present(json!({"status": "PAUSED", "extensions": {"a": 1}, "metadata": {"tags": ["x", "y"]}}));
+        let exact = StoredValue::Number("12345678901234567890.123456".to_owned());
+        part(&mut there.document, "extensions").insert("big".to_owned(), exact.clone());
+        let tags = StoredValue::Texts(vec!["x".to_owned(), "y".to_owned()]);
+        part(&mut there.document, "metadata").insert("tags".to_owned(), tags.clone());
+        let mut seen = serde_json::to_value(&there.stored.document).unwrap();
+        seen["extensions"]["big"] = json!(12_345_678_901_234_567_890.123_456);
+        there.stored.document = serde_json::from_value(seen).unwrap();
+
+        let mut export = serde_json::to_value(&there.stored.document).unwrap();
+        assert_eq!(decide(export.clone(), Some(&there), Existing::Overwrite), ImportDecision::Unchanged);
+        export["display"] = json!("mended");
+        let mut document = replace(export, &there, Existing::Update).document;
+        assert_eq!(part(&mut document, "extensions")["big"], exact);
+        assert_eq!(part(&mut document, "metadata")["tags"], tags);
+    }
+
+    #[test]
+    fn one_thing_has_one_spelling() {
+        let spelled = |at: &str, date: &str| {
+            let mut document = pending(date);
+            document["createdAt"] = json!(at);
+            document["msisdn"] = Value::Null;
+            document
+        };
+        let mut there = present(spelled("2025-03-01T08:00:00Z", "2027-03-01"));
+        there.document.insert("msisdn".to_owned(), StoredValue::Null);
+        let other_spelling = spelled("2025-03-01T09:00:00.000+01:00", "2027-3-1");
+        assert_eq!(decide(other_spelling, Some(&there), Existing::Overwrite), ImportDecision::Unchanged);
+    }
+
+    #[test]
+    fn what_is_the_same_is_not_written_again() {
+        let document = |price: Value| json!({"status": "PAUSED", "extensions": {"a": [price, {"b": null}]}});
+        let there = present(document(json!(20)));
+        assert_eq!(
+            decide(document(json!(20.0)), Some(&there), Existing::Overwrite),
+            ImportDecision::Unchanged
+        );
+        for other in [json!(20.5), json!("20"), json!(null)] {
+            let decision = decide(document(other), Some(&there), Existing::Update);
+            assert_ne!(decision, ImportDecision::Unchanged);
+        }
+        let exact = |number: u64| document(json!(number));
+        let there = present(exact(9_007_199_254_740_993));
+        let decision = decide(exact(9_007_199_254_740_992), Some(&there), Existing::Update);
+        assert_ne!(decision, ImportDecision::Unchanged);
+    }
+
+    #[test]
+    fn a_reference_id_names_one_subscription_and_is_free_when_it_names_none() {
+        let named = |reference: &str| json!({"status": "ACTIVATED", "referenceId": reference});
+        let other = "a81bc81b-dead-4e5d-abff-90865d1e13b2".parse().ok();
+        let taken = decide_import(&new(named("r")), None, other, rules(Existing::Keep), now());
+        assert_eq!(taken, ImportDecision::ReferenceTaken);
+        let ours = decide_import(&new(named("r")), None, ID.parse().ok(), rules(Existing::Keep), now());
+        assert_eq!(ours, ImportDecision::Add);
+
+        let there = present(named("old"));
+        let freed = "old".parse().ok();
+        assert_eq!(replace(named("new"), &there, Existing::Update).freed, freed);
+        assert_eq!(replace(json!({"status": "ACTIVATED"}), &there, Existing::Update).freed, freed);
+        assert_eq!(
+            replace(json!({"status": "PAUSED", "referenceId": "old"}), &there, Existing::Update).freed,
+            None
+        );
+    }
+
+    #[test]
+    fn a_fault_names_the_place_and_never_the_value() {
+        let document = json!({"subscriptionId": ID, "status": "x, expected +46701740605"});
+        let now = "2026-01-31T22:30:00Z".parse().unwrap();
+        let fault = check(document, now).err().unwrap();
+        assert!(fault.to_string().starts_with("status: expected one of"), "{fault}");
+    }
+
+    #[test]
+    fn a_fault_says_what_would_be_right() {
+        let now: DateTime<Utc> = "2026-01-31T22:30:00Z".parse().unwrap();
+        let fault = |document: Value| check(document, now).err().unwrap().to_string();
+        let with = |name: &str, value: Value| {
+            let mut document = json!({"subscriptionId": ID, "status": "PAUSED"});
+            document[name] = value;
+            fault(document)
+        };
+        assert_eq!(fault(json!([])), "expected an object");
+        assert_eq!(
+            with("createdAt", json!("2026-01-31")),
+            "createdAt: expected an instant (2026-12-31T23:00:00Z)"
+        );
+        let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-01-31T00:00:00Z"});
+        assert_eq!(with("pendingStatus", pending), "pendingStatus.scheduledAt: expected a date (2026-12-31)");
+    }
+}

@@ -1,0 +1,248 @@
+//! Where AWS is, and as whom to speak to it.
+//!
+//! Nothing but the environment is asked for credentials: that is where Lambda puts them, and asking elsewhere
+//! would only make a start slower. For the same reason no file is read to know whom to trust: the roots of Amazon
+//! Trust Services, which vouch for the endpoints of AWS, are compiled in. No call waits without bound: connecting,
+//! each attempt and each operation have time-outs, and retries are counted.
+//!
+//! A proxy is used if the environment names one (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), and never to reach this
+//! machine: it would look for itself there, and what is said on one machine is nobody else's.
+
+use std::fs;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{AppName, BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_types::SdkConfig;
+use aws_types::sdk_config::SharedCredentialsProvider;
+use hyper_util::client::proxy::matcher::Matcher;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use url::{Host, Url};
+
+use crate::environment::{EnvironmentError, required, variable};
+
+/// The five roots of Amazon Trust Services, which it asks those to include who have a trust store of their own:
+/// <https://www.amazontrust.com/repository/>.
+const AMAZON_ROOTS: &str = include_str!("amazon_roots.pem");
+
+/// Where a service of AWS is, and as whom to speak to it.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Its URL; none means that of AWS in `region`.
+    pub url: Option<String>,
+    /// The AWS region.
+    pub region: String,
+    /// The credentials that sign the requests.
+    pub credentials: Credentials,
+    /// The function that sends the requests, which is named in their user agent, and so in CloudTrail.
+    pub function: Option<AppName>,
+    /// Who is trusted to vouch for the service, as certificates in PEM; none means Amazon Trust Services.
+    pub roots: Option<String>,
+}
+
+impl Endpoint {
+    /// The endpoint of DynamoDB that the environment names, as it is set in Lambda.
+    /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL` lead elsewhere than to Amazon DynamoDB.
+    ///
+    /// `AWS_CA_BUNDLE` names a file of certificates to trust instead of Amazon's, if something on the way has its own.
+    ///
+    /// # Errors
+    /// The region or the credentials are not set, or that file holds no certificates.
+    pub fn from_env() -> Result<Self, EnvironmentError> {
+        Self::from_env_of("DYNAMODB")
+    }
+
+    /// The same of another service, by its name in `AWS_ENDPOINT_URL_<SERVICE>`.
+    ///
+    /// # Errors
+    /// The region or the credentials are not set, or the file of certificates holds none.
+    pub fn from_env_of(service: &str) -> Result<Self, EnvironmentError> {
+        Ok(Self {
+            url: variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL")),
+            // Lambda sets the first; on a command line it is often the second.
+            region: required("AWS_REGION")
+                .or_else(|missing| variable("AWS_DEFAULT_REGION").ok_or(missing))?,
+            credentials: Credentials::new(
+                required("AWS_ACCESS_KEY_ID")?,
+                required("AWS_SECRET_ACCESS_KEY")?,
+                variable("AWS_SESSION_TOKEN"),
+                None,
+                "environment",
+            ),
+            function: variable("AWS_LAMBDA_FUNCTION_NAME").and_then(|name| AppName::new(name).ok()),
+            roots: variable("AWS_CA_BUNDLE").map(|file| certificates(&file)).transpose()?,
+        })
+    }
+
+    /// The service at `url`, as whom the environment says; if it says nothing, a local one.
+    #[must_use]
+    pub fn at(url: String) -> Self {
+        match Self::from_env() {
+            Ok(endpoint) => Self { url: Some(url), ..endpoint },
+            Err(_) => Self::local(url),
+        }
+    }
+
+    /// A service on this machine, which asks for a signature but doesn't check whose it is.
+    #[must_use]
+    pub fn local(url: String) -> Self {
+        let credentials = Credentials::new("local", "local", None, None, "local");
+        let region = "eu-north-1".to_owned();
+        Self { url: Some(url), region, credentials, function: None, roots: None }
+    }
+
+    /// The same, for the requests of this function.
+    #[must_use]
+    pub fn for_function(self, name: &'static str) -> Self {
+        Self { function: AppName::new(name).ok(), ..self }
+    }
+
+    /// The proxy on the way to the service, without user and password.
+    #[must_use]
+    pub fn proxy(&self) -> Option<String> {
+        // A service of AWS is spoken to by HTTPS, under a name that ends like this.
+        let url = self.url.clone().unwrap_or_else(|| format!("https://{}.amazonaws.com", self.region));
+        let destination = url.parse().ok().filter(|_| !is_on_this_machine(&url))?;
+        let proxy = Matcher::from_env().intercept(&destination)?.uri().clone();
+        Some(proxy.to_string().trim_end_matches('/').to_owned())
+    }
+
+    /// How the service is spoken to, for a client of the SDK.
+    #[must_use]
+    pub fn sdk_config(&self) -> SdkConfig {
+        // These services answer in milliseconds or not at all; a caller waits for at most a few of these.
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(2))
+            .operation_timeout(Duration::from_secs(6))
+            .build();
+        let retries = RetryConfig::standard()
+            .with_max_attempts(3)
+            .with_initial_backoff(Duration::from_millis(50))
+            .with_max_backoff(Duration::from_secs(1));
+        let mut config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http_client(
+                self.roots.as_deref().unwrap_or(AMAZON_ROOTS),
+                self.url.as_deref().is_some_and(is_on_this_machine),
+            ))
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
+            .timeout_config(timeouts)
+            .retry_config(retries);
+        config.set_endpoint_url(self.url.clone());
+        config.set_app_name(self.function.clone());
+        config.build()
+    }
+}
+
+/// True for a URL that leads to this machine: by a loopback or unspecified address, or a name of `localhost`.
+fn is_on_this_machine(url: &str) -> bool {
+    let url = Url::parse(url).ok();
+    let address = match url.as_ref().and_then(Url::host) {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical(),
+        Some(Host::Domain(name)) => {
+            let name = name.trim_end_matches('.');
+            return name == "localhost" || name.ends_with(".localhost");
+        }
+        None => return false,
+    };
+    address.is_loopback() || address.is_unspecified()
+}
+
+/// What speaks HTTP with a service whom one of these roots vouches for: over the proxy that the environment names, unless the
+/// service is on this machine.
+fn http_client(roots: &str, is_on_this_machine: bool) -> SharedHttpClient {
+    // It has no way to fail.
+    let trusted = TrustStore::empty().with_pem_certificate(roots);
+    let tls = TlsContext::builder().with_trust_store(trusted).build().unwrap_or_default();
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = ConnectorBuilder::default();
+        connector.set_connector_settings(settings.cloned());
+        let proxy = if is_on_this_machine { ProxyConfig::disabled() } else { ProxyConfig::from_env() };
+        connector.set_proxy_config(Some(proxy));
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls.clone()).build()
+    })
+}
+
+/// The certificates in a file: at least one, and each can be a root.
+fn certificates(file: &str) -> Result<String, EnvironmentError> {
+    let unusable = |why: String| EnvironmentError::Certificates(format!("{file}: {why}"));
+    let text = fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    if roots.is_empty() { Err(unusable("no certificate".to_owned())) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env::temp_dir;
+
+    use super::*;
+
+    /// What is said of a file that holds this.
+    fn read(name: &str, text: &str) -> Result<String, String> {
+        let file = temp_dir().join(format!("{name}-{}.pem", std::process::id()));
+        fs::write(&file, text).unwrap();
+        let read = certificates(file.to_str().unwrap());
+        fs::remove_file(file).unwrap();
+        read.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_proxy_is_asked_for_this_machine() {
+        for here in [
+            "http://127.0.0.1:8000",
+            "http://127.1.2.3",
+            "http://127.1:8000",
+            "http://0.0.0.0:8000",
+            "http://localhost:8000/",
+            "http://LOCALHOST.",
+            "http://db.localhost:8000",
+            "http://[::1]:8000",
+            "http://[::ffff:127.0.0.1]",
+        ] {
+            assert!(is_on_this_machine(here), "{here}");
+        }
+        for elsewhere in [
+            "https://dynamodb.eu-north-1.amazonaws.com",
+            "http://localhost.example.com",
+            "http://10.0.0.1:8000",
+            "http://128.0.0.1",
+            "http://[::2]",
+            "",
+        ] {
+            assert!(!is_on_this_machine(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn the_roots_of_amazon_are_five_certificates_that_can_be_trusted() {
+        assert_eq!(read("amazon", AMAZON_ROOTS).as_deref(), Ok(AMAZON_ROOTS));
+        assert_eq!(AMAZON_ROOTS.matches("BEGIN CERTIFICATE").count(), 5);
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused_before_anything_is_trusted() {
+        assert!(read("empty", "").unwrap_err().ends_with("no certificate"));
+        let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for text in [nonsense, &format!("{AMAZON_ROOTS}{nonsense}"), &nonsense.replace("AAAA", "&&")] {
+            assert!(read("nonsense", text).unwrap_err().starts_with("AWS_CA_BUNDLE: "));
+        }
+        assert!(certificates("/nowhere/to/be/found.pem").unwrap_err().to_string().contains("/nowhere"));
+    }
+}

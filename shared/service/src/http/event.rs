@@ -1,0 +1,240 @@
+//! A Lambda event becomes a request for a handler, and the handler's answer what API Gateway expects.
+//!
+//! This is total: whatever a caller has put into an event, the handler is called, and nothing panics
+//! on the way. `lambda_http` alone does: it builds a URI from host, stage, path and query, decodes the body,
+//! and unwraps both. A release build ends with its first panic, so any caller could end the process.
+//!
+//! Therefore what a caller has sent stays out of that URI. It is taken from the event before the
+//! conversion, and put into the request after it, as it was sent: the path for
+//! [`RequestExt::raw_http_path`], the query for [`raw_query`], and the body decoded. The URI of a
+//! request says nothing, and its `Host` is gone.
+
+use std::convert::Infallible;
+use std::mem;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::http::header::HOST;
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::Service;
+use lambda_http::{
+    Adapter, Body, Error, LambdaEvent, Request, RequestExt, Response, lambda_runtime, service_fn,
+};
+use serde::Serialize;
+
+/// Runs a function of the API: asks Lambda for one event after the other, and answers each.
+///
+/// # Errors
+/// Lambda can't be reached.
+pub async fn run<F>(handle: impl Fn(Request) -> F) -> Result<(), Error>
+where
+    F: Future<Output = Response<Body>> + Send,
+{
+    lambda_runtime::run(service_fn(|event| answer(event, &handle))).await
+}
+
+/// Answers one event.
+///
+/// # Errors
+/// None: an event that can be read has an answer.
+pub async fn answer<F>(
+    event: LambdaEvent<ApiGatewayV2httpRequest>,
+    handle: impl Fn(Request) -> F,
+) -> Result<impl Serialize, Infallible>
+where
+    F: Future<Output = Response<Body>> + Send,
+{
+    let LambdaEvent { mut payload, context } = event;
+    let mut sent = Sent::take(&mut payload);
+    let handler = service_fn(|request| {
+        let answer = handle(mem::take(&mut sent).put(request));
+        async { Ok(answer.await) }
+    });
+    Adapter::from(handler).call(LambdaEvent::new(LambdaRequest::ApiGatewayV2(payload), context)).await
+}
+
+/// The query of a request as it was sent, without its `?`; empty if there is none.
+#[must_use]
+pub fn raw_query(request: &Request) -> &str {
+    request.extensions().get::<RawQuery>().map_or("", |RawQuery(query)| query)
+}
+
+#[derive(Clone)]
+struct RawQuery(String);
+
+/// What a caller has sent that the conversion can't take.
+#[derive(Default)]
+struct Sent {
+    path: String,
+    query: String,
+    body: Body,
+}
+
+impl Sent {
+    /// Takes it out of an event, with all else that the conversion would make a URI of.
+    fn take(event: &mut ApiGatewayV2httpRequest) -> Self {
+        event.headers.remove(HOST);
+        event.request_context.domain_name = None;
+        event.request_context.stage = None;
+        Self {
+            path: event.raw_path.take().unwrap_or_default(),
+            query: event.raw_query_string.take().unwrap_or_default(),
+            body: event.body.take().map_or(Body::Empty, |body| decode(body, event.is_base64_encoded)),
+        }
+    }
+
+    /// Puts it into the request that the event has become.
+    fn put(self, request: Request) -> Request {
+        let mut request = request.with_raw_http_path(self.path);
+        request.extensions_mut().insert(RawQuery(self.query));
+        *request.body_mut() = self.body;
+        request
+    }
+}
+
+/// The body of an event. One that is not the base64 it claims to be is taken for empty, which is no JSON
+/// either; as text it could be a body that nobody sent.
+fn decode(body: String, is_base64_encoded: bool) -> Body {
+    if is_base64_encoded {
+        BASE64_STANDARD.decode(body).map_or(Body::Empty, Body::Binary)
+    } else {
+        Body::Text(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lambda_http::Context;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event() -> Value {
+        serde_json::from_str(include_str!("../../../../tests/events/cancel-subscription/ok.json")).unwrap()
+    }
+
+    /// What a handler sees of an event.
+    async fn seen(event: &Value) -> Value {
+        let event = LambdaEvent::new(serde_json::from_str(&event.to_string()).unwrap(), context());
+        let show = |request: Request| async move {
+            let headers = request.headers().iter();
+            let headers: BTreeMap<_, _> =
+                headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+            let seen = json!({
+                "method": request.method().as_str(),
+                "path": request.raw_http_path(),
+                "query": raw_query(&request),
+                "headers": headers,
+                "subscriptionId": request.path_parameters().first("subscriptionId"),
+                "body": str::from_utf8(request.body()).unwrap(),
+                "requestId": request.lambda_context().request_id,
+            });
+            Response::new(Body::from(seen.to_string()))
+        };
+        let Ok(answer) = answer(event, show).await;
+        let answer = serde_json::to_value(answer).unwrap();
+        serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+    }
+
+    fn context() -> Context {
+        let mut context = Context::default();
+        context.request_id = "8476a536-e9f4-11e8-9739-2dfe598c3fcd".to_owned();
+        context.xray_trace_id = Some("Root=1-697e8c1a-6a81892567b9b1aabf4f9700".to_owned());
+        context
+    }
+
+    #[tokio::test]
+    async fn an_event_reaches_the_handler_as_it_was_sent() {
+        let mut event = event();
+        event["rawQueryString"] = json!("a=1&b=%C3%BC+x&a=2");
+        event["cookies"] = json!(["c=1", "d=2"]);
+        let mut headers = event["headers"].clone();
+        headers.as_object_mut().unwrap().remove("host");
+        headers["cookie"] = json!("c=1; d=2");
+        assert_eq!(
+            seen(&event).await,
+            json!({
+                "method": "POST",
+                "path": event["rawPath"],
+                "query": "a=1&b=%C3%BC+x&a=2",
+                "headers": headers,
+                "subscriptionId": "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001",
+                "body": event["body"],
+                "requestId": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_query_that_no_uri_can_have_is_read_as_it_was_sent() {
+        for query in ["<", "a=\"b\"", "{}", "ü", "a#b", "\0", "a b", "%", "?", &"q".repeat(70_000)] {
+            let mut event = event();
+            event["rawQueryString"] = json!(query);
+            assert_eq!(seen(&event).await["query"], query);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_that_no_uri_can_have_is_read_as_it_was_sent() {
+        for path in ["", "x", ":99999", "@[", "//", "/a?b#c", "/a\\b", "/\0", "/\n", &"/p".repeat(35_000)] {
+            for stage in ["$default", "v1"] {
+                let mut event = event();
+                event["rawPath"] = json!(path);
+                event["requestContext"]["stage"] = json!(stage);
+                assert_eq!(seen(&event).await["path"], path);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_none_matters_to_nobody() {
+        for host in ["", "a b", "[::1", "%zz", "256.256.256.256", "a:99999", "a/b?c#d", "@"] {
+            for scheme in ["https", "", ":", "1", "a b"] {
+                let mut event = event();
+                event["headers"]["x-forwarded-proto"] = json!(scheme);
+                event["headers"]["host"] = json!(host);
+                assert_eq!(seen(&event).await["path"], event["rawPath"]);
+
+                event["requestContext"]["domainName"] = json!(host);
+                event["headers"].as_object_mut().unwrap().remove("host");
+                assert_eq!(seen(&event).await["path"], event["rawPath"]);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_not_the_base64_it_claims_to_be_is_empty() {
+        let mut event = event();
+        event["isBase64Encoded"] = json!(true);
+        for (sent, read) in [("e30=", "{}"), ("", ""), ("e30", ""), ("{}", ""), ("e3 0=", ""), ("ü", "")] {
+            event["body"] = json!(sent);
+            assert_eq!(seen(&event).await["body"], read, "{sent}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(
+            [path, query, stage, domain, body] in any::<[String; 5]>(),
+            [host, scheme] in ["[ -~ü]*", "[ -~ü]*"],
+            is_base64_encoded: bool,
+        ) {
+            let mut event = event();
+            event["rawPath"] = json!(path);
+            event["rawQueryString"] = json!(query);
+            event["headers"] = json!({"host": host, "x-forwarded-proto": scheme});
+            event["requestContext"]["stage"] = json!(stage);
+            event["requestContext"]["domainName"] = json!(domain);
+            event["body"] = json!(body);
+            event["isBase64Encoded"] = json!(is_base64_encoded);
+            let event = LambdaEvent::new(serde_json::from_str(&event.to_string()).unwrap(), context());
+            let handle = |_| async { Response::new(Body::Empty) };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let Ok(_) = runtime.block_on(answer(event, handle));
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Everything that can be answered but success, in one table.
+//!
+//! A problem is answered as `application/problem+json` (RFC 9457). Its `code` is stable: it is what
+//! programs switch on, and a `type` of `/problems/<code>` names it for people. What went wrong inside
+//! is for the log; the answer never shows it.
+
+use std::collections::BTreeMap;
+
+use domain::api_key::{NotAdmitted, Scope};
+use domain::cancel_request::InvalidBody;
+use domain::cancellation::{Refusal, Revision};
+use domain::fault::{Fault, Faults};
+use domain::json::MalformedJson;
+use idempotency::Answer;
+use serde::Serialize;
+use store::StoreError;
+use store::load::NotOpened;
+use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
+
+/// The entity tag of a state of a subscription.
+#[must_use]
+pub fn etag(revision: &Revision) -> String {
+    format!("\"{revision}\"")
+}
+
+/// The largest body of a request, in bytes.
+pub const MAX_BODY_BYTES: usize = 32 * 1024;
+
+/// Why a request was not done. The code of each case is its name, in snake_case.
+#[derive(Clone, Debug, EnumDiscriminants)]
+#[strum_discriminants(name(Code), derive(IntoStaticStr, VariantArray), strum(serialize_all = "snake_case"))]
+#[strum_discriminants(doc = "The code of a problem. Stable: callers switch on these.")]
+pub enum Problem {
+    /// It carries no API key.
+    ApiKeyMissing,
+    /// It carries no valid API key.
+    ApiKeyInvalid,
+    /// Its API key lacks this scope.
+    InsufficientScope(Scope),
+    /// Its path names nothing that could be a subscription.
+    InvalidSubscriptionId,
+    /// The tenant has no such subscription.
+    SubscriptionNotFound,
+    /// The subscription has been cancelled.
+    SubscriptionAlreadyCancelled,
+    /// The subscription has no cancellation that could be withdrawn.
+    NoPendingCancellation,
+    /// Its query has parameters that this operation does not know: their names.
+    UnknownParameter(Vec<String>),
+    /// Its idempotency key is malformed, or it has two different ones.
+    IdempotencyKeyInvalid,
+    /// Its idempotency key belongs to another request.
+    IdempotencyKeyMismatch,
+    /// The first request with its idempotency key is still being written.
+    IdempotencyKeyLocked,
+    /// It is to change another state of the subscription than this one.
+    PreconditionFailed(Revision),
+    /// Its body is not JSON.
+    MalformedJson(MalformedJson),
+    /// Its body is too large.
+    PayloadTooLarge,
+    /// Its body is not declared as JSON, or is compressed.
+    UnsupportedMediaType(Unsupported),
+    /// Its body breaks these rules.
+    ValidationFailed(Faults),
+    /// The database can't at the moment; why is for the log.
+    TemporarilyUnavailable(String),
+    /// A mistake of ours; which is for the log.
+    InternalError(String),
+}
+
+/// What of a body is not supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsupported {
+    /// Its content type.
+    Type,
+    /// Its content encoding.
+    Encoding,
+}
+
+/// A problem's row in the table.
+struct Row {
+    status: u16,
+    title: &'static str,
+    detail: String,
+}
+
+impl Problem {
+    fn row(&self) -> Row {
+        let row = |status, title, detail: &str| Row { status, title, detail: detail.to_owned() };
+        match self {
+            Self::ApiKeyMissing => {
+                row(401, "The API key is missing", "Send your API key in the header X-Api-Key.")
+            }
+            Self::ApiKeyInvalid => {
+                row(401, "The API key is not valid", "The header X-Api-Key holds no key that is valid now.")
+            }
+            Self::InsufficientScope(scope) => {
+                row(403, "The API key lacks a scope", &format!("This operation needs the scope {scope}."))
+            }
+            Self::InvalidSubscriptionId => row(
+                400,
+                "The subscription id is not valid",
+                "Name the subscription by its UUID, or by its reference id behind rid_: 1 to 255 characters without / ? % and control characters.",
+            ),
+            Self::SubscriptionNotFound => {
+                row(404, "There is no such subscription", "None of your subscriptions has this id.")
+            }
+            Self::SubscriptionAlreadyCancelled => row(
+                409,
+                "The subscription is cancelled already",
+                "Its cancellation has taken effect; nothing about it can be changed.",
+            ),
+            Self::NoPendingCancellation => row(
+                409,
+                "There is no cancellation to withdraw",
+                "No cancellation of this subscription is pending: there was none, or it was withdrawn.",
+            ),
+            Self::UnknownParameter(names) => row(
+                400,
+                "The query has an unknown parameter",
+                &format!("This operation has no parameter {}. Nothing was done.", names.join(", ")),
+            ),
+            Self::IdempotencyKeyInvalid => row(
+                400,
+                "The idempotency key is not valid",
+                "Send one key of 1 to 256 printable ASCII characters without a comma, in X-Idempotency-Key or \
+                 Idempotency-Key.",
+            ),
+            Self::IdempotencyKeyMismatch => row(
+                409,
+                "The idempotency key belongs to another request",
+                "A request with this key and another method, path, query, content type or body was answered \
+                 within the last 24 hours. Use a new key for a new request.",
+            ),
+            Self::IdempotencyKeyLocked => row(
+                409,
+                "Another request is being written",
+                "The first request with this idempotency key is under way, or others change the same subscription. \
+                 Send the same request again in a moment.",
+            ),
+            Self::PreconditionFailed(_) => row(
+                412,
+                "The subscription is in another state",
+                "If-Match does not name the state that the subscription is in. Nothing was done. The header ETag names \
+                 that state; read the subscription to see it.",
+            ),
+            Self::MalformedJson(place) => row(
+                400,
+                "The body is not JSON",
+                &format!(
+                    "At {place}, the body stops being JSON, repeats the name of a member, has a number that is too \
+                     large for a double, or is nested too deeply."
+                ),
+            ),
+            Self::PayloadTooLarge => {
+                row(413, "The body is too large", &format!("A body may have at most {MAX_BODY_BYTES} bytes."))
+            }
+            Self::UnsupportedMediaType(Unsupported::Type) => {
+                row(415, "The body is not plain JSON", "Send the body as application/json, in UTF-8.")
+            }
+            Self::UnsupportedMediaType(Unsupported::Encoding) => row(
+                415,
+                "The body is not plain JSON",
+                "Send the body as it is, not compressed, and without Content-Encoding.",
+            ),
+            Self::ValidationFailed(faults) => row(
+                422,
+                "The body breaks a rule",
+                &match faults.unlisted {
+                    0 => "See errors for each fault.".to_owned(),
+                    more => format!("See errors for the faults; {more} more are not listed."),
+                },
+            ),
+            Self::TemporarilyUnavailable(_) => row(
+                503,
+                "The service is temporarily unavailable",
+                "Send the same request again in a moment; with an idempotency key that is safe.",
+            ),
+            Self::InternalError(_) => row(
+                500,
+                "The service made a mistake",
+                "It has been reported. Give the requestId when you ask about it.",
+            ),
+        }
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        Code::from(self).as_str()
+    }
+
+    /// What the caller is told.
+    #[must_use]
+    pub fn answer(&self, request_id: &str) -> Answer {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'p> {
+            r#type: String,
+            title: &'p str,
+            status: u16,
+            detail: String,
+            code: &'p str,
+            request_id: &'p str,
+            #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+            errors: &'p [Fault],
+        }
+        let (code, Row { status, title, detail }) = (self.code(), self.row());
+        let errors = match self {
+            Self::ValidationFailed(faults) => faults.listed.as_slice(),
+            _ => &[],
+        };
+        let body =
+            Body { r#type: format!("/problems/{code}"), title, status, detail, code, request_id, errors };
+        let content_type = "application/problem+json".to_owned();
+        let mut headers = BTreeMap::from([("content-type".to_owned(), content_type)]);
+        match self {
+            Self::IdempotencyKeyLocked | Self::TemporarilyUnavailable(_) => {
+                headers.insert("retry-after".to_owned(), "1".to_owned());
+            }
+            // RFC 9110, section 11.6.1: a 401 names a scheme.
+            Self::ApiKeyMissing | Self::ApiKeyInvalid => {
+                headers.insert("www-authenticate".to_owned(), "ApiKey".to_owned());
+            }
+            Self::PreconditionFailed(revision) => {
+                headers.insert("etag".to_owned(), etag(revision));
+            }
+            // RFC 7694, section 3.
+            Self::UnsupportedMediaType(Unsupported::Encoding) => {
+                headers.insert("accept-encoding".to_owned(), "identity".to_owned());
+            }
+            _ => {}
+        }
+        // Texts and numbers always have a JSON form.
+        let body = serde_json::to_string(&body).unwrap_or_default();
+        Answer { status, headers, body }
+    }
+}
+
+impl Code {
+    /// The code as it is sent.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+impl From<NotAdmitted> for Problem {
+    fn from(why: NotAdmitted) -> Self {
+        match why {
+            NotAdmitted::KeyMissing => Self::ApiKeyMissing,
+            NotAdmitted::KeyInvalid => Self::ApiKeyInvalid,
+            NotAdmitted::ScopeMissing(scope) => Self::InsufficientScope(scope),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::SubscriptionNotFound,
+            Refusal::AlreadyCancelled => Self::SubscriptionAlreadyCancelled,
+            Refusal::NoPendingCancellation => Self::NoPendingCancellation,
+            Refusal::UnusableDate(unusable) => Self::ValidationFailed((&unusable).into()),
+            Refusal::OtherRevision(revision) => Self::PreconditionFailed(revision),
+        }
+    }
+}
+
+impl From<InvalidBody> for Problem {
+    fn from(invalid: InvalidBody) -> Self {
+        match invalid {
+            InvalidBody::Malformed(place) => Self::MalformedJson(place),
+            InvalidBody::Faulty(faults) => Self::ValidationFailed(faults),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_)
+            | StoreError::Conflict
+            | StoreError::Throttled
+            | StoreError::InProgress => Self::TemporarilyUnavailable(error.to_string()),
+            StoreError::Defect(_) => Self::InternalError(error.to_string()),
+        }
+    }
+}
+
+impl From<NotOpened> for Problem {
+    fn from(why: NotOpened) -> Self {
+        match why {
+            NotOpened::NotAdmitted(why) => why.into(),
+            NotOpened::Store(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Answering a request, and writing the one line of log that says how.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use domain::api_key::Token;
+use domain::cancellation::StoredSubscription;
+use domain::identifiers::SubscriptionName;
+use idempotency::Answer;
+use lambda_http::http::header::{CACHE_CONTROL, HeaderName};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Request, RequestExt, Response};
+use metrics::counter;
+use tracing::{Instrument, Span, error, field, info, info_span, warn};
+
+use super::problem::{Problem, etag};
+use crate::telemetry::{self, OUTCOME, REQUESTS};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// How long an operation may take, all of its requests to the database together: API Gateway gives up at 30 seconds, and tells
+/// the caller less.
+const LONGEST: Duration = Duration::from_secs(25);
+
+/// What an operation answers.
+#[derive(Debug)]
+pub struct Answered {
+    /// The answer.
+    pub answer: Answer,
+    /// Whether it was given before, to the same request under the same idempotency key.
+    pub replayed: bool,
+    /// What happened, for the log: `ok`, or the code of a problem.
+    pub outcome: &'static str,
+}
+
+impl Answered {
+    /// A success.
+    #[must_use]
+    pub fn ok(answer: Answer) -> Self {
+        Self { answer, replayed: false, outcome: "ok" }
+    }
+
+    /// A problem.
+    #[must_use]
+    pub fn problem(problem: &Problem, request_id: &str) -> Self {
+        Self { answer: problem.answer(request_id), replayed: false, outcome: problem.code() }
+    }
+
+    /// An answer that was given before.
+    #[must_use]
+    pub fn replay(answer: Answer) -> Self {
+        Self { answer, replayed: true, outcome: "replayed" }
+    }
+}
+
+/// 200 with a subscription.
+///
+/// # Errors
+/// None that its types allow.
+pub fn subscription(stored: &StoredSubscription) -> Result<Answer, Problem> {
+    let body = serde_json::to_string(&stored.document);
+    let headers = [("content-type", "application/json".to_owned()), ("etag", etag(&stored.revision))];
+    Ok(Answer {
+        status: 200,
+        headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
+        body: body.map_err(|error| Problem::InternalError(error.to_string()))?,
+    })
+}
+
+/// 304: the caller has this version.
+#[must_use]
+pub fn not_modified(etag: String) -> Answer {
+    let headers = BTreeMap::from([("etag".to_owned(), etag)]);
+    Answer { status: 304, headers, body: String::new() }
+}
+
+/// The id of a request: the one under which Lambda logs it.
+#[must_use]
+pub fn request_id(request: &Request) -> &str {
+    request.lambda_context_ref().map_or("", |context| context.request_id.as_str())
+}
+
+fn trace_id(request: &Request) -> Option<&str> {
+    telemetry::trace_id(request.lambda_context_ref()?.xray_trace_id.as_deref())
+}
+
+/// Runs an operation and answers with what came of it: every answer of the service leaves here.
+pub async fn respond(
+    request: &Request,
+    operation: impl Future<Output = Result<Answered, Problem>>,
+) -> Response<Body> {
+    let begun = Instant::now();
+    let request_id = request_id(request);
+    let span = info_span!(
+        "request",
+        requestId = request_id,
+        traceId = trace_id(request),
+        method = %request.method(),
+        tenant = field::Empty,
+        keyId = field::Empty,
+        subscription = field::Empty,
+    );
+    async {
+        let in_time = tokio::time::timeout(LONGEST, operation).await;
+        let late = |_| Err(Problem::TemporarilyUnavailable("the time is up".to_owned()));
+        let answered = in_time.unwrap_or_else(late).unwrap_or_else(|problem| {
+            match &problem {
+                Problem::TemporarilyUnavailable(cause) => warn!(cause, "unavailable"),
+                Problem::InternalError(cause) => error!(cause, "internal error"),
+                _ => {}
+            }
+            Answered::problem(&problem, request_id)
+        });
+        info!(
+            outcome = answered.outcome,
+            status = answered.answer.status,
+            replayed = answered.replayed,
+            milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+        counter!(REQUESTS, OUTCOME => answered.outcome).increment(1);
+        into_response(answered, request_id)
+    }
+    .instrument(span)
+    .await
+}
+
+/// Names in the log who asks.
+pub fn log_caller(token: &Token) {
+    Span::current()
+        .record("tenant", field::display(token.tenant()))
+        .record("keyId", field::display(token.key_id()));
+}
+
+/// Names in the log what it is about, if it is named by the service's own id: a reference id may say
+/// more than a log should.
+pub fn log_name(name: Option<&SubscriptionName>) {
+    if let Some(SubscriptionName::Id(id)) = name {
+        Span::current().record("subscription", field::display(id));
+    }
+}
+
+/// Names in the log what was found by its reference id.
+pub fn log_found(name: &SubscriptionName, stored: &StoredSubscription) {
+    if let SubscriptionName::Reference(_) = name {
+        Span::current().record("subscription", field::display(stored.document.subscription_id));
+    }
+}
+
+fn into_response(answered: Answered, request_id: &str) -> Response<Body> {
+    let Answered { answer, replayed, .. } = answered;
+    let mut response =
+        Response::new(if answer.body.is_empty() { Body::Empty } else { Body::Text(answer.body) });
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    for (name, value) in answer.headers {
+        // Every name and value was written by this service; one that is no header is left out.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(request_id) = HeaderValue::try_from(request_id) {
+        headers.insert(REQUEST_ID, request_id);
+    }
+    if replayed {
+        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}

@@ -1,0 +1,44 @@
+//! New ids and secrets: the one place that draws random numbers for them.
+
+use domain::api_key::Token;
+use domain::identifiers::{CancellationId, KeyId, NewIds, TenantId, WriteId};
+use uuid::Uuid;
+
+/// The operating system has no random numbers to give.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("no random numbers: {0}")]
+pub struct NoEntropy(getrandom::Error);
+
+/// The id of a cancellation.
+#[must_use]
+pub fn cancellation_id() -> CancellationId {
+    Uuid::new_v4().into()
+}
+
+/// The id of a write.
+#[must_use]
+pub fn write_id() -> WriteId {
+    Uuid::new_v4().into()
+}
+
+/// The ids that a change needs.
+#[must_use]
+pub fn new() -> NewIds {
+    NewIds { cancellation: cancellation_id(), write: write_id() }
+}
+
+/// The id of an API key.
+#[must_use]
+pub fn key_id() -> KeyId {
+    Uuid::new_v4().into()
+}
+
+/// An API key with a new secret.
+///
+/// # Errors
+/// The operating system has no random numbers to give.
+pub fn token(tenant: TenantId, key_id: KeyId) -> Result<Token, NoEntropy> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(NoEntropy)?;
+    Ok(Token::new(tenant, key_id, secret))
+}

@@ -1,0 +1,41 @@
+//! What the service does, and what a function runs on.
+//!
+//! - [`http`]: requests into types, decisions and problems into answers.
+//! - [`ids`]: where new ids and secrets come from.
+//! - [`clock`], [`endpoint`], [`environment`], [`telemetry`].
+
+#![warn(missing_docs)]
+
+pub mod http;
+
+pub mod clock;
+pub mod endpoint;
+pub mod environment;
+pub mod ids;
+pub mod telemetry;
+
+use store::Store;
+
+use self::clock::Clock;
+use self::endpoint::Endpoint;
+use self::environment::{EnvironmentError, table_names};
+
+/// The database and the clock, built once when a function starts.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Where everything is stored.
+    pub store: Store,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl Service {
+    /// The service that the environment of a Lambda function describes.
+    ///
+    /// # Errors
+    /// The region or the credentials are not set, or the file of certificates holds none.
+    pub fn from_env() -> Result<Self, EnvironmentError> {
+        let store = Store::new(&Endpoint::from_env()?.sdk_config(), table_names());
+        Ok(Self { store, clock: Clock::system() })
+    }
+}

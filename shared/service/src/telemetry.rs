@@ -1,0 +1,146 @@
+//! What a function says of itself: logs and metrics, as JSON lines on standard output, where Lambda
+//! collects them.
+//!
+//! Of the logs, only this service's own events are written in full. Libraries are heard when they warn: at
+//! finer levels they print requests and items, which hold secrets and personal data.
+//!
+//! Metrics are counted wherever something happens, and written when the invocation ends, before Lambda
+//! freezes the process: in CloudWatch's embedded metric format, so no request is made for them and none
+//! can fail. Where telemetry was not started, as on one machine, counting does nothing.
+
+use std::env;
+use std::io;
+
+use metrics::Unit;
+use metrics_cloudwatch_embedded::{Builder, Collector};
+use tracing::error;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{fmt, registry};
+
+/// The namespace of the metrics in CloudWatch. Each has the dimension `FunctionName`.
+pub const NAMESPACE: &str = "ConnectSubscriptions";
+
+/// Requests that were answered, by `Outcome`: `ok`, `replayed`, or the code of a problem.
+pub const REQUESTS: &str = "Requests";
+/// Cancellations that became pending, by `Reason`.
+pub const CANCELLATIONS_SCHEDULED: &str = "CancellationsScheduled";
+/// Pending cancellations that were withdrawn.
+pub const CANCELLATIONS_WITHDRAWN: &str = "CancellationsWithdrawn";
+/// Cancellations that took effect.
+pub const CANCELLATIONS_EXECUTED: &str = "CancellationsExecuted";
+/// Cancellations that the index named, and that had taken effect before, or were withdrawn or replaced.
+pub const CANCELLATIONS_SKIPPED: &str = "CancellationsSkipped";
+/// Cancellations that could not be executed and are tried again by the next sweep.
+pub const CANCELLATIONS_FAILED: &str = "CancellationsFailed";
+/// Cancellations that a sweep had no time for.
+pub const CANCELLATIONS_REMAINING: &str = "CancellationsRemaining";
+/// Parts of the index that could not be read.
+pub const UNREAD_SHARDS: &str = "UnreadShards";
+/// By how many seconds the oldest cancellation that was due was late when a sweep began; 0 if none was due.
+/// A sweep that could not read all of the index does not say.
+pub const SWEEP_LAG: &str = "SweepLag";
+
+/// Events that the bus has taken, by `Type`.
+pub const EVENTS_PUBLISHED: &str = "EventsPublished";
+/// Changes that can't be published, and were put into a queue; one that is tried again with others may be counted again.
+pub const EVENTS_FAILED: &str = "EventsFailed";
+
+/// The dimensions by which some metrics are told apart.
+pub const OUTCOME: &str = "Outcome";
+/// See [`OUTCOME`].
+pub const REASON: &str = "Reason";
+/// See [`OUTCOME`].
+pub const TYPE: &str = "Type";
+
+/// All of them, with their units.
+pub const METRICS: [(&str, Unit); 11] = [
+    (REQUESTS, Unit::Count),
+    (CANCELLATIONS_SCHEDULED, Unit::Count),
+    (CANCELLATIONS_WITHDRAWN, Unit::Count),
+    (CANCELLATIONS_EXECUTED, Unit::Count),
+    (CANCELLATIONS_SKIPPED, Unit::Count),
+    (CANCELLATIONS_FAILED, Unit::Count),
+    (CANCELLATIONS_REMAINING, Unit::Count),
+    (UNREAD_SHARDS, Unit::Count),
+    (SWEEP_LAG, Unit::Seconds),
+    (EVENTS_PUBLISHED, Unit::Count),
+    (EVENTS_FAILED, Unit::Count),
+];
+
+/// What is logged: this service's events down to `level`, the libraries' from WARN.
+#[must_use]
+pub fn filter(level: LevelFilter) -> Targets {
+    [
+        "domain",
+        "idempotency",
+        "store",
+        "service",
+        "get_subscription",
+        "cancel_subscription",
+        "execute_cancellations",
+        "publish_events",
+        "connect",
+    ]
+    .into_iter()
+    .fold(Targets::new().with_default(LevelFilter::WARN), |targets, name| targets.with_target(name, level))
+}
+
+/// The telemetry of a function, started once when the function starts.
+#[derive(Clone, Copy)]
+pub struct Telemetry(&'static Collector);
+
+impl Telemetry {
+    /// Starts logging at the level of `AWS_LAMBDA_LOG_LEVEL` (INFO if unset), and counting under the name in
+    /// `AWS_LAMBDA_FUNCTION_NAME`.
+    ///
+    /// # Errors
+    /// It was started before.
+    pub fn start() -> Result<Self, metrics_cloudwatch_embedded::Error> {
+        let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
+        let json = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+        registry().with(json).with(filter(level.unwrap_or(LevelFilter::INFO))).init();
+
+        let function = env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "unknown".to_owned());
+        let collector =
+            Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("FunctionName", function).init()?;
+        for (name, unit) in METRICS {
+            // A unit is kept by name, whatever the kind.
+            metrics::describe_counter!(name, unit, "");
+        }
+        Ok(Self(collector))
+    }
+
+    /// Runs an invocation, and writes what it has counted.
+    pub async fn invocation<T>(self, invocation: impl Future<Output = T>) -> T {
+        let outcome = invocation.await;
+        if let Err(cause) = self.0.flush(io::stdout().lock()) {
+            error!(%cause, "the metrics could not be written");
+        }
+        outcome
+    }
+}
+
+/// The id under which X-Ray shows an invocation, from the trace header that Lambda gives it
+/// (`Root=1-5759e988-bd862e3fe1be46a994272793;Parent=…;Sampled=1`).
+#[must_use]
+pub fn trace_id(header: Option<&str>) -> Option<&str> {
+    header?.split(';').find_map(|part| part.trim().strip_prefix("Root="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_id_is_the_root_of_a_trace_header() {
+        let root = "1-5759e988-bd862e3fe1be46a994272793";
+        let header = format!("Root={root};Parent=53995c3f42cd8ad8;Sampled=1");
+        assert_eq!(trace_id(Some(&header)), Some(root));
+        assert_eq!(trace_id(Some("Self=1-2-3; Root=1-a-b")), Some("1-a-b"));
+        assert_eq!(trace_id(Some("Sampled=0")), None);
+        assert_eq!(trace_id(None), None);
+    }
+}

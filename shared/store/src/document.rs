@@ -1,0 +1,260 @@
+//! How a document is stored: a map in which the members that change are attributes, so that a write can name one and leave
+//! the others alone; all others are compressed, as one member more.
+//!
+//! A document whose members are all attributes is as good, so other systems may write one over it, or add to it: what is an
+//! attribute counts, whatever is compressed. They can't change or remove what is compressed. They write a new `version` with it, on
+//! the condition of the one they read, and leave `pendingStatus` as it was: a cancellation that the document says nothing of, or
+//! another date, is not executed.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::document::{StoredDocument, StoredValue};
+use serde_dynamo::{AttributeValue as Stored, Item, from_attribute_value, to_attribute_value, to_item};
+use serde_json::{Map, Value};
+
+use super::StoreError;
+use super::compression::{compress, decompress};
+
+/// The members that a write other than an import's sets or removes.
+const CHANGING: [&str; 6] =
+    ["status", "updatedAt", "cancelledAt", "pendingStatus", "pendingMsisdn", "pendingProductOffering"];
+
+/// The member that holds what is compressed.
+const COMPRESSED: &str = "compressed";
+
+/// The most that DynamoDB stores as one item, in bytes. More is not compressed, so that it is refused: an answer must not be
+/// more than Lambda gives.
+const LARGEST: usize = 400 << 10;
+/// How deep a value may nest. DynamoDB allows 32 levels, of which the document is one.
+const DEEPEST: u32 = 30;
+
+/// The members of a document, as attributes.
+type Attributes = HashMap<String, Stored>;
+
+/// A document as an attribute.
+pub(super) fn document_attribute(document: &StoredDocument) -> Result<AttributeValue, StoreError> {
+    compressed(&attributes(document))
+}
+
+/// A value as an attribute.
+pub(super) fn stored_attribute(value: &StoredValue) -> AttributeValue {
+    attribute(value).into()
+}
+
+fn attributes(document: &StoredDocument) -> Attributes {
+    document.iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
+}
+
+fn attribute(value: &StoredValue) -> Stored {
+    match value {
+        StoredValue::Null => Stored::Null(true),
+        StoredValue::Bool(value) => Stored::Bool(*value),
+        StoredValue::Number(number) => Stored::N(number.clone()),
+        StoredValue::Text(text) => Stored::S(text.clone()),
+        StoredValue::List(values) => Stored::L(values.iter().map(attribute).collect()),
+        StoredValue::Map(members) => Stored::M(attributes(members)),
+        StoredValue::Bytes(bytes) => Stored::B(bytes.clone()),
+        StoredValue::Texts(texts) => Stored::Ss(texts.clone()),
+        StoredValue::Numbers(numbers) => Stored::Ns(numbers.clone()),
+        StoredValue::ByteStrings(strings) => Stored::Bs(strings.clone()),
+    }
+}
+
+/// The document that these attributes are.
+pub(super) fn stored_document(attributes: &Attributes) -> StoredDocument {
+    attributes.iter().map(|(name, value)| (name.clone(), stored_value(value))).collect()
+}
+
+/// The value that an attribute is.
+pub(super) fn stored_value(attribute: &Stored) -> StoredValue {
+    match attribute {
+        Stored::Null(_) => StoredValue::Null,
+        Stored::Bool(value) => StoredValue::Bool(*value),
+        Stored::N(number) => StoredValue::Number(number.clone()),
+        Stored::S(text) => StoredValue::Text(text.clone()),
+        Stored::L(values) => StoredValue::List(values.iter().map(stored_value).collect()),
+        Stored::M(members) => StoredValue::Map(stored_document(members)),
+        Stored::B(bytes) => StoredValue::Bytes(bytes.clone()),
+        Stored::Ss(texts) => StoredValue::Texts(texts.clone()),
+        Stored::Ns(numbers) => StoredValue::Numbers(numbers.clone()),
+        Stored::Bs(strings) => StoredValue::ByteStrings(strings.clone()),
+    }
+}
+
+/// The attribute of a document of which all that JSON can say is compressed, but what changes.
+fn compressed(document: &Attributes) -> Result<AttributeValue, StoreError> {
+    let mut attributes = document.clone();
+    let mut rest = Map::new();
+    for (name, value) in document.iter().filter(|(name, _)| !CHANGING.contains(&name.as_str())) {
+        if let Some(json) = exactly(value) {
+            attributes.remove(name);
+            rest.insert(name.clone(), json);
+        }
+    }
+    let text = Value::Object(rest).to_string();
+    // A set could have that name, which then is taken.
+    if text == "{}" || text.len() > LARGEST || attributes.contains_key(COMPRESSED) {
+        return Ok(Stored::M(document.clone()).into());
+    }
+    attributes.insert(COMPRESSED.to_owned(), Stored::B(compress(text.as_bytes())?));
+    Ok(Stored::M(attributes).into())
+}
+
+/// A value as JSON, if JSON can say all of it: not a set, nor the twentieth digit of a number. What DynamoDB would refuse
+/// is left to it.
+fn exactly(value: &Stored) -> Option<Value> {
+    let json: Value = from_attribute_value(value.clone()).ok()?;
+    let again: Stored = to_attribute_value(&json).ok()?;
+    (again == *value && is_storable(value, DEEPEST)).then_some(json)
+}
+
+fn is_storable(value: &Stored, levels: u32) -> bool {
+    match value {
+        Stored::N(number) => {
+            number.parse::<f64>().is_ok_and(|number| number == 0.0 || (1e-130..1e126).contains(&number.abs()))
+        }
+        Stored::L(list) => levels > 0 && list.iter().all(|value| is_storable(value, levels - 1)),
+        Stored::M(map) => {
+            levels > 0 && map.iter().all(|(name, value)| !name.is_empty() && is_storable(value, levels - 1))
+        }
+        _ => true,
+    }
+}
+
+/// Puts the document of a subscription's item together. `None` if it is none.
+pub(super) fn assemble(item: &mut Item) -> Option<&Attributes> {
+    let Some(Stored::M(document)) = item.get_mut("document") else { return None };
+    if let Some(Stored::B(bytes)) = document.get(COMPRESSED) {
+        let rest: Value = serde_json::from_slice(&decompress(bytes)?).ok()?;
+        document.remove(COMPRESSED);
+        for (name, value) in to_item::<_, Item>(rest).ok()?.into_inner() {
+            document.entry(name).or_insert(value);
+        }
+    }
+    Some(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::{hash_map, vec};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Stores a document, and reads it again.
+    fn again(document: &Attributes, added: Attributes) -> Option<Attributes> {
+        let Stored::M(mut attributes) = compressed(document).unwrap().into() else { return None };
+        attributes.extend(added);
+        let mut item = Item::from(HashMap::from([("document".to_owned(), Stored::M(attributes))]));
+        assemble(&mut item).cloned()
+    }
+
+    fn value() -> impl Strategy<Value = Stored> {
+        let leaf = prop_oneof![
+            ".*".prop_map(Stored::S),
+            any::<f64>().prop_map(|number| Stored::N(number.to_string())),
+            "-?[0-9]{1,38}(\\.[0-9]{1,20})?".prop_map(Stored::N),
+            any::<bool>().prop_map(Stored::Bool),
+            Just(Stored::Null(true)),
+            any::<Vec<u8>>().prop_map(Stored::B),
+            vec(".*", 1..3).prop_map(Stored::Ss),
+        ];
+        leaf.prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(Stored::L),
+                hash_map(".*", inner, 0..4).prop_map(Stored::M),
+            ]
+        })
+    }
+
+    fn documents() -> impl Strategy<Value = Attributes> {
+        hash_map(
+            prop_oneof!["[a-z]{1,3}", prop::sample::select(&CHANGING[..]).prop_map(str::to_owned)],
+            value(),
+            0..8,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_document_comes_back_to_the_digit(document in documents()) {
+            prop_assert_eq!(again(&document, HashMap::new()), Some(document));
+        }
+
+        #[test]
+        fn an_attribute_is_the_value_that_it_was_written_as(value in value()) {
+            prop_assert_eq!(attribute(&stored_value(&value)), value);
+        }
+
+        #[test]
+        fn what_others_have_added_counts(document in documents(), added in documents()) {
+            let mut both = document.clone();
+            both.extend(added.clone());
+            prop_assert_eq!(again(&document, added), Some(both));
+        }
+    }
+
+    #[test]
+    fn what_changes_is_an_attribute() {
+        let document: Attributes = CHANGING
+            .iter()
+            .chain(&["display"])
+            .map(|name| ((*name).to_owned(), Stored::S("x".to_owned())))
+            .collect();
+        let names = written(&document);
+        assert!(CHANGING.iter().all(|name| names.contains_key(*name)));
+        assert_eq!(names.len(), CHANGING.len() + 1);
+    }
+
+    fn written(document: &Attributes) -> Attributes {
+        let Stored::M(attributes) = compressed(document).unwrap().into() else { panic!("no map") };
+        attributes
+    }
+
+    #[test]
+    fn what_the_database_refuses_is_left_to_be_refused() {
+        let is_left = |value: Stored| {
+            written(&Attributes::from([("display".to_owned(), value)])).contains_key("display")
+        };
+        let of_length = |length| Stored::S("x".repeat(length));
+        let json = LARGEST - r#"{"display":""}"#.len();
+        assert!(!is_left(of_length(json)) && is_left(of_length(json + 1)));
+
+        let nested = |levels| (0..levels).fold(Stored::Bool(true), |inner, _| Stored::L(vec![inner]));
+        assert!(!is_left(nested(DEEPEST)) && is_left(nested(DEEPEST + 1)));
+
+        let number = |number: f64| to_attribute_value(number).unwrap();
+        assert!(!is_left(number(9e125)) && is_left(number(1e126)));
+        assert!(!is_left(number(-1e-130)) && is_left(number(9e-131)));
+        let named = |name: &str| Stored::M(HashMap::from([(name.to_owned(), Stored::Bool(true))]));
+        assert!(!is_left(named("x")) && is_left(named("")));
+    }
+
+    #[test]
+    fn a_document_that_is_written_over_is_that_document() {
+        let document = Attributes::from([("display".to_owned(), Stored::S("x".to_owned()))]);
+        let mut item = Item::from(HashMap::from([("document".to_owned(), Stored::M(document.clone()))]));
+        assert_eq!(assemble(&mut item), Some(&document));
+    }
+
+    #[test]
+    fn what_is_compressed_and_no_object_is_no_document() {
+        for bytes in [Vec::new(), compress(b"{").unwrap(), compress(b"[]").unwrap()] {
+            let document = HashMap::from([(COMPRESSED.to_owned(), Stored::B(bytes))]);
+            let mut item = Item::from(HashMap::from([("document".to_owned(), Stored::M(document))]));
+            assert_eq!(assemble(&mut item), None);
+        }
+    }
+
+    #[test]
+    fn a_document_may_have_a_member_of_that_name() {
+        for value in [Stored::S("x".to_owned()), Stored::Ss(vec!["x".to_owned()])] {
+            let document = Attributes::from([
+                (COMPRESSED.to_owned(), value),
+                ("display".to_owned(), Stored::S("x".to_owned())),
+            ]);
+            assert_eq!(again(&document, HashMap::new()), Some(document));
+        }
+    }
+}

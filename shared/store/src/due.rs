@@ -1,0 +1,204 @@
+//! Finding the cancellations that are due, and executing one.
+//!
+//! The index holds an entry only while a cancellation is pending, so finding what is due costs the same
+//! however many subscriptions there are. It is eventually consistent and may name what is no longer
+//! true; the condition of the write decides, not the index.
+
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
+use chrono::{DateTime, Utc};
+use domain::calendar::TimeZone;
+use domain::cancellation::{DueCancellation, Execution, StoredSubscription};
+use domain::identifiers::TenantId;
+use domain::subscription::Status;
+
+use super::items::{
+    Item, attribute, cancellation_id, instant, key_of, number, read_due, read_subscription, read_time_zone,
+    subscription_key, tenant_key, text,
+};
+use super::tables::DUE_INDEX;
+use super::{NextPage, Store, StoreError, refusal};
+use crate::retry::{Patience, try_again};
+
+/// Some of the cancellations that are due in one shard, the oldest first.
+pub struct DuePage {
+    /// What the index names.
+    pub entries: Vec<DueEntry>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<NextPage>,
+}
+
+/// One entry of the index.
+pub enum DueEntry {
+    /// A cancellation that is due.
+    Cancellation(DueCancellation),
+    /// An entry that this service did not write; the key of its item.
+    Unreadable(String),
+}
+
+/// What came of an execution.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Executed {
+    /// The cancellation has taken effect, here and now.
+    Done,
+    /// It had taken effect before.
+    Before,
+    /// It is no longer the one that counts: withdrawn, or replaced by another.
+    Superseded,
+    /// Nothing was done: the index still names it, and the subscription is not as it was decided for. It is like this.
+    Otherwise(Box<StoredSubscription>),
+    /// It can't be: the item is not what this service writes.
+    Malformed,
+}
+
+impl Store {
+    /// The cancellations in `shard` whose instant is not after `now`.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn due(
+        &self,
+        shard: u32,
+        now: DateTime<Utc>,
+        page: Option<NextPage>,
+    ) -> Result<DuePage, StoreError> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.tables.subscriptions)
+            .index_name(DUE_INDEX)
+            .key_condition_expression("dueShard = :shard AND dueAt <= :now")
+            .expression_attribute_values(":shard", number(shard))
+            .expression_attribute_values(":now", instant(now))
+            .set_exclusive_start_key(page.map(|NextPage(key)| key))
+            .send()
+            .await
+            .map_err(StoreError::from_sdk)?;
+        let entry = |item: Item| match read_due(&item) {
+            Some(due) => DueEntry::Cancellation(due),
+            None => DueEntry::Unreadable(key_of(&item).to_owned()),
+        };
+        Ok(DuePage {
+            entries: output.items.unwrap_or_default().into_iter().map(entry).collect(),
+            next: output.last_evaluated_key.map(NextPage),
+        })
+    }
+
+    /// A tenant's time zone; `None` if there is no such tenant. A sweep may read no more of it.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn time_zone(&self, tenant: &TenantId) -> Result<Option<TimeZone>, StoreError> {
+        let request = self
+            .client
+            .get_item()
+            .table_name(&self.tables.tenants)
+            .key("pk", text(tenant_key(tenant)))
+            .consistent_read(true)
+            .projection_expression("pk, #timeZone")
+            .expression_attribute_names("#timeZone", "timeZone");
+        let output = request.send().await.map_err(StoreError::from_sdk)?;
+        output.item.map(|item| read_time_zone(tenant, &item)).transpose()
+    }
+
+    /// Executes a cancellation, on the condition that it is pending, for the same instant and date. Its details stay with
+    /// the subscription, for reporting.
+    ///
+    /// `decided_from` is the version of the subscription that it was decided from; without one it was decided from the index
+    /// alone, and the condition asks for all that was taken for granted.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if another write was under way all the time; otherwise the database is unavailable
+    /// or refuses. The cancellation then stays in the index.
+    pub async fn execute(
+        &self,
+        due: &DueCancellation,
+        execution: &Execution,
+        decided_from: Option<u64>,
+    ) -> Result<Executed, StoreError> {
+        try_again(Patience::OfSweep, || self.try_execute(due, execution, decided_from)).await
+    }
+
+    async fn try_execute(
+        &self,
+        due: &DueCancellation,
+        execution: &Execution,
+        decided_from: Option<u64>,
+    ) -> Result<Executed, StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.subscriptions)
+            .key("pk", text(subscription_key(&due.tenant, due.subscription_id)))
+            .update_expression(
+                "SET version = version + :one, writeId = :writeId, document.#status = :cancelled, \
+                 document.cancelledAt = :cancelledAt, document.updatedAt = :updatedAt \
+                 REMOVE document.pendingStatus, document.pendingMsisdn, \
+                 document.pendingProductOffering, dueShard, dueAt",
+            )
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":writeId", attribute(&execution.write_id)?)
+            .expression_attribute_values(":id", text(due.cancellation_id))
+            .expression_attribute_values(":dueAt", instant(due.effective_at))
+            .expression_attribute_values(":cancelled", attribute(Status::Cancelled)?)
+            .expression_attribute_values(":cancelledAt", attribute(execution.cancelled_at)?)
+            .expression_attribute_values(":updatedAt", attribute(execution.updated_at)?);
+        let request = match decided_from {
+            Some(version) => request
+                .condition_expression("cancellationId = :id AND dueAt = :dueAt AND version = :version")
+                .expression_attribute_values(":version", number(version)),
+            None => request
+                .condition_expression(PENDING_AS_THE_INDEX_SAYS)
+                .expression_attribute_values(":pending", attribute(Status::Pending)?)
+                .expression_attribute_values(":activated", attribute(Status::Activated)?)
+                .expression_attribute_values(":blocked", attribute(Status::Blocked)?)
+                .expression_attribute_values(":paused", attribute(Status::Paused)?)
+                .expression_attribute_values(":date", attribute(execution.date)?)
+                .expression_attribute_values(":second", text(second(execution.updated_at))),
+        };
+        let result = request.return_values_on_condition_check_failure(OnFailure::AllOld).send().await;
+        match result {
+            Ok(_) => Ok(Executed::Done),
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(failed) => {
+                    Ok(failed.item.map_or(Executed::Superseded, |item| otherwise(item, due)))
+                }
+                // The expression is right for every item that this service writes, so it is the item.
+                other if other.code() == Some("ValidationException") => Ok(Executed::Malformed),
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+}
+
+/// The predicate of what is pending ([`Claims::standing`](domain::cancellation::Claims::standing)), and that the subscription was
+/// updated in an earlier second: instants of one second don't sort as text.
+const PENDING_AS_THE_INDEX_SAYS: &str = "cancellationId = :id AND dueAt = :dueAt AND attribute_exists(dueShard) \
+    AND cancellation.cancellationId = :id AND cancellation.effectiveAt = :dueAt \
+    AND document.#status IN (:pending, :activated, :blocked, :paused) AND document.pendingStatus.#status = :cancelled \
+    AND document.pendingStatus.scheduledAt = :date \
+    AND (attribute_not_exists(cancellation.scheduledAt) OR cancellation.scheduledAt = :date) \
+    AND (attribute_not_exists(document.updatedAt) OR document.updatedAt < :second)";
+
+/// The second of an instant, as it begins as text; every instant of an earlier second sorts before it.
+fn second(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%dT%H:%M:%S").to_string()
+}
+
+/// What an item is that an execution was not decided for.
+fn otherwise(item: Item, due: &DueCancellation) -> Executed {
+    let has_entry = item.contains_key("dueAt");
+    match (cancellation_id(&item) == Some(due.cancellation_id), has_entry) {
+        // The same cancellation, and no longer in the index: then it has been executed.
+        (true, false) => Executed::Before,
+        (true, true) if item.get("dueAt") == Some(&instant(due.effective_at)) => {
+            match read_subscription(item) {
+                Ok(stored) => Executed::Otherwise(Box::new(stored)),
+                Err(_) => Executed::Malformed,
+            }
+        }
+        _ => Executed::Superseded,
+    }
+}

@@ -1,0 +1,435 @@
+//! How each thing is spelled as a DynamoDB item.
+//!
+//! | table | key `pk` | attributes |
+//! |---|---|---|
+//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
+//! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
+//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
+//! | tenants | `<tenant>` | `name`, `timeZone` |
+//! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
+//!
+//! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
+//!
+//! Another system that writes a subscription's item sets `version` to one more, on the condition of the one that it read, and
+//! leaves all but `document` alone. README says more, under "Other systems that write into the table".
+
+use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use domain::api_key::{ApiKey, Scope};
+use domain::calendar::TimeZone;
+use domain::cancellation::{
+    Cancellation, Claims, DueCancellation, IndexEntry, Reason, Revision, Standing, StoredSubscription,
+};
+use domain::document::StoredValue;
+use domain::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
+use domain::import::{Present, PresentSubscription, UnreadableItem};
+use domain::subscription::{PendingStatus, Status, Subscription};
+use domain::tenant::Tenant;
+use idempotency::{Answer, IdempotencyKey, Record};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
+use serde_dynamo::{AttributeValue as Stored, from_item, to_attribute_value};
+
+use super::StoreError;
+use super::compression::{compress, decompress};
+use super::document::{assemble, stored_document, stored_value};
+use super::scan::{EntryDetails, Reported};
+use super::tables::DUE_SHARDS;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String {
+    format!("{tenant}#{id}")
+}
+
+/// What the keys of all that is a tenant's begin with.
+pub(super) fn tenant_prefix(tenant: &TenantId) -> String {
+    format!("{tenant}#")
+}
+
+pub(super) fn reference_key(tenant: &TenantId, reference: &ReferenceId) -> String {
+    format!("{tenant}#rid_{reference}")
+}
+
+pub(super) fn record_key(tenant: &TenantId, key: &IdempotencyKey) -> String {
+    format!("{tenant}#{}", key.as_str())
+}
+
+pub(super) fn tenant_key(tenant: &TenantId) -> String {
+    tenant.to_string()
+}
+
+pub(super) fn api_key_key(tenant: &TenantId, key: &KeyId) -> String {
+    format!("{tenant}#{key}")
+}
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn binary(bytes: &[u8]) -> AttributeValue {
+    AttributeValue::B(Blob::new(bytes))
+}
+
+/// An instant as text that sorts by time: always UTC, always to the second.
+pub(super) fn instant(at: DateTime<Utc>) -> AttributeValue {
+    text(instant_text(at))
+}
+
+fn instant_text(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+pub(super) fn key_of(item: &Item) -> &str {
+    item.get("pk").and_then(|key| key.as_s().ok()).map_or("", String::as_str)
+}
+
+/// A value of this crate as an attribute. None of its types can fail to be one.
+pub(super) fn attribute(value: impl Serialize) -> Result<AttributeValue, StoreError> {
+    to_attribute_value(value).map_err(|error| StoreError::Defect(error.to_string()))
+}
+
+/// Reads an item, or says which one can't be read; never what is in it.
+fn read<T: for<'de> Deserialize<'de>>(item: Item, name: fn(&str) -> String) -> Result<T, StoreError> {
+    let key = key_of(&item).to_owned();
+    from_item(item).map_err(|_| unreadable(&name(&key)))
+}
+
+fn unreadable(name: &str) -> StoreError {
+    StoreError::Defect(format!("{name} is not what this service writes"))
+}
+
+/// Whose item it is. Callers make up reference ids and idempotency keys, so those are never said.
+fn tenant_of(key: &str) -> &str {
+    key.split('#').next().unwrap_or_default()
+}
+
+#[derive(Deserialize)]
+struct SubscriptionItem {
+    document: Subscription,
+    version: u64,
+    cancellation: Option<Cancellation>,
+}
+
+/// A subscription, of an item as the database or its stream holds it. `None` if it is not what this service writes.
+pub(super) fn subscription(mut item: serde_dynamo::Item) -> Option<StoredSubscription> {
+    assemble(&mut item)?;
+    let (entry, write_id) = (index_entry(&item), parse(&item, "writeId"));
+    let SubscriptionItem { document, version, cancellation } = from_item(item).ok()?;
+    Some(StoredSubscription::new(document, Revision { version, write_id }, cancellation, entry))
+}
+
+/// What the index has of an item: it takes in what has both of its keys.
+fn index_entry(item: &serde_dynamo::Item) -> Option<IndexEntry> {
+    let (Stored::N(shard), Stored::S(due_at)) = (item.get("dueShard")?, item.get("dueAt")?) else {
+        return None;
+    };
+    let due = || {
+        // Sweeps look into no other shard, and an instant that is written in another way sorts elsewhere.
+        let is_swept = shard.parse::<u32>().is_ok_and(|shard| shard < DUE_SHARDS);
+        let at: DateTime<Utc> = due_at.parse().ok()?;
+        let is_sorted = at.year() <= 9999 && *due_at == instant_text(at);
+        // An execution asks for the id as it is written.
+        let id: CancellationId = parse(item, "cancellationId")?;
+        let is_spelled = item.get("cancellationId") == Some(&Stored::S(id.to_string()));
+        (is_swept && is_sorted && is_spelled).then_some(IndexEntry::Due(id, at))
+    };
+    Some(due().unwrap_or(IndexEntry::Unreadable))
+}
+
+fn parse<T: FromStr>(item: &serde_dynamo::Item, name: &str) -> Option<T> {
+    match item.get(name)? {
+        Stored::S(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+#[derive(Deserialize)]
+struct ClaimsItem {
+    document: StatusOnly,
+    cancellation: Option<KeptOnly>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusOnly {
+    status: Status,
+    pending_status: Option<PendingStatus>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeptOnly {
+    cancellation_id: CancellationId,
+    scheduled_at: Option<NaiveDate>,
+    effective_at: DateTime<Utc>,
+    reason: Option<Reason>,
+    withdrawn_at: Option<DateTime<Utc>>,
+}
+
+/// The attributes by which a cancellation is pending or not, and its reason: nothing that may be personal.
+pub(super) const CLAIMS: &str = "pk, cancellationId, dueShard, dueAt, document.#status, document.pendingStatus, \
+    cancellation.cancellationId, cancellation.scheduledAt, cancellation.effectiveAt, cancellation.reason, \
+    cancellation.withdrawnAt";
+
+/// What those attributes say. `None` if they are not what this service writes.
+fn read_claims(item: serde_dynamo::Item) -> Option<(Claims, Option<KeptOnly>)> {
+    let entry = index_entry(&item);
+    let ClaimsItem { document, cancellation } = from_item(item).ok()?;
+    let kept = cancellation
+        .as_ref()
+        .map(|kept| (IndexEntry::Due(kept.cancellation_id, kept.effective_at), kept.scheduled_at));
+    let claims = Claims { status: document.status, pending_status: document.pending_status, kept, entry };
+    Some((claims, cancellation))
+}
+
+pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreError> {
+    let name = format!("the subscription {}", key_of(&item));
+    subscription(item.into()).ok_or_else(|| unreadable(&name))
+}
+
+/// What is stored under the id of a subscription.
+pub(super) fn read_present(item: Item) -> Present {
+    let mut assembled = serde_dynamo::Item::from(item.clone());
+    let document = assemble(&mut assembled).map(stored_document);
+    match (subscription(item.into()), document) {
+        (Some(stored), Some(document)) => {
+            Present::Subscription(Box::new(PresentSubscription { stored, document }))
+        }
+        (_, document) => {
+            let reference_id = match document.as_ref().and_then(|document| document.get("referenceId")) {
+                Some(StoredValue::Text(reference)) => ReferenceId::try_from(reference.clone()).ok(),
+                _ => None,
+            };
+            Present::Unreadable(UnreadableItem {
+                version: assembled.get("version").map(stored_value),
+                reference_id,
+                is_due: assembled.get("dueAt").is_some(),
+            })
+        }
+    }
+}
+
+/// The attributes of an item whose subscription has this cancellation pending: the cancellation, and its
+/// place in the index.
+pub(super) fn pending_attributes(
+    id: SubscriptionId,
+    cancellation: &Cancellation,
+) -> Result<[(&'static str, AttributeValue); 4], StoreError> {
+    Ok([
+        ("cancellationId", text(cancellation.cancellation_id)),
+        ("cancellation", attribute(cancellation)?),
+        ("dueShard", number(due_shard(id))),
+        ("dueAt", instant(cancellation.effective_at)),
+    ])
+}
+
+/// Over which of the index's partitions a subscription's pending cancellation is found.
+fn due_shard(id: SubscriptionId) -> u32 {
+    crc32fast::hash(id.to_string().as_bytes()) % DUE_SHARDS
+}
+
+/// The pending cancellation that an entry of the index names.
+pub(super) fn read_due(entry: &Item) -> Option<DueCancellation> {
+    let (tenant, subscription_id) = key_of(entry).split_once('#')?;
+    let IndexEntry::Due(cancellation_id, effective_at) = index_entry(&entry.clone().into())? else {
+        return None;
+    };
+    Some(DueCancellation {
+        tenant: tenant.parse().ok()?,
+        subscription_id: subscription_id.parse().ok()?,
+        cancellation_id,
+        effective_at,
+    })
+}
+
+/// A cancellation for counting, if it counts: if it is pending or has taken effect. The outer `None` is an item
+/// that can't be read.
+pub(super) fn read_reported(item: Item) -> Option<Option<Reported>> {
+    let tenant = tenant_of(key_of(&item)).parse().ok()?;
+    let (claims, kept) = read_claims(item.into())?;
+    let KeptOnly { scheduled_at, effective_at, reason, withdrawn_at, .. } = kept?;
+    if withdrawn_at.is_some() {
+        return Some(None);
+    }
+    let took_effect = match claims.standing() {
+        Standing::Pending => false,
+        Standing::NotPending if claims.status == Status::Cancelled => true,
+        Standing::NotPending | Standing::Contradictory(_) => return Some(None),
+    };
+    Some(Some(Reported { tenant, reason, scheduled_at, effective_at, took_effect }))
+}
+
+/// What is to be said of an entry of the index, from the item that it names; `None` if that item's pending cancellation
+/// is another one, or none.
+pub(super) fn read_entry_details(item: &Item, due: &DueCancellation) -> Option<EntryDetails> {
+    let item = serde_dynamo::Item::from(item.clone());
+    match index_entry(&item)? {
+        IndexEntry::Due(id, _) if id != due.cancellation_id => return None,
+        IndexEntry::Due(..) | IndexEntry::Unreadable => {}
+    }
+    Some(match read_claims(item) {
+        None => EntryDetails { reason: None, date: None, standing: None },
+        Some((claims, kept)) => EntryDetails {
+            reason: kept.and_then(|kept| kept.reason),
+            date: claims.date(),
+            standing: Some(claims.standing()),
+        },
+    })
+}
+
+/// The cancellation that an item carries, without reading the rest of it.
+pub(super) fn cancellation_id(item: &Item) -> Option<CancellationId> {
+    item.get("cancellationId")?.as_s().ok()?.parse().ok()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PointerItem {
+    subscription_id: SubscriptionId,
+}
+
+pub(super) fn read_pointer(item: Item) -> Result<SubscriptionId, StoreError> {
+    read(item, |key| format!("a reference id of {}", tenant_of(key)))
+        .map(|PointerItem { subscription_id }| subscription_id)
+}
+
+pub(super) fn pointer_item(tenant: &TenantId, reference: &ReferenceId, id: SubscriptionId) -> Item {
+    HashMap::from([
+        ("pk".to_owned(), text(reference_key(tenant, reference))),
+        ("subscriptionId".to_owned(), text(id)),
+    ])
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RecordItem {
+    fingerprint: ByteArray<32>,
+    status: u16,
+    headers: BTreeMap<String, String>,
+    /// Records of earlier versions have none, which is the id of no request.
+    #[serde(default)]
+    request_id: String,
+    expires_at: i64,
+}
+
+pub(super) fn read_record(mut item: Item) -> Result<Record, StoreError> {
+    let name = |key: &str| format!("an idempotency record of {}", tenant_of(key));
+    let key = key_of(&item).to_owned();
+    let unreadable = || unreadable(&name(&key));
+    let body = match item.remove("body") {
+        Some(AttributeValue::B(bytes)) => {
+            decompress(bytes.as_ref()).and_then(|body| String::from_utf8(body).ok())
+        }
+        // As earlier versions wrote it.
+        Some(AttributeValue::S(body)) => Some(body),
+        _ => None,
+    };
+    let body = body.ok_or_else(unreadable)?;
+    let record: RecordItem = read(item, name)?;
+    let expires_at = DateTime::from_timestamp(record.expires_at, 0).ok_or_else(unreadable)?;
+    Ok(Record {
+        fingerprint: record.fingerprint.into_array().into(),
+        answer: Answer { status: record.status, headers: record.headers, body },
+        request_id: record.request_id,
+        expires_at,
+    })
+}
+
+/// By how much a record outlives its key: longer than any request that found the key taken may be under
+/// way. One that began just before the key became free must not find the record gone, and run again.
+const KEPT_LONGER: TimeDelta = TimeDelta::hours(1);
+
+pub(super) fn record_item(
+    tenant: &TenantId,
+    key: &IdempotencyKey,
+    record: &Record,
+) -> Result<Item, StoreError> {
+    let headers = record.answer.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+    Ok(HashMap::from([
+        ("pk".to_owned(), text(record_key(tenant, key))),
+        ("fingerprint".to_owned(), binary(record.fingerprint.as_bytes())),
+        ("status".to_owned(), number(record.answer.status)),
+        ("headers".to_owned(), AttributeValue::M(headers)),
+        ("body".to_owned(), binary(&compress(record.answer.body.as_bytes())?)),
+        ("requestId".to_owned(), text(&record.request_id)),
+        ("expiresAt".to_owned(), number(record.expires_at.timestamp())),
+        ("removeAt".to_owned(), number((record.expires_at + KEPT_LONGER).timestamp())),
+    ]))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TenantItem {
+    name: String,
+    time_zone: TimeZone,
+}
+
+pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError> {
+    let TenantItem { name, time_zone } = read(item, |key| format!("the tenant {key}"))?;
+    Ok(Tenant { id, name, time_zone })
+}
+
+/// The time zone of a tenant, of an item that may have no more than that.
+pub(super) fn read_time_zone(tenant: &TenantId, item: &Item) -> Result<TimeZone, StoreError> {
+    let name = item.get("timeZone").and_then(|name| name.as_s().ok());
+    name.and_then(|name| name.parse().ok()).ok_or_else(|| unreadable(&format!("the tenant {tenant}")))
+}
+
+pub(super) fn tenant_item(tenant: &Tenant) -> Item {
+    HashMap::from([
+        ("pk".to_owned(), text(tenant_key(&tenant.id))),
+        ("name".to_owned(), text(&tenant.name)),
+        ("timeZone".to_owned(), text(tenant.time_zone.name())),
+    ])
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ApiKeyItem {
+    name: Option<String>,
+    secret_hash: ByteArray<32>,
+    last_four: Option<String>,
+    scopes: Vec<String>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+pub(super) fn read_api_key(item: Item) -> Result<ApiKey, StoreError> {
+    let stored: ApiKeyItem = read(item, |key| format!("the API key {key}"))?;
+    let (ours, of_others): (Vec<_>, Vec<_>) =
+        stored.scopes.into_iter().partition(|scope| scope.parse::<Scope>().is_ok());
+    Ok(ApiKey {
+        name: stored.name,
+        secret_hash: stored.secret_hash.into_array().into(),
+        last_four: stored.last_four,
+        scopes: ours.iter().filter_map(|scope| scope.parse().ok()).collect(),
+        scopes_of_others: of_others,
+        created_at: stored.created_at,
+        expires_at: stored.expires_at,
+        revoked_at: stored.revoked_at,
+    })
+}
+
+pub(super) fn api_key_item(tenant: &TenantId, key_id: &KeyId, key: &ApiKey) -> Result<Item, StoreError> {
+    let mut item = HashMap::from([
+        ("pk".to_owned(), text(api_key_key(tenant, key_id))),
+        ("secretHash".to_owned(), binary(key.secret_hash.as_bytes())),
+        ("scopes".to_owned(), AttributeValue::L(key.all_scopes().map(text).collect())),
+        ("createdAt".to_owned(), instant(key.created_at)),
+    ]);
+    item.extend(key.name.as_ref().map(|name| ("name".to_owned(), text(name))));
+    item.extend(key.last_four.as_ref().map(|digits| ("lastFour".to_owned(), text(digits))));
+    item.extend(key.expires_at.map(|at| ("expiresAt".to_owned(), instant(at))));
+    item.extend(key.revoked_at.map(|at| ("revokedAt".to_owned(), instant(at))));
+    Ok(item)
+}

@@ -1,0 +1,310 @@
+//! One read for everything a request needs: API key, subscription, and for a cancellation tenant and idempotency record.
+//!
+//! The API key names its tenant, so nothing has to be read before the rest, and one `BatchGetItem`
+//! with consistent reads brings it all. What it brings stays sealed until the key is verified: there
+//! is no way to a stored subscription but through [`Sealed::open`].
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+use chrono::{DateTime, Utc};
+use domain::api_key::{NotAdmitted, Scope, Token};
+use domain::cancellation::StoredSubscription;
+use domain::identifiers::{ReferenceId, SubscriptionId, SubscriptionName, TenantId};
+use domain::tenant::Tenant;
+use idempotency::{IdempotencyKey, Record};
+use tracing::warn;
+
+use super::inspect::DateHeader;
+use super::items::{
+    Item, api_key_key, key_of, read_api_key, read_pointer, read_record, read_subscription, read_tenant,
+    record_key, reference_key, subscription_key, tenant_key, text,
+};
+use super::{Store, StoreError};
+
+/// How long a function that starts waits for a connection.
+const LONGEST_CONNECT: Duration = Duration::from_secs(2);
+
+/// How often keys that DynamoDB left unprocessed are asked for again, and a reference id that moves is followed.
+const MOST_ROUNDS: u32 = 5;
+
+/// What was read for a request whose API key has not been verified yet.
+pub struct Sealed<'r> {
+    token: &'r Token,
+    tenant: Option<Item>,
+    api_key: Option<Item>,
+    subscription: Option<Item>,
+    pointer: Option<Item>,
+    record: Option<Item>,
+}
+
+/// What was read for a request whose API key is valid.
+pub struct Loaded {
+    /// The tenant that asks, if it was asked for and there is one.
+    pub tenant: Option<Tenant>,
+    /// The subscription it names.
+    pub found: Found,
+    /// The record of its idempotency key, which may have expired.
+    pub record: Option<Record>,
+}
+
+/// Where the subscription is that a request names.
+pub enum Found {
+    /// Here.
+    Subscription(Box<StoredSubscription>),
+    /// The reference id leads to this one, which has to be read by its id.
+    Reference(SubscriptionId),
+    /// The tenant has none of that name, or the request named none.
+    Nothing,
+}
+
+/// Why what was read stays sealed.
+pub enum NotOpened {
+    /// The API key does not admit the request.
+    NotAdmitted(NotAdmitted),
+    /// What is stored can't be read.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotOpened {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Sealed<'_> {
+    /// Verifies the API key, and only then reads the rest.
+    ///
+    /// # Errors
+    /// The key is not valid at `now` or lacks `scope`; or an item can't be read.
+    pub fn open(self, scope: Scope, now: DateTime<Utc>) -> Result<Loaded, NotOpened> {
+        let api_key = self.api_key.ok_or(NotOpened::NotAdmitted(NotAdmitted::KeyInvalid))?;
+        read_api_key(api_key)?.admits(self.token, scope, now).map_err(NotOpened::NotAdmitted)?;
+
+        let found = match (self.subscription, self.pointer) {
+            (Some(item), _) => Found::Subscription(Box::new(read_subscription(item)?)),
+            (None, Some(item)) => Found::Reference(read_pointer(item)?),
+            (None, None) => Found::Nothing,
+        };
+        let tenant = self.tenant.map(|item| read_tenant(self.token.tenant().clone(), item));
+        Ok(Loaded { tenant: tenant.transpose()?, found, record: self.record.map(read_record).transpose()? })
+    }
+}
+
+impl Store {
+    /// Connects to the database, so that the first request finds the connection open.
+    ///
+    /// For that it reads an item that there is not. If it fails, the first request connects.
+    pub async fn connect(&self) {
+        let nothing = Wanted::from([(self.tables.tenants.clone(), vec!["-".to_owned()])]);
+        match tokio::time::timeout(LONGEST_CONNECT, self.batch_get(nothing)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(cause)) => warn!(%cause, "no connection to the database yet"),
+            Err(_) => warn!("no connection to the database yet"),
+        }
+    }
+
+    /// Reads what a request of `token` needs, in one round trip. `subscription` is `None` where the
+    /// request's path names none that could exist. The tenant is read `with_tenant` only: an API key is
+    /// enough to know who asks, but not when their days begin.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn load<'r>(
+        &self,
+        token: &'r Token,
+        subscription: Option<&SubscriptionName>,
+        idempotency_key: Option<&IdempotencyKey>,
+        with_tenant: bool,
+    ) -> Result<Sealed<'r>, StoreError> {
+        let tenant = token.tenant();
+        let tenant_key = with_tenant.then(|| tenant_key(tenant));
+        let api_key_key = api_key_key(tenant, token.key_id());
+        let (subscription_key, pointer_key) = match subscription {
+            Some(SubscriptionName::Id(id)) => (Some(subscription_key(tenant, *id)), None),
+            Some(SubscriptionName::Reference(reference)) => (None, Some(reference_key(tenant, reference))),
+            None => (None, None),
+        };
+        let record_key = idempotency_key.map(|key| record_key(tenant, key));
+
+        let mut wanted = Wanted::new();
+        let of_tenant = tenant_key.iter().chain([&api_key_key]).cloned().collect();
+        wanted.insert(self.tables.tenants.clone(), of_tenant);
+        let by_name = subscription_key.iter().chain(&pointer_key).cloned().collect();
+        wanted.insert(self.tables.subscriptions.clone(), by_name);
+        wanted.insert(self.tables.idempotency.clone(), record_key.iter().cloned().collect());
+        let mut items = self.batch_get(wanted).await?;
+
+        let mut take = |table: &str, key: Option<&String>| items.remove(&(table.to_owned(), key?.clone()));
+        Ok(Sealed {
+            token,
+            tenant: take(&self.tables.tenants, tenant_key.as_ref()),
+            api_key: take(&self.tables.tenants, Some(&api_key_key)),
+            subscription: take(&self.tables.subscriptions, subscription_key.as_ref()),
+            pointer: take(&self.tables.subscriptions, pointer_key.as_ref()),
+            record: take(&self.tables.idempotency, record_key.as_ref()),
+        })
+    }
+
+    /// The subscription that was found, in one more round trip if it was named by its reference id.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn follow(
+        &self,
+        tenant: &TenantId,
+        name: &SubscriptionName,
+        found: Found,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        match (found, name) {
+            (Found::Subscription(stored), _) => Ok(Some(*stored)),
+            (Found::Reference(id), SubscriptionName::Reference(reference)) => {
+                self.referenced_subscription(tenant, reference, id).await
+            }
+            (Found::Reference(id), SubscriptionName::Id(_)) => self.subscription(tenant, id).await,
+            (Found::Nothing, _) => Ok(None),
+        }
+    }
+
+    /// The subscription that a name means now.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn named(
+        &self,
+        tenant: &TenantId,
+        name: &SubscriptionName,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        match name {
+            SubscriptionName::Id(id) => self.subscription(tenant, *id).await,
+            SubscriptionName::Reference(reference) => match self.referenced(tenant, reference).await? {
+                Some(id) => self.referenced_subscription(tenant, reference, id).await,
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The subscription that a reference id leads to, which was read as `id`. An import may have given it to another one since,
+    /// so what does not know itself by it is only taken if it is led to again.
+    async fn referenced_subscription(
+        &self,
+        tenant: &TenantId,
+        reference: &ReferenceId,
+        mut id: SubscriptionId,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        for _ in 0..MOST_ROUNDS {
+            let stored = self.subscription(tenant, id).await?;
+            if stored.as_ref().is_some_and(|stored| stored.document.reference_id.as_ref() == Some(reference))
+            {
+                return Ok(stored);
+            }
+            match self.referenced(tenant, reference).await? {
+                Some(again) if again == id => return Ok(stored),
+                Some(other) => id = other,
+                None => return Ok(None),
+            }
+        }
+        Err(StoreError::Conflict)
+    }
+
+    /// The subscription that a reference id names.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn referenced(
+        &self,
+        tenant: &TenantId,
+        reference: &ReferenceId,
+    ) -> Result<Option<SubscriptionId>, StoreError> {
+        let item = self.subscription_item(reference_key(tenant, reference)).await?;
+        item.map(read_pointer).transpose()
+    }
+
+    /// A subscription by its id, as it is now.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn subscription(
+        &self,
+        tenant: &TenantId,
+        id: SubscriptionId,
+    ) -> Result<Option<StoredSubscription>, StoreError> {
+        self.subscription_item(subscription_key(tenant, id)).await?.map(read_subscription).transpose()
+    }
+
+    async fn subscription_item(&self, key: String) -> Result<Option<Item>, StoreError> {
+        let request = self.client.get_item().table_name(&self.tables.subscriptions).key("pk", text(key));
+        let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
+        Ok(output.item)
+    }
+
+    /// Subscriptions and reference ids by their keys, as they are now: at most 100.
+    pub(super) async fn subscription_items(
+        &self,
+        keys: HashSet<String>,
+    ) -> Result<HashMap<String, Item>, StoreError> {
+        Ok(self.dated_subscription_items(keys).await?.0)
+    }
+
+    /// The same, and what time it was then by the database, if it says so.
+    pub(super) async fn dated_subscription_items(
+        &self,
+        keys: HashSet<String>,
+    ) -> Result<(HashMap<String, Item>, Option<DateTime<Utc>>), StoreError> {
+        let wanted = Wanted::from([(self.tables.subscriptions.clone(), keys.into_iter().collect())]);
+        let date = DateHeader::default();
+        let items = self.batch_get_with(wanted, Some(&date)).await?;
+        Ok((items.into_iter().map(|((_, key), item)| (key, item)).collect(), date.instant()))
+    }
+
+    /// Reads items by table and key. DynamoDB may leave some for later when it is busy; those are asked
+    /// for again, a bounded number of times.
+    async fn batch_get(&self, wanted: Wanted) -> Result<HashMap<(String, String), Item>, StoreError> {
+        self.batch_get_with(wanted, None).await
+    }
+
+    async fn batch_get_with(
+        &self,
+        wanted: Wanted,
+        date: Option<&DateHeader>,
+    ) -> Result<HashMap<(String, String), Item>, StoreError> {
+        let mut wanted = wanted
+            .into_iter()
+            .filter(|(_, keys)| !keys.is_empty())
+            .map(|(table, keys)| Ok((table, consistent_read_of(keys)?)))
+            .collect::<Result<HashMap<_, _>, BuildError>>()
+            .map_err(|error| StoreError::Defect(error.to_string()))?;
+        let mut items = HashMap::new();
+        for round in 0..MOST_ROUNDS {
+            if round > 0 {
+                // 25, 50, 100, 200 ms, each plus or minus half.
+                tokio::time::sleep(Duration::from_millis(25 << (round - 1)).mul_f64(0.5 + fastrand::f64()))
+                    .await;
+            }
+            let request = self.client.batch_get_item().set_request_items(Some(wanted)).customize();
+            let request = match date {
+                Some(date) => request.interceptor(date.clone()),
+                None => request,
+            };
+            let output = request.send().await.map_err(StoreError::from_sdk)?;
+            for (table, found) in output.responses.unwrap_or_default() {
+                items.extend(found.into_iter().map(|item| ((table.clone(), key_of(&item).to_owned()), item)));
+            }
+            wanted = output.unprocessed_keys.unwrap_or_default();
+            if wanted.is_empty() {
+                return Ok(items);
+            }
+        }
+        Err(StoreError::Unavailable("keys remained unprocessed".to_owned()))
+    }
+}
+
+/// Keys by table.
+type Wanted = HashMap<String, Vec<String>>;
+
+fn consistent_read_of(keys: Vec<String>) -> Result<KeysAndAttributes, BuildError> {
+    let keys = keys.into_iter().map(|key| HashMap::from([("pk".to_owned(), text(key))])).collect();
+    KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys)).build()
+}

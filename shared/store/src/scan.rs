@@ -1,0 +1,161 @@
+//! Reading subscriptions in bulk, page by page: for exports and reports. No function does so: it costs as much as there
+//! are subscriptions.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::cancellation::{DueCancellation, Reason, Standing, StoredSubscription};
+use domain::identifiers::TenantId;
+
+use super::items::{
+    CLAIMS, Item, key_of, read_entry_details, read_reported, read_subscription, subscription_key,
+    tenant_prefix, text,
+};
+use super::{NextPage, Store, StoreError};
+
+/// What tells a subscription, also a broken one, from a reference id that leads to one.
+const SUBSCRIPTIONS: &str = "attribute_not_exists(subscriptionId)";
+
+/// A page of what was found.
+pub struct Page<T> {
+    /// What was found.
+    pub found: Vec<T>,
+    /// The keys of items that are not what this service writes.
+    pub unreadable: Vec<String>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<NextPage>,
+}
+
+/// What the index does not say of its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryDetails {
+    /// Why; `None` if it was imported.
+    pub reason: Option<Reason>,
+    /// The date that the document names; `None` if it has none.
+    pub date: Option<NaiveDate>,
+    /// Whether it is pending; `None` if the item is not what this service writes.
+    pub standing: Option<Standing>,
+}
+
+/// A cancellation that is pending or has taken effect, for counting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Why; `None` if it was imported.
+    pub reason: Option<Reason>,
+    /// The date that callers were told; `None` of one that an earlier version of this service wrote.
+    pub scheduled_at: Option<NaiveDate>,
+    /// The instant at which it takes effect, or did.
+    pub effective_at: DateTime<Utc>,
+    /// Whether it has taken effect.
+    pub took_effect: bool,
+}
+
+impl Page<Item> {
+    pub(super) fn read<T>(self, read: fn(Item) -> Option<T>) -> Page<T> {
+        let mut page = Page { found: Vec::new(), unreadable: self.unreadable, next: self.next };
+        for item in self.found {
+            let key = key_of(&item).to_owned();
+            match read(item) {
+                Some(value) => page.found.push(value),
+                None => page.unreadable.push(key),
+            }
+        }
+        page
+    }
+}
+
+impl Store {
+    /// Some of a tenant's subscriptions, in no particular order.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn subscriptions(
+        &self,
+        tenant: &TenantId,
+        page: Option<NextPage>,
+    ) -> Result<Page<StoredSubscription>, StoreError> {
+        let items = self.scan_subscriptions(SUBSCRIPTIONS, None, Some(tenant), page).await?;
+        Ok(items.read(|item| read_subscription(item).ok()))
+    }
+
+    /// Some of the subscriptions whose parts contradict each other, of a tenant or of all.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn contradictory(
+        &self,
+        tenant: Option<&TenantId>,
+        page: Option<NextPage>,
+    ) -> Result<Page<(TenantId, StoredSubscription)>, StoreError> {
+        let items = self.scan_subscriptions(SUBSCRIPTIONS, None, tenant, page).await?;
+        let Page { found, unreadable, next } = items.read(|item| {
+            let (tenant, _) = key_of(&item).split_once('#')?;
+            Some((tenant.parse().ok()?, read_subscription(item).ok()?))
+        });
+        let is_contradictory = |(_, stored): &(TenantId, StoredSubscription)| {
+            matches!(stored.standing(), Standing::Contradictory(_))
+        };
+        Ok(Page { found: found.into_iter().filter(is_contradictory).collect(), unreadable, next })
+    }
+
+    /// Some of the cancellations that were asked for, of a tenant or of all.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn cancellations(
+        &self,
+        tenant: Option<&TenantId>,
+        page: Option<NextPage>,
+    ) -> Result<Page<Reported>, StoreError> {
+        let items =
+            self.scan_subscriptions("attribute_exists(cancellation)", Some(CLAIMS), tenant, page).await?;
+        let Page { found, unreadable, next } = items.read(read_reported);
+        Ok(Page { found: found.into_iter().flatten().collect(), unreadable, next })
+    }
+
+    /// What is to be said of entries of the index, at most 100; `None` for one that is no longer true.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn entry_details(
+        &self,
+        entries: &[DueCancellation],
+    ) -> Result<Vec<Option<EntryDetails>>, StoreError> {
+        let key = |due: &DueCancellation| subscription_key(&due.tenant, due.subscription_id);
+        let items = self.subscription_items(entries.iter().map(key).collect()).await?;
+        let details = |due| items.get(&key(due)).and_then(|item| read_entry_details(item, due));
+        Ok(entries.iter().map(details).collect())
+    }
+
+    async fn scan_subscriptions(
+        &self,
+        kind: &str,
+        projection: Option<&str>,
+        tenant: Option<&TenantId>,
+        page: Option<NextPage>,
+    ) -> Result<Page<Item>, StoreError> {
+        let mut request = self
+            .client
+            .scan()
+            .table_name(&self.tables.subscriptions)
+            // An export is a copy; a count may be a second old.
+            .consistent_read(projection.is_none())
+            .set_projection_expression(projection.map(str::to_owned))
+            .set_exclusive_start_key(page.map(|NextPage(key)| key));
+        if projection.is_some() {
+            request = request.expression_attribute_names("#status", "status");
+        }
+        request = match tenant {
+            None => request.filter_expression(kind),
+            Some(tenant) => request
+                .filter_expression(format!("begins_with(pk, :tenant) AND {kind}"))
+                .expression_attribute_values(":tenant", text(tenant_prefix(tenant))),
+        };
+        let output = request.send().await.map_err(StoreError::from_sdk)?;
+        Ok(Page {
+            found: output.items.unwrap_or_default(),
+            unreadable: Vec::new(),
+            next: output.last_evaluated_key.map(NextPage),
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! What the stream of the table holds: each write, with the item before and after it.
+//!
+//! The stream is written with the table, so a change and its event can't part. Beside subscriptions the table holds the
+//! reference ids that name them; what becomes of those is to be seen of the subscription that has them.
+
+use chrono::{DateTime, Utc};
+use domain::event::{Event, decide_event};
+use domain::identifiers::{SubscriptionId, TenantId};
+use serde_dynamo::{AttributeValue, Item};
+
+use super::items::subscription;
+
+/// A write of one item, as the stream holds it.
+pub struct Write {
+    /// The key of the item.
+    pub keys: Item,
+    /// The item before; empty if there was none.
+    pub before: Item,
+    /// The item after; empty if there is none.
+    pub after: Item,
+    /// When it was written, by the database's clock.
+    pub at: DateTime<Utc>,
+}
+
+/// An event, and whose it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantEvent {
+    /// Whose subscription it is about.
+    pub tenant: TenantId,
+    /// The event.
+    pub event: Event,
+}
+
+/// A write that can't be read. It names the item, not what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not what this service writes")]
+pub struct UnreadableWrite(pub String);
+
+impl Write {
+    /// The key of the item; empty if it is none of this table.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self.keys.get("pk") {
+            Some(AttributeValue::S(key)) => key,
+            _ => "",
+        }
+    }
+
+    /// The event that it is, if it is one. A subscription that is added or removed has none: only the operator does that.
+    ///
+    /// # Errors
+    /// It is not what this service writes.
+    pub fn event(self) -> Result<Option<TenantEvent>, UnreadableWrite> {
+        let key = self.key().to_owned();
+        let Some((tenant, name)) = key.split_once('#') else {
+            return Err(UnreadableWrite(key));
+        };
+        if name.starts_with("rid_") || self.before.is_empty() || self.after.is_empty() {
+            return Ok(None);
+        }
+        let read = || {
+            let tenant: TenantId = tenant.parse().ok()?;
+            let id: SubscriptionId = name.parse().ok()?;
+            let (before, after) = (subscription(self.before)?, subscription(self.after)?);
+            let is_one = before.document.subscription_id == id && after.document.subscription_id == id;
+            let counts = after.revision.version > before.revision.version;
+            let event = decide_event(&tenant, &before, after, self.at);
+            // An id is made of the version: without another one, two events would have one id.
+            (is_one && (counts || event.is_none()))
+                .then_some(event.map(|event| TenantEvent { tenant, event }))
+        };
+        read().ok_or(UnreadableWrite(key))
+    }
+}

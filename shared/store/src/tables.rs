@@ -1,0 +1,154 @@
+//! The three tables: their names, keys, index, and settings.
+//!
+//! They are three so that each function can be given exactly the rights it needs: reading a
+//! subscription can't write one, and executing cancellations can't read an API key.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::create_table::builders::CreateTableInputBuilder;
+use aws_sdk_dynamodb::operation::create_table::{CreateTableError, CreateTableInput};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
+    TimeToLiveSpecification,
+};
+
+use super::{Store, StoreError, refusal};
+
+/// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
+pub const DUE_INDEX: &str = "due";
+
+/// How many partitions the index of pending cancellations is spread over, so that the first of a
+/// month, when most of them fall due, does not meet the limits of one.
+pub const DUE_SHARDS: u32 = 16;
+
+/// The attribute of an idempotency record by which DynamoDB removes it.
+pub(super) const TTL_ATTRIBUTE: &str = "removeAt";
+
+/// What the tables are called in this deployment.
+#[derive(Clone, Debug)]
+pub struct TableNames {
+    /// Subscriptions, with their pending cancellations, and the pointers of reference ids.
+    pub subscriptions: String,
+    /// Idempotency records.
+    pub idempotency: String,
+    /// Tenants and their API keys.
+    pub tenants: String,
+}
+
+impl Default for TableNames {
+    fn default() -> Self {
+        Self {
+            subscriptions: "subscriptions".to_owned(),
+            idempotency: "idempotency".to_owned(),
+            tenants: "tenants".to_owned(),
+        }
+    }
+}
+
+impl Store {
+    /// Creates those of the tables that don't exist, and waits until all can be used; the names of those that it
+    /// created. The expiry of idempotency records is turned on if it is not.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn create_tables(&self) -> Result<Vec<String>, StoreError> {
+        let mut created = Vec::new();
+        for (name, table) in definitions(&self.tables)? {
+            if self.table_status(name).await?.is_none() {
+                match table.send_with(&self.client).await {
+                    Ok(_) => created.push(name.to_owned()),
+                    Err(error) => match refusal(error)? {
+                        // Another process was faster.
+                        CreateTableError::ResourceInUseException(_) => {}
+                        other => return Err(StoreError::from_refusal(&other)),
+                    },
+                }
+            }
+            self.wait_until_active(name).await?;
+        }
+        self.remove_old_idempotency_records().await?;
+        Ok(created)
+    }
+
+    async fn table_status(&self, name: &str) -> Result<Option<TableStatus>, StoreError> {
+        Ok(self.describe(name).await?.and_then(|table| table.table_status))
+    }
+
+    async fn wait_until_active(&self, name: &str) -> Result<(), StoreError> {
+        for _ in 0..60 {
+            if self.table_status(name).await? == Some(TableStatus::Active) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        Err(StoreError::Unavailable(format!("the table {name} is still being created")))
+    }
+
+    async fn remove_old_idempotency_records(&self) -> Result<(), StoreError> {
+        let name = &self.tables.idempotency;
+        let current = self.client.describe_time_to_live().table_name(name).send().await;
+        let attribute = current
+            .map_err(StoreError::from_sdk)?
+            .time_to_live_description
+            .and_then(|description| description.attribute_name);
+        if attribute.is_some() {
+            return Ok(());
+        }
+        let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name(TTL_ATTRIBUTE).build();
+        let request = self.client.update_time_to_live().table_name(name);
+        let expiry = expiry.map_err(|error| StoreError::Defect(error.to_string()))?;
+        request.time_to_live_specification(expiry).send().await.map_err(StoreError::from_sdk)?;
+        Ok(())
+    }
+}
+
+/// The one definition of the tables in Rust, by name. All have the hash key `pk` and are paid per request.
+pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], StoreError> {
+    fn build(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], BuildError> {
+        let due = GlobalSecondaryIndex::builder()
+            .index_name(DUE_INDEX)
+            .key_schema(key("dueShard", KeyType::Hash)?)
+            .key_schema(key("dueAt", KeyType::Range)?)
+            .projection(
+                Projection::builder()
+                    .projection_type(ProjectionType::Include)
+                    .non_key_attributes("cancellationId")
+                    .build(),
+            )
+            .build()?;
+        let changes = StreamSpecification::builder()
+            .stream_enabled(true)
+            .stream_view_type(StreamViewType::NewAndOldImages)
+            .build()?;
+        let subscriptions = table(&names.subscriptions)?
+            .attribute_definitions(attribute("dueShard", ScalarAttributeType::N)?)
+            .attribute_definitions(attribute("dueAt", ScalarAttributeType::S)?)
+            .global_secondary_indexes(due)
+            .stream_specification(changes);
+        Ok([
+            (&names.subscriptions, subscriptions),
+            (&names.idempotency, table(&names.idempotency)?),
+            (&names.tenants, table(&names.tenants)?),
+        ])
+    }
+
+    fn table(name: &str) -> Result<CreateTableInputBuilder, BuildError> {
+        Ok(CreateTableInput::builder()
+            .table_name(name)
+            .billing_mode(BillingMode::PayPerRequest)
+            .key_schema(key("pk", KeyType::Hash)?)
+            .attribute_definitions(attribute("pk", ScalarAttributeType::S)?))
+    }
+
+    fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {
+        KeySchemaElement::builder().attribute_name(name).key_type(kind).build()
+    }
+
+    fn attribute(name: &str, kind: ScalarAttributeType) -> Result<AttributeDefinition, BuildError> {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
+    }
+
+    build(names).map_err(|error| StoreError::Defect(error.to_string()))
+}

@@ -1,0 +1,280 @@
+//! Tenants and their API keys: what an operator sets up before a caller can do anything.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
+};
+use chrono::{DateTime, Utc};
+use domain::api_key::ApiKey;
+use domain::calendar::TimeZone;
+use domain::identifiers::{KeyId, TenantId};
+use domain::tenant::Tenant;
+use uuid::Uuid;
+
+use super::commit::failed_conditions;
+use super::items::{
+    Item, api_key_item, api_key_key, instant, key_of, read_api_key, read_tenant, tenant_item, tenant_key,
+    tenant_prefix, text,
+};
+use super::scan::Page;
+use super::{Store, StoreError, refusal};
+use crate::retry::{Patience, try_again};
+
+/// What came of revoking a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// It is no longer valid.
+    Now,
+    /// It had been revoked, at this instant.
+    Before(DateTime<Utc>),
+    /// The tenant has no such key.
+    NoKey,
+}
+
+/// What becomes of a key that another one takes over from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Former {
+    /// It stays valid until then.
+    ValidUntil(DateTime<Utc>),
+    /// It is revoked, at this instant.
+    Revoked(DateTime<Utc>),
+}
+
+impl Store {
+    /// A tenant, as it is now.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+        let request = self.client.get_item().table_name(&self.tables.tenants).key("pk", text(tenant_key(id)));
+        let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
+        output.item.map(|item| read_tenant(id.clone(), item)).transpose()
+    }
+
+    /// All tenants, in the order of their ids, on one page.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn tenants(&self) -> Result<Page<Tenant>, StoreError> {
+        let values = HashMap::from([(":separator".to_owned(), text("#"))]);
+        let items = self.scan_tenants("NOT contains(pk, :separator)", values).await?;
+        let mut page = items.read(|item| read_tenant(key_of(&item).parse().ok()?, item).ok());
+        page.found.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(page)
+    }
+
+    /// Writes a tenant, in place of the one with its id.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn put_tenant(&self, tenant: &Tenant) -> Result<(), StoreError> {
+        let item = tenant_item(tenant);
+        let request = self.client.put_item().table_name(&self.tables.tenants).set_item(Some(item));
+        request.send().await.map_err(StoreError::from_sdk)?;
+        Ok(())
+    }
+
+    /// Writes a tenant that isn't there yet; whether it was not.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn add_tenant(&self, tenant: &Tenant) -> Result<bool, StoreError> {
+        self.add_to_tenants(tenant_item(tenant)).await
+    }
+
+    /// Changes where a tenant's days begin; whether there is such a tenant. What is pending already keeps its instant.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn set_time_zone(&self, tenant: &TenantId, time_zone: &TimeZone) -> Result<bool, StoreError> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.tables.tenants)
+            .key("pk", text(tenant_key(tenant)))
+            .update_expression("SET #timeZone = :zone")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_names("#timeZone", "timeZone")
+            .expression_attribute_values(":zone", text(time_zone.name()))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(_) => Ok(false),
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    /// A tenant's API keys, the oldest first, on one page.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn api_keys(&self, tenant: &TenantId) -> Result<Page<(KeyId, ApiKey)>, StoreError> {
+        let values = HashMap::from([(":tenant".to_owned(), text(tenant_prefix(tenant)))]);
+        let items = self.scan_tenants("begins_with(pk, :tenant)", values).await?;
+        let mut page = items.read(|item| {
+            let (_, key_id) = key_of(&item).split_once('#')?;
+            Some((key_id.parse().ok()?, read_api_key(item).ok()?))
+        });
+        page.found
+            .sort_by(|(id, key), (other_id, other)| (key.created_at, id).cmp(&(other.created_at, other_id)));
+        Ok(page)
+    }
+
+    /// One of a tenant's API keys.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn api_key(&self, tenant: &TenantId, key_id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
+        let key = text(api_key_key(tenant, key_id));
+        let request = self.client.get_item().table_name(&self.tables.tenants).key("pk", key);
+        let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
+        output.item.map(read_api_key).transpose()
+    }
+
+    /// Writes an API key that isn't there yet; one that is stays as it is, revoked or not.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn add_api_key(
+        &self,
+        tenant: &TenantId,
+        key_id: &KeyId,
+        key: &ApiKey,
+    ) -> Result<(), StoreError> {
+        self.add_to_tenants(api_key_item(tenant, key_id, key)?).await?;
+        Ok(())
+    }
+
+    /// Adds an API key that takes over from `former`, and which of the two is valid from when; both or neither. Whether
+    /// `former` is a key that was valid for that long.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses, or is being written by others.
+    pub async fn rotate_api_key(
+        &self,
+        tenant: &TenantId,
+        former: &KeyId,
+        becomes: Former,
+        successor: (&KeyId, &ApiKey),
+    ) -> Result<bool, StoreError> {
+        let defect = |error: BuildError| StoreError::Defect(error.to_string());
+        let put = Put::builder()
+            .table_name(&self.tables.tenants)
+            .set_item(Some(api_key_item(tenant, successor.0, successor.1)?))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(defect)?;
+        let (change, at) = match becomes {
+            Former::ValidUntil(until) => ("SET expiresAt = :at", until),
+            Former::Revoked(now) => ("SET revokedAt = :at", now),
+        };
+        let update = Update::builder()
+            .table_name(&self.tables.tenants)
+            .key("pk", text(api_key_key(tenant, former)))
+            .update_expression(change)
+            .condition_expression(
+                "attribute_exists(pk) AND attribute_not_exists(revokedAt) \
+                 AND (attribute_not_exists(expiresAt) OR expiresAt >= :at)",
+            )
+            .expression_attribute_values(":at", instant(at))
+            .build()
+            .map_err(defect)?;
+        let result = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(TransactWriteItem::builder().update(update).build())
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(true),
+            Err(error) => match refusal(error)? {
+                TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                    failed_conditions(cancelled).map(|_| false)
+                }
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    /// Revokes an API key: it is not valid from the next request.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn revoke_api_key(
+        &self,
+        tenant: &TenantId,
+        key_id: &KeyId,
+        now: DateTime<Utc>,
+    ) -> Result<Revoked, StoreError> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.tables.tenants)
+            .key("pk", text(api_key_key(tenant, key_id)))
+            .update_expression("SET revokedAt = :now")
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(revokedAt)")
+            .expression_attribute_values(":now", instant(now))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(Revoked::Now),
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(failed) => {
+                    let revoked_at =
+                        failed.item.map(read_api_key).transpose()?.and_then(|key| key.revoked_at);
+                    Ok(revoked_at.map_or(Revoked::NoKey, Revoked::Before))
+                }
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    /// Writes an item that isn't there yet; whether it was not.
+    ///
+    /// It is a transaction, as DynamoDB recognises one that is sent again because its acknowledgement was lost: a plain write
+    /// would find its own item, and take it for somebody else's.
+    async fn add_to_tenants(&self, item: Item) -> Result<bool, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.tables.tenants)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(|error| StoreError::Defect(error.to_string()))?;
+        let write = TransactWriteItem::builder().put(put).build();
+        let token = Uuid::new_v4().to_string();
+        let attempt = || async {
+            let request = self.client.transact_write_items().transact_items(write.clone());
+            match request.client_request_token(&token).send().await {
+                Ok(_) => Ok(true),
+                Err(error) => match refusal(error)? {
+                    TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+                        failed_conditions(cancelled).map(|_| false)
+                    }
+                    other => Err(StoreError::from_refusal(&other)),
+                },
+            }
+        };
+        try_again(Patience::OfRequest, attempt).await
+    }
+
+    /// What the table of tenants has of this kind. It is small: a few items for each tenant.
+    async fn scan_tenants(
+        &self,
+        filter: &str,
+        values: HashMap<String, AttributeValue>,
+    ) -> Result<Page<Item>, StoreError> {
+        let request = self.client.scan().table_name(&self.tables.tenants).consistent_read(true);
+        let request = request.filter_expression(filter).set_expression_attribute_values(Some(values));
+        let items = request.into_paginator().items().send().collect::<Result<_, _>>().await;
+        Ok(Page { found: items.map_err(StoreError::from_sdk)?, unreadable: Vec::new(), next: None })
+    }
+}
