@@ -2,12 +2,12 @@
 //! success or a problem that a caller can mend, and no problem is longer than 8 KiB.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
-use execute_cancellations::Summary;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use lambda_http::{Context, Error, LambdaEvent};
 use serde_json::Value;
 use service::clock::Clock;
 use service::http::event;
+use service::sweep::Summary;
 
 use crate::openapi::OPERATIONS;
 use crate::{Response, START, Service, instant};

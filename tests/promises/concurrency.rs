@@ -8,7 +8,6 @@ use std::env;
 
 use domain::calendar::Calendar;
 use domain::import::NewSubscription;
-use execute_cancellations::Summary;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
@@ -17,6 +16,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use service::clock::{self, Clock};
 use service::ids;
+use service::sweep::Summary;
 use store::import::TOGETHER;
 
 use crate::MACHINE;

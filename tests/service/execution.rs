@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use connect::up::Options;
 use domain::calendar::{Calendar, TimeZone};
 use domain::cancellation::{DueCancellation, Execution, decide_execution};
-use execute_cancellations::{Summary, SweepError};
+use execute_cancellations::UnexpectedEvent;
 use futures::future::join_all;
 use harness::{
     ACTIVATED, ACTIVATED_TOO, BLOCKED, Fault, PAUSED, PENDING, Service, cancel_at, cancel_next_day, event,
@@ -19,6 +19,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use service::clock::{self, Clock};
 use service::ids;
+use service::sweep::Summary;
 use store::due::{DueEntry, Executed};
 
 /// Sweeps once. The lag depends on how long that takes, so it is left out but where it is the point.
@@ -329,7 +330,7 @@ async fn an_event_from_elsewhere_is_refused() {
     event["source"] = json!("aws.s3");
     let event = LambdaEvent::new(serde_json::from_value(event).unwrap(), Context::default());
     let error = execute_cancellations::handle(&function, event).await.unwrap_err();
-    assert_eq!(error.downcast_ref::<SweepError>(), Some(&SweepError::UnexpectedEvent));
+    assert_eq!(error.downcast_ref::<UnexpectedEvent>(), Some(&UnexpectedEvent));
 }
 
 #[tokio::test]

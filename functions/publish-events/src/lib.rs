@@ -1,72 +1,22 @@
-//! Publishes changes of subscriptions: each write that callers can see becomes an event on a bus.
-//!
-//! The stream of the table is the outbox: it has every write, in the order of each item, and keeps it for 24 hours. What
-//! it holds is published at least once, each time with the same id. Of one subscription, nothing is published before what came
-//! before it has been taken. A write that can never be published goes into a queue, with its key, and holds up nothing.
-
-mod bus;
-mod queue;
-
-use std::mem;
-use std::time::{Duration, SystemTime};
+//! Lambda's side of publishing: a batch of the table's stream, and which record of it is to be given again.
 
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
-use aws_types::SdkConfig;
 use lambda_runtime::{Error, LambdaEvent};
-use metrics::counter;
-use service::clock;
-use service::endpoint::Endpoint;
-use service::environment::{EnvironmentError, required};
-use service::telemetry::{self, EVENTS_FAILED, EVENTS_PUBLISHED, TYPE};
-use store::stream::{UnreadableWrite, Write};
-use tracing::{Instrument, error, info, info_span, warn};
+use service::publish::{Publisher, Record, publish};
+use service::telemetry::trace_id;
+use store::stream::Write;
+use tracing::{Instrument, info_span};
 
-use self::bus::{Batch, Bus, Entry, Outcome};
-use self::queue::{FailedEvent, Queue};
-
-/// How often what the bus does not take is put onto it before the batch is left to the stream.
-const MOST_ATTEMPTS: u32 = 3;
-/// No request is begun this close to the deadline: longer than one can take.
-const MARGIN: Duration = Duration::from_secs(10);
-
-/// Where a record of a DynamoDB stream says that it is from.
+/// The source that a record of a DynamoDB stream names.
 const SOURCE: &str = "aws:dynamodb";
-
-/// What the function is built on: the bus, and the queue of what can't be published.
-#[derive(Clone, Debug)]
-pub struct Publisher {
-    bus: Bus,
-    failed: Queue,
-}
-
-impl Publisher {
-    /// One that the environment of the Lambda function describes: `EVENT_BUS_NAME` and `FAILED_EVENTS_QUEUE_URL`.
-    ///
-    /// # Errors
-    /// A variable is not set, or names certificates that can't be used.
-    pub fn from_env() -> Result<Self, EnvironmentError> {
-        Ok(Self::new(
-            &Endpoint::from_env_of("EVENTBRIDGE")?.sdk_config(),
-            required("EVENT_BUS_NAME")?,
-            &Endpoint::from_env_of("SQS")?.sdk_config(),
-            required("FAILED_EVENTS_QUEUE_URL")?,
-        ))
-    }
-
-    /// One that puts events onto the bus of this name, and what can't be published into the queue at this URL.
-    #[must_use]
-    pub fn new(eventbridge: &SdkConfig, bus: String, sqs: &SdkConfig, queue: String) -> Self {
-        Self { bus: Bus::new(eventbridge, bus), failed: Queue::new(sqs, queue) }
-    }
-}
 
 /// The event is not one of a DynamoDB stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this function is invoked by the stream of a DynamoDB table; the event is from elsewhere")]
 pub struct UnexpectedEvent;
 
-/// Answers a batch of the stream: with nothing if all of it is published, or else with the record from which on it has to be given
+/// Answers a batch of the stream: empty if all of it is published, otherwise with the record from which on it has to be given
 /// again.
 ///
 /// # Errors
@@ -75,184 +25,30 @@ pub async fn handle(
     publisher: &Publisher,
     event: LambdaEvent<Event>,
 ) -> Result<DynamoDbEventResponse, Error> {
-    let span = info_span!(
-        "publish",
-        requestId = event.context.request_id,
-        traceId = telemetry::trace_id(event.context.xray_trace_id.as_deref()),
-    );
-    let deadline = event.context.deadline();
-    // A function that is given less time than the margin shall get something done all the same.
-    let margin = MARGIN.min(clock::time_until(deadline) / 2);
-    let records = event.payload.records.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    // Boxed, as it is large: what it waits for is a client of the SDK within a client of the SDK.
-    let publish = Box::pin(async {
-        let count = records.len();
-        let again = Publishing { publisher, stop: deadline - margin }.all(records).await.err();
-        info!(records = count, again, "done");
-        let mut response = DynamoDbEventResponse::default();
-        if let Some(sequence_number) = again {
-            let mut failure = DynamoDbBatchItemFailure::default();
-            failure.item_identifier = Some(sequence_number);
-            response.batch_item_failures.push(failure);
-        }
-        Ok(response)
-    });
-    publish.instrument(span).await
+    let LambdaEvent { payload, context } = event;
+    let records = payload.records.into_iter().map(record).collect::<Result<_, _>>()?;
+    let trace_id = trace_id(context.xray_trace_id.as_deref());
+    let span = info_span!("publish", requestId = context.request_id, traceId = trace_id);
+    let again = publish(publisher, records, context.deadline()).instrument(span).await;
+    let mut response = DynamoDbEventResponse::default();
+    response.batch_item_failures = again.into_iter().map(failure).collect();
+    Ok(response)
 }
 
-/// What is to be done about a record of the stream.
-enum Task {
-    /// Callers see no change.
-    Nothing,
-    /// It is published.
-    Publish(Entry),
-    /// It can't be.
-    SetAside(FailedEvent),
-}
-
-fn read(record: EventRecord) -> Result<Task, UnexpectedEvent> {
+fn record(record: EventRecord) -> Result<Record, UnexpectedEvent> {
     let change = record.change;
     let sequence_number = change.sequence_number.filter(|_| record.event_source.as_deref() == Some(SOURCE));
-    let sequence_number = sequence_number.ok_or(UnexpectedEvent)?;
     let write = Write {
         keys: change.keys,
         before: change.old_image,
         after: change.new_image,
         at: change.approximate_creation_date_time,
     };
-    let key = write.key().to_owned();
-    Ok(match write.event() {
-        Ok(None) => Task::Nothing,
-        Ok(Some(event)) => {
-            let entry = Entry::new(key, sequence_number, event);
-            match entry.excess() {
-                None => Task::Publish(entry),
-                Some(bytes) => Task::SetAside(failed(&entry, format!("too large: {bytes} bytes"))),
-            }
-        }
-        Err(unreadable @ UnreadableWrite(_)) => Task::SetAside(FailedEvent {
-            key,
-            sequence_number,
-            event_id: None,
-            r#type: None,
-            reason: unreadable.to_string(),
-        }),
-    })
+    Ok(Record { sequence_number: sequence_number.ok_or(UnexpectedEvent)?, write })
 }
 
-fn failed(entry: &Entry, reason: String) -> FailedEvent {
-    FailedEvent {
-        key: entry.key.clone(),
-        sequence_number: entry.sequence_number.clone(),
-        event_id: Some(entry.event_id),
-        r#type: Some(entry.event_type),
-        reason,
-    }
-}
-
-/// The sequence number of the record from which on the batch has to be given again.
-type Again = String;
-
-struct Publishing<'p> {
-    publisher: &'p Publisher,
-    stop: SystemTime,
-}
-
-impl Publishing<'_> {
-    /// Does all tasks, in their order, as far as it comes.
-    async fn all(&self, tasks: Vec<Task>) -> Result<(), Again> {
-        let mut batch = Batch::default();
-        for task in tasks {
-            match task {
-                Task::Nothing => {}
-                Task::Publish(entry) => {
-                    if !batch.fits(&entry) {
-                        self.publish(mem::take(&mut batch)).await?;
-                    }
-                    batch.push(entry);
-                }
-                Task::SetAside(failed) => {
-                    self.publish(mem::take(&mut batch)).await?;
-                    self.set_aside(failed).await?;
-                }
-            }
-        }
-        self.publish(batch).await
-    }
-
-    /// Puts a batch onto the bus, and what the bus does not take once more.
-    async fn publish(&self, batch: Batch) -> Result<(), Again> {
-        let mut left = batch.into_entries();
-        for attempt in 0..MOST_ATTEMPTS {
-            if left.is_empty() || self.time_is_up() {
-                break;
-            }
-            let pause = Duration::from_millis(100 * u64::from(attempt)).mul_f64(0.5 + fastrand::f64());
-            tokio::time::sleep(pause).await;
-            left = self.put(left).await;
-        }
-        left.first().map_or(Ok(()), |first| Err(first.sequence_number.clone()))
-    }
-
-    /// Puts events onto the bus, once; those that are left, in their order.
-    async fn put(&self, entries: Vec<Entry>) -> Vec<Entry> {
-        let bus = &self.publisher.bus;
-        let outcomes = match bus.put(&entries).await {
-            Ok(outcomes) => outcomes,
-            Err(_) => {
-                let mut outcomes = Vec::new();
-                for entry in entries.chunks(1) {
-                    if self.time_is_up() {
-                        outcomes.push(Outcome::NotTaken("no time".to_owned()));
-                        continue;
-                    }
-                    let outcome = bus.put(entry).await;
-                    outcomes.extend(outcome.unwrap_or_else(|reason| vec![Outcome::Refused(reason)]));
-                }
-                outcomes
-            }
-        };
-        let mut left = Vec::new();
-        for (entry, outcome) in entries.into_iter().zip(outcomes) {
-            match outcome {
-                Outcome::Taken => {
-                    info!(key = entry.key, eventId = %entry.event_id, r#type = entry.event_type, "published");
-                    counter!(EVENTS_PUBLISHED, TYPE => entry.event_type).increment(1);
-                }
-                Outcome::Refused(reason) => {
-                    if self.set_aside(failed(&entry, reason)).await.is_err() {
-                        left.push(entry);
-                    }
-                }
-                Outcome::NotTaken(cause) => {
-                    warn!(key = entry.key, eventId = %entry.event_id, cause, "the bus did not take an event");
-                    left.push(entry);
-                }
-            }
-        }
-        left
-    }
-
-    /// Puts into the queue what can't be published.
-    async fn set_aside(&self, failed: FailedEvent) -> Result<(), Again> {
-        let FailedEvent { key, sequence_number, reason, .. } = &failed;
-        if self.time_is_up() {
-            return Err(failed.sequence_number);
-        }
-        match self.publisher.failed.send(&failed).await {
-            Ok(()) => {
-                error!(key, sequenceNumber = sequence_number, reason, "a change can't be published");
-                counter!(EVENTS_FAILED).increment(1);
-                Ok(())
-            }
-            Err(cause) => {
-                error!(key, reason, cause, "a change can be neither published nor set aside");
-                Err(failed.sequence_number)
-            }
-        }
-    }
-
-    fn time_is_up(&self) -> bool {
-        clock::time_until(self.stop).is_zero()
-    }
+fn failure(sequence_number: String) -> DynamoDbBatchItemFailure {
+    let mut failure = DynamoDbBatchItemFailure::default();
+    failure.item_identifier = Some(sequence_number);
+    failure
 }

@@ -1,7 +1,7 @@
 //! The Lambda function that is given the stream of the subscriptions table.
 
 use lambda_runtime::{Error, run, service_fn};
-use publish_events::Publisher;
+use service::publish::Publisher;
 use service::telemetry::Telemetry;
 
 #[tokio::main(flavor = "current_thread")]

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodbstreams::types::Record;
 use lambda_http::{Context, Error, LambdaEvent};
-use publish_events::Publisher;
 use serde_json::json;
 use service::clock;
 use service::endpoint::Endpoint;
+use service::publish::Publisher;
 use tempfile::NamedTempFile;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use execute_cancellations::Summary;
 use lambda_http::{Context, Error, LambdaEvent};
 use serde::Serialize;
 use serde_json::json;
 use service::Service;
 use service::clock::{self, Clock};
+use service::sweep::Summary;
 use store::{Store, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;

@@ -1,10 +1,15 @@
 //! What the service does, and what a function runs on.
 //!
+//! - [`sweep`]: executes the cancellations that are due.
+//! - [`publish`]: makes events of what was written.
 //! - [`http`]: requests into types, decisions and problems into answers.
 //! - [`ids`]: where new ids and secrets come from.
 //! - [`clock`], [`endpoint`], [`environment`], [`telemetry`].
 
 #![warn(missing_docs)]
+
+pub mod publish;
+pub mod sweep;
 
 pub mod http;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use lambda_runtime::{Context, LambdaEvent};
-use publish_events::Publisher;
 use serde_json::{Value, json};
 use service::clock;
+use service::publish::Publisher;
 use tokio::task::JoinHandle;
 
 use super::network::Database;

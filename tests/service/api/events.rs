@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use execute_cancellations::SweepError;
+use execute_cancellations::UnexpectedEvent;
 use harness::contract::{Functions, PROBLEMS};
 use harness::{Service, event};
 use lambda_http::{Context, LambdaEvent};
@@ -45,7 +45,7 @@ async fn a_sweep_is_for_the_events_of_the_schedule() {
         let event = LambdaEvent::new(serde_json::from_value(event).unwrap(), Context::default());
         match (outcome.as_str(), functions.sweep(event).await) {
             ("ok", swept) => assert!(swept.is_ok()),
-            (_, swept) => assert_eq!(swept.unwrap_err().downcast_ref(), Some(&SweepError::UnexpectedEvent)),
+            (_, swept) => assert_eq!(swept.unwrap_err().downcast_ref(), Some(&UnexpectedEvent)),
         }
     }
 }

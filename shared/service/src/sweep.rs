@@ -1,0 +1,310 @@
+//! The sweep: executes the cancellations that are due.
+//!
+//! Each is one conditional write, so it takes effect once, however often sweeps run and however many run at once. It takes
+//! effect when its instant has come and its date has begun in the tenant's time zone, by the rules that are in force now. A
+//! cancellation that can't be executed now is counted, logged, and left in the index for the next sweep; no failure holds up
+//! the rest. A sweep stops in time before its deadline.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::calendar::{Calendar, TimeZone};
+use domain::cancellation::{DueCancellation, Standing, decide_execution};
+use domain::identifiers::TenantId;
+use futures::StreamExt;
+use futures::stream;
+use metrics::{counter, histogram};
+use serde::Serialize;
+use store::due::{DueEntry, Executed};
+use store::tables::DUE_SHARDS;
+use store::{Store, StoreError};
+use tokio::sync::Mutex;
+use tracing::{debug, error, info};
+
+use crate::clock::time_until;
+use crate::ids;
+use crate::telemetry::{
+    CANCELLATIONS_EXECUTED, CANCELLATIONS_FAILED, CANCELLATIONS_REMAINING, CANCELLATIONS_SKIPPED, SWEEP_LAG,
+    UNREAD_SHARDS,
+};
+
+/// How many shards are read at once, and how many cancellations of each are executed at once.
+const SHARDS_AT_ONCE: usize = 4;
+const EXECUTIONS_AT_ONCE: usize = 16;
+/// How often an execution is decided that meets other changes of its subscription.
+const MOST_DECISIONS: u32 = 3;
+/// No execution is begun this close to the deadline: longer than one operation of the store can take.
+const MARGIN: Duration = Duration::from_secs(8);
+
+/// What a sweep has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Cancellations that the index named as due.
+    pub due: u64,
+    /// Those that took effect now.
+    pub executed: u64,
+    /// Those that had taken effect before, or were withdrawn or replaced. One that takes effect by this very
+    /// sweep, and whose acknowledgement is lost, is found to have taken effect before.
+    pub skipped: u64,
+    /// Those that could not be executed and stay in the index.
+    pub failed: u64,
+    /// Those whose date has not begun in the time zone that their tenant has now. They stay in the index until it has.
+    pub not_yet: u64,
+    /// Those that there was no time for; pages of the index that were not read are not counted.
+    pub remaining: u64,
+    /// Parts of the index that could not be read.
+    pub unread_shards: u64,
+    /// By how many seconds the oldest of them was late when the sweep began, of those that can be executed.
+    pub lag_seconds: i64,
+    /// Those of the failed whose item is at fault, not the database.
+    #[serde(skip)]
+    pub malformed: u64,
+}
+
+impl Summary {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            due: self.due + other.due,
+            executed: self.executed + other.executed,
+            skipped: self.skipped + other.skipped,
+            failed: self.failed + other.failed,
+            not_yet: self.not_yet + other.not_yet,
+            remaining: self.remaining + other.remaining,
+            unread_shards: self.unread_shards + other.unread_shards,
+            lag_seconds: self.lag_seconds.max(other.lag_seconds),
+            malformed: self.malformed + other.malformed,
+        }
+    }
+
+    /// Logs and counts it.
+    fn report(&self) {
+        if self.due == 0 && self.unread_shards == 0 {
+            // Every minute of every day: the metrics say that it ran.
+            debug!("nothing was due");
+        } else {
+            info!(
+                due = self.due,
+                executed = self.executed,
+                skipped = self.skipped,
+                failed = self.failed,
+                notYet = self.not_yet,
+                remaining = self.remaining,
+                unreadShards = self.unread_shards,
+                lagSeconds = self.lag_seconds,
+                "swept"
+            );
+        }
+        counter!(CANCELLATIONS_EXECUTED).increment(self.executed);
+        counter!(CANCELLATIONS_SKIPPED).increment(self.skipped);
+        counter!(CANCELLATIONS_FAILED).increment(self.failed);
+        counter!(CANCELLATIONS_REMAINING).increment(self.remaining);
+        counter!(UNREAD_SHARDS).increment(self.unread_shards);
+        // How late an index is that could not be read, nobody knows. The alarm takes silence for bad news.
+        if self.unread_shards == 0 {
+            // Never negative: what is due is past.
+            histogram!(SWEEP_LAG)
+                .record(Duration::from_secs(self.lag_seconds.try_into().unwrap_or_default()));
+        }
+    }
+}
+
+/// Why a sweep fails as a whole, and is to be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SweepError {
+    /// The database let nothing be read, or nothing of what was due be executed.
+    #[error(
+        "the database is not available: {unread_shards} parts of the index unread, {failed} executions failed"
+    )]
+    DatabaseUnavailable {
+        /// Parts of the index that could not be read.
+        unread_shards: u64,
+        /// Executions that failed.
+        failed: u64,
+    },
+}
+
+/// Executes what is due at `now`, as far as it comes before `deadline` by the system's clock.
+///
+/// # Errors
+/// Nothing worked. Failures of single cancellations are counted in the summary instead.
+pub async fn sweep(store: &Store, now: DateTime<Utc>, deadline: SystemTime) -> Result<Summary, SweepError> {
+    // A sweep that is given less time than the margin still gets something done.
+    let margin = MARGIN.min(time_until(deadline) / 4);
+    let sweep = Sweep { store, now, stop: deadline - margin, zones: Mutex::default() };
+    let summary = sweep.run().await;
+    summary.report();
+    // An item that is at fault will be so in a minute too; a database may not.
+    let Summary { unread_shards, failed, .. } = summary;
+    let nothing_read = unread_shards == u64::from(DUE_SHARDS);
+    let nothing_executed =
+        failed > summary.malformed && summary.executed + summary.skipped + summary.not_yet == 0;
+    if nothing_read || nothing_executed {
+        return Err(SweepError::DatabaseUnavailable { unread_shards, failed });
+    }
+    Ok(summary)
+}
+
+/// What became of one entry of the index.
+#[derive(Clone, Copy)]
+enum Outcome {
+    Executed,
+    Skipped,
+    /// The database failed.
+    Failed,
+    /// The item is at fault.
+    Malformed,
+    /// Its date has not begun in the time zone that is in force.
+    NotYet,
+    Remaining,
+}
+
+struct Sweep<'s> {
+    store: &'s Store,
+    now: DateTime<Utc>,
+    stop: SystemTime,
+    /// The time zones of the tenants whose cancellations are due; none of one that there is not.
+    zones: Mutex<HashMap<TenantId, Option<TimeZone>>>,
+}
+
+impl Sweep<'_> {
+    /// Sweeps the whole index.
+    async fn run(&self) -> Summary {
+        // Overlapping sweeps begin in different places, and no shard is always the last.
+        let first = fastrand::u32(..DUE_SHARDS);
+        let shards = (0..DUE_SHARDS).map(|offset| (first + offset) % DUE_SHARDS);
+        let swept = stream::iter(shards).map(|shard| self.shard(shard)).buffer_unordered(SHARDS_AT_ONCE);
+        swept.fold(Summary::default(), async |summary, more| summary.plus(more)).await
+    }
+
+    /// Sweeps one shard, page by page.
+    async fn shard(&self, shard: u32) -> Summary {
+        let mut summary = Summary::default();
+        let mut next = None;
+        loop {
+            if self.time_is_up() {
+                return summary;
+            }
+            let page = match self.store.due(shard, self.now, next).await {
+                Ok(page) => page,
+                Err(cause) => {
+                    error!(shard, %cause, "a shard of the index could not be read");
+                    summary.unread_shards += 1;
+                    return summary;
+                }
+            };
+            let mut outcomes = stream::iter(page.entries)
+                .map(|entry| self.entry(entry))
+                .buffer_unordered(EXECUTIONS_AT_ONCE);
+            while let Some((outcome, late)) = outcomes.next().await {
+                summary.due += 1;
+                if !matches!(outcome, Outcome::Malformed | Outcome::NotYet) {
+                    summary.lag_seconds = summary.lag_seconds.max(late.num_seconds());
+                }
+                match outcome {
+                    Outcome::Executed => summary.executed += 1,
+                    Outcome::Skipped => summary.skipped += 1,
+                    Outcome::Remaining => summary.remaining += 1,
+                    Outcome::Failed => summary.failed += 1,
+                    Outcome::NotYet => summary.not_yet += 1,
+                    Outcome::Malformed => {
+                        summary.failed += 1;
+                        summary.malformed += 1;
+                    }
+                }
+            }
+            next = page.next;
+            if next.is_none() {
+                return summary;
+            }
+        }
+    }
+
+    /// Executes what an entry of the index names; and by how much that is late.
+    async fn entry(&self, entry: DueEntry) -> (Outcome, TimeDelta) {
+        match entry {
+            DueEntry::Cancellation(due) => {
+                let late = self.now - due.effective_at;
+                let outcome = if self.time_is_up() { Outcome::Remaining } else { self.execute(&due).await };
+                (outcome, late)
+            }
+            DueEntry::Unreadable(key) => {
+                error!(key, "an entry of the index can't be read");
+                (Outcome::Malformed, TimeDelta::zero())
+            }
+        }
+    }
+
+    async fn execute(&self, due: &DueCancellation) -> Outcome {
+        let (tenant, subscription) = (&due.tenant, &due.subscription_id);
+        let zone = match self.zone(tenant).await {
+            Ok(Some(zone)) => zone,
+            Ok(None) => {
+                error!(%tenant, %subscription, "a subscription that is due is of a tenant that there is not");
+                return Outcome::Malformed;
+            }
+            Err(cause) => {
+                error!(%tenant, %subscription, %cause, "a cancellation could not be executed");
+                return Outcome::Failed;
+            }
+        };
+        let calendar = Calendar::new(zone, self.now);
+        // Nearly always the subscription is as the index lets expect. Otherwise the write is refused, and decided from what
+        // is there.
+        let mut date = calendar.date_at(due.effective_at);
+        let (mut updated_before, mut decided_from) = (None, None);
+        for _ in 0..MOST_DECISIONS {
+            let write_id = ids::write_id();
+            let Some(execution) = decide_execution(due, date, updated_before, &calendar, write_id) else {
+                return Outcome::NotYet;
+            };
+            match self.store.execute(due, &execution, decided_from).await {
+                Ok(Executed::Done) => {
+                    info!(%tenant, %subscription, cancellation = %due.cancellation_id, "executed");
+                    return Outcome::Executed;
+                }
+                Ok(Executed::Before | Executed::Superseded) => return Outcome::Skipped,
+                Ok(Executed::Otherwise(stored)) => {
+                    let pending = stored.document.pending_status.as_ref();
+                    match (stored.standing(), pending) {
+                        (Standing::Pending, Some(pending)) => date = pending.scheduled_at,
+                        (standing, _) => {
+                            let key = format!("{tenant}#{subscription}");
+                            let why = standing.to_string();
+                            error!(key, why, "a cancellation that is due can't be executed");
+                            return Outcome::Malformed;
+                        }
+                    }
+                    updated_before = stored.document.updated_at;
+                    decided_from = Some(stored.revision.version);
+                }
+                Ok(Executed::Malformed) => {
+                    error!(%tenant, %subscription, "a subscription that is due is malformed");
+                    return Outcome::Malformed;
+                }
+                Err(cause) => {
+                    error!(%tenant, %subscription, %cause, "a cancellation could not be executed");
+                    return Outcome::Failed;
+                }
+            }
+        }
+        error!(%tenant, %subscription, "a cancellation could not be executed: others change the subscription");
+        Outcome::Failed
+    }
+
+    /// The time zone of a tenant, read once; none if there is no such tenant.
+    async fn zone(&self, tenant: &TenantId) -> Result<Option<TimeZone>, StoreError> {
+        let mut zones = self.zones.lock().await;
+        if let Some(zone) = zones.get(tenant) {
+            return Ok(zone.clone());
+        }
+        let zone = self.store.time_zone(tenant).await?;
+        zones.insert(tenant.clone(), zone.clone());
+        Ok(zone)
+    }
+
+    fn time_is_up(&self) -> bool {
+        time_until(self.stop).is_zero()
+    }
+}
