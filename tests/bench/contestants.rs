@@ -7,6 +7,7 @@ use chrono::{DateTime, Days, Utc};
 use domain::api_key::Token;
 use domain::import::{Existing, Rules};
 use serde_json::json;
+use service::import;
 use store::Store;
 use store::tables::TableNames;
 use uuid::Uuid;
@@ -116,7 +117,7 @@ impl Prepared {
             Kind::Floor => {}
             Kind::Ours => {
                 let new = given::new(given::document(number), self.now);
-                self.store.import(&TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
+                import::import(&self.store, &TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
             }
             Kind::Plain => {
                 self.put(json!({
@@ -136,7 +137,7 @@ impl Prepared {
             Kind::Floor => {}
             Kind::Ours => {
                 let new = given::new(given::pending(number, date), self.now);
-                self.store.import(&TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
+                import::import(&self.store, &TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
             }
             Kind::Plain => {
                 let (cancellation_id, at) = (Uuid::new_v4(), format!("{date}T00:00:00Z"));

@@ -13,6 +13,7 @@ use dynoxide::{AttributeValue, ImportOptions};
 use futures::{StreamExt, stream};
 use plotters::prelude::*;
 use serde_json::{Value, json};
+use service::import;
 use store::compression::compress;
 use store::import::TOGETHER;
 
@@ -121,7 +122,8 @@ impl Scale<'_> {
             .for_each_concurrent(4, |batch| {
                 let tenant = &tenant;
                 async move {
-                    let imported = store.import_together(tenant, &batch, OVERWRITE, self.now).await.unwrap();
+                    let imported =
+                        import::import_together(store, tenant, &batch, OVERWRITE, self.now).await.unwrap();
                     assert!(imported.unwrap().iter().all(|imported| imported.fault().is_none()));
                 }
             })

@@ -9,7 +9,7 @@ use domain::calendar::Calendar;
 use domain::cancel_request::{InvalidBody, MAX_METADATA_BYTES};
 use domain::cancellation::CancelRequest;
 use domain::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, SubscriptionName, TenantId};
-use idempotency::IdempotencyKey;
+use idempotency::Key;
 use service::http::problem::Problem;
 use tokio::runtime::{Builder, Runtime};
 
@@ -39,7 +39,7 @@ pub fn names(text: &str) {
         Ok(SubscriptionName::Id(id)) => assert_eq!(id.to_string(), text.to_lowercase()),
         Err(_) => {}
     }
-    if let Ok(key) = text.parse::<IdempotencyKey>() {
+    if let Ok(key) = text.parse::<Key>() {
         assert_eq!(key.as_str(), text);
     }
 }

@@ -16,6 +16,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use service::clock::{self, Clock};
 use service::ids;
+use service::import;
 use service::sweep::Summary;
 use store::import::TOGETHER;
 
@@ -172,7 +173,7 @@ async fn of_8_sweeps_at_once_each_cancellation_is_executed_by_one() {
     let due_count = how_many_are_due();
     let due: Vec<_> = (0..due_count).map(new).collect();
     for batch in due.chunks(TOGETHER) {
-        store.import_together(&tenant, batch, harness::ANY_IMPORT, now).await.unwrap().unwrap();
+        import::import_together(&store, &tenant, batch, harness::ANY_IMPORT, now).await.unwrap().unwrap();
     }
 
     // Each sweep is a function of its own, with connections of its own.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use connect::up::Options;
 use domain::calendar::{Calendar, TimeZone};
-use domain::cancellation::{DueCancellation, Execution, decide_execution};
+use domain::change::Change;
+use domain::execute::{DueCancellation, Execution, decide_execution};
 use execute_cancellations::UnexpectedEvent;
 use futures::future::join_all;
 use harness::{
@@ -162,15 +163,18 @@ async fn a_replaced_cancellation_takes_effect_at_its_new_date_only() {
 async fn an_entry_of_the_index_that_is_out_of_date_executes_nothing() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
-    let (stale, execution) = the_due_cancellation(&service).await;
+    let stale = the_due_cancellation(&service).await;
     let another_instant = DueCancellation { effective_at: instant("2026-01-31T22:00:00Z"), ..stale.clone() };
     let store = service.store();
-    assert_eq!(store.execute(&another_instant, &execution, None).await.unwrap(), Executed::Superseded);
+    assert_eq!(
+        store.execute(&another_instant, &execution(&another_instant)).await.unwrap(),
+        Executed::Superseded
+    );
 
     // As an eventually consistent index would show it: under an id that has been replaced since.
     service.cancel(ACTIVATED, &cancel_at("2026-03-15")).await;
     let before = service.stored(ACTIVATED).await;
-    assert_eq!(store.execute(&stale, &execution, None).await.unwrap(), Executed::Superseded);
+    assert_eq!(store.execute(&stale, &execution(&stale)).await.unwrap(), Executed::Superseded);
     assert_eq!(service.stored(ACTIVATED).await, before);
 }
 
@@ -178,25 +182,32 @@ async fn an_entry_of_the_index_that_is_out_of_date_executes_nothing() {
 async fn an_execution_that_comes_second_finds_the_first() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
-    let (due, execution) = the_due_cancellation(&service).await;
+    let due = the_due_cancellation(&service).await;
+    let execution = execution(&due);
     let store = service.store();
-    assert_eq!(store.execute(&due, &execution, None).await.unwrap(), Executed::Done);
+    assert_eq!(store.execute(&due, &execution).await.unwrap(), Executed::Done);
     let once = service.stored(ACTIVATED).await;
-    assert_eq!(store.execute(&due, &execution, None).await.unwrap(), Executed::Before);
+    assert_eq!(store.execute(&due, &execution).await.unwrap(), Executed::Before);
     assert_eq!(service.stored(ACTIVATED).await, once);
 }
 
-/// The only cancellation that the index names on 1 February, and its execution.
-async fn the_due_cancellation(service: &Service) -> (DueCancellation, Execution) {
-    let now = instant("2026-02-01T00:00:00Z");
+/// The only cancellation that the index names on 1 February.
+async fn the_due_cancellation(service: &Service) -> DueCancellation {
     let shard = service.stored(ACTIVATED).await["dueShard"].as_n().unwrap().parse().unwrap();
-    let page = service.store().due(shard, now, None).await.unwrap();
+    let page = service.store().due(shard, instant("2026-02-01T00:00:00Z"), None).await.unwrap();
     let [DueEntry::Cancellation(due)] = page.entries.as_slice() else {
         panic!("one entry is due");
     };
-    let calendar = Calendar::new(harness::ZONE.parse().unwrap(), now);
-    let date = calendar.date_at(due.effective_at);
-    (due.clone(), decide_execution(due, date, None, &calendar, ids::write_id()).unwrap())
+    due.clone()
+}
+
+/// What is decided then of such an entry, from the index alone.
+fn execution(due: &DueCancellation) -> Change {
+    let calendar = Calendar::new(harness::ZONE.parse().unwrap(), instant("2026-02-01T00:00:00Z"));
+    match decide_execution(due, None, &calendar, ids::write_id()) {
+        Execution::Change(change) => *change,
+        Execution::NotYet | Execution::NotPending(_) => panic!("not executed"),
+    }
 }
 
 #[tokio::test]

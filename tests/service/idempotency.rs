@@ -8,6 +8,7 @@ use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Fault, Response, Service, can
 use reqwest::Method;
 use serde_json::json;
 use service::ids;
+use service::import;
 
 /// What a replay must share with the answer it repeats: all but what belongs to the exchange.
 fn assert_replays(replay: &Response, first: &Response) {
@@ -127,7 +128,7 @@ async fn a_refusal_by_the_subscriptions_state_is_remembered() {
     let document = json!({"subscriptionId": unborn, "status": "ACTIVATED"});
     let new =
         NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new()).unwrap();
-    service.store().import(&"demo".parse().unwrap(), &new, harness::ANY_IMPORT, now).await.unwrap();
+    import::import(&service.store(), &"demo".parse().unwrap(), &new, harness::ANY_IMPORT, now).await.unwrap();
     assert_replays(&service.cancel_once(unborn, "k2", &body).await, &not_found);
     assert_eq!(service.cancel_once(unborn, "k3", &body).await.status, 200);
 }

@@ -21,6 +21,7 @@ use service::Service;
 use service::clock::Clock;
 use service::endpoint::Endpoint;
 use service::environment::table_names;
+use service::import::import;
 use service::publish::Publisher;
 use store::tables::TableNames;
 use store::{Store, StoreError};
@@ -283,7 +284,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     };
     let rules = Rules { existing: Existing::Keep, takes_overdue: true };
     for (line, subscription) in seed.lines.iter().zip(&seed.subscriptions) {
-        let imported = store.import(&tenant.id, subscription, rules, now).await.map_err(unusable)?;
+        let imported = import(&store, &tenant.id, subscription, rules, now).await.map_err(unusable)?;
         if let Some(fault) = imported.fault() {
             return Err(StartError::SeedLine { path: seed.path, line: *line, fault: fault.to_owned() });
         }

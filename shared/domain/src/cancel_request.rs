@@ -36,7 +36,7 @@ impl CancelRequest {
     /// Reads a body.
     ///
     /// If nothing is wrong with it but its date, in the tenant's `calendar`, it is a request: whether it is refused depends on the
-    /// time, so that is decided with the subscription ([`decide_cancel`](crate::cancellation::decide_cancel)).
+    /// time, so that is decided with the subscription ([`decide_cancel`](crate::cancel::decide_cancel)).
     ///
     /// # Errors
     /// The body is not JSON, or breaks a rule at any time; all the rules that it breaks now are listed.

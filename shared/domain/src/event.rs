@@ -10,8 +10,10 @@ use serde_with::skip_serializing_none;
 use strum::VariantArray;
 use uuid::{Uuid, uuid};
 
-use crate::cancellation::{Reason, Standing, StoredSubscription};
+use crate::cancellation::Reason;
 use crate::identifiers::{CancellationId, TenantId};
+use crate::standing::Standing;
+use crate::stored::StoredSubscription;
 use crate::subscription::{Status, Subscription};
 
 /// Where events come from, as EventBridge names it.
@@ -201,7 +203,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::cancellation::{Cancellation, IndexEntry, Revision};
+    use crate::cancellation::Cancellation;
+    use crate::standing::IndexEntry;
+    use crate::stored::Revision;
 
     const AT: &str = "2026-02-01T00:00:05Z";
     const ID: &str = "00000000-0000-4000-8000-000000000001";

@@ -6,15 +6,20 @@
 
 mod unseen;
 
+use std::fmt;
+
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use self::unseen::keep_unseen;
 use crate::calendar::Calendar;
-use crate::cancellation::{Cancellation, Contradiction, Standing, StoredSubscription, updated_at};
+use crate::cancellation::Cancellation;
+use crate::change::{Change, DecidedFrom, DocumentChange, Edit, updated_at};
 use crate::document::{StoredDocument, StoredValue, is_same, stored, stored_value};
 use crate::fault::member;
 use crate::identifiers::{NewIds, ReferenceId, SubscriptionId, WriteId};
+use crate::standing::{Contradiction, Standing};
+use crate::stored::StoredSubscription;
 use crate::subscription::{PendingStatus, Status, Subscription};
 
 /// A subscription from outside, checked.
@@ -348,12 +353,10 @@ impl Stage {
 }
 
 /// What is to be done with a document that is imported.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ImportDecision {
-    /// Write it: there is no subscription of its id.
-    Add,
-    /// Write it over what is stored.
-    Replace(Replacement),
+    /// Write it.
+    Write(Box<ImportWrite>),
     /// Write nothing: it is what is stored.
     Unchanged,
     /// Write nothing: what is stored is to be kept.
@@ -366,21 +369,36 @@ pub enum ImportDecision {
     Unreadable,
 }
 
-/// What takes the place of what is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replacement {
-    /// The version that it is decided from, as it is stored; `None` if there is none.
-    pub decided_from: Option<StoredValue>,
-    /// The version that it makes.
-    pub version: u64,
-    /// The document that is imported, and what callers don't see of the stored one.
-    pub document: StoredDocument,
-    /// The reference id that the subscription had, and no longer has.
+/// The writes of an import.
+#[derive(Clone, PartialEq)]
+pub struct ImportWrite {
+    /// The change of the subscription.
+    pub change: Change,
+    /// The reference id that names it.
+    pub named: Option<ReferenceId>,
+    /// The reference id that it had, and no longer has.
     pub freed: Option<ReferenceId>,
-    /// Whether the cancellation stays as it is, with its reason and its instant: the document says the same of it.
-    pub keeps_cancellation: bool,
-    /// Whether a cancellation is undone or changed that was pending or had taken effect, or one comes back that was withdrawn.
-    pub undoes_cancellation: bool,
+    /// What comes of it.
+    pub effect: ImportEffect,
+}
+
+/// Most of a document may be personal, so what is written never prints itself whole.
+impl fmt::Debug for ImportWrite {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ImportWrite").field("effect", &self.effect).finish_non_exhaustive()
+    }
+}
+
+/// What comes of an import that writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportEffect {
+    /// The subscription is added.
+    Added,
+    /// It is replaced.
+    Replaced,
+    /// The same, and a cancellation is undone or changed that was pending or had taken effect, or one comes back that was
+    /// withdrawn.
+    Undone,
 }
 
 /// Decides what to do with a document at `now`, from what is stored under its id, and from whose its reference id is.
@@ -393,15 +411,14 @@ pub fn decide_import(
     now: DateTime<Utc>,
 ) -> ImportDecision {
     let decision = match present {
-        None => ImportDecision::Add,
+        None => ImportDecision::Write(Box::new(decide_addition(new))),
         Some(Present::Subscription(present)) => decide_replacement(new, present, rules.existing, now),
         Some(Present::Unreadable(item)) => decide_rewriting(new, item, rules.existing, now),
     };
-    let keeps_cancellation = match &decision {
-        ImportDecision::Add => false,
-        ImportDecision::Replace(replacement) => replacement.keeps_cancellation,
-        _ => return decision,
+    let ImportDecision::Write(write) = &decision else {
+        return decision;
     };
+    let keeps_cancellation = write.change.cancellation == Edit::Keep;
     if reference_is_of.is_some_and(|owner| owner != new.id()) {
         ImportDecision::ReferenceTaken
     } else if new.is_overdue(now) && !keeps_cancellation && !rules.takes_overdue {
@@ -409,6 +426,15 @@ pub fn decide_import(
     } else {
         decision
     }
+}
+
+fn decide_addition(new: &NewSubscription) -> ImportWrite {
+    let mut change = new.change(DecidedFrom::Nothing, new.document.clone());
+    if new.cancellation.is_none() {
+        // There is nothing to remove.
+        (change.cancellation, change.cancellation_id, change.due_at) = (Edit::Keep, Edit::Keep, Edit::Keep);
+    }
+    ImportWrite { change, named: new.reference_id().cloned(), freed: None, effect: ImportEffect::Added }
 }
 
 fn decide_replacement(
@@ -453,15 +479,16 @@ fn decide_replacement(
     if !is_newer && before.is_some() {
         set_updated_at(&mut document, Some(updated_at(before, now)));
     }
-    let former = stored.document.reference_id.clone();
-    ImportDecision::Replace(Replacement {
-        decided_from: Some(StoredValue::Number(stored.revision.version.to_string())),
-        version: stored.revision.version + 1,
-        document,
-        freed: former.filter(|former| Some(former) != new.reference_id()),
-        keeps_cancellation,
-        undoes_cancellation,
-    })
+    let mut change = new.change(DecidedFrom::Version(stored.revision.version), document);
+    if keeps_cancellation {
+        (change.cancellation, change.cancellation_id, change.due_at) = (Edit::Keep, Edit::Keep, Edit::Keep);
+    }
+    ImportDecision::Write(Box::new(ImportWrite {
+        change,
+        named: new.reference_id().cloned(),
+        freed: new.freed(stored.document.reference_id.as_ref()),
+        effect: if undoes_cancellation { ImportEffect::Undone } else { ImportEffect::Replaced },
+    }))
 }
 
 /// Decides about what is stored and can't be read: only an operator who says that nothing of it counts gets rid of it.
@@ -474,20 +501,34 @@ fn decide_rewriting(
     if existing != Existing::Overwrite {
         return ImportDecision::Unreadable;
     }
-    let version = match &item.version {
-        Some(StoredValue::Number(version)) => version.parse().unwrap_or(0),
-        _ => 0_u64,
-    };
     let mut document = new.document.clone();
     set_updated_at(&mut document, Some(updated_at(new.subscription.updated_at, now)));
-    ImportDecision::Replace(Replacement {
-        decided_from: item.version.clone(),
-        version: version.saturating_add(1),
-        document,
-        freed: item.reference_id.clone().filter(|former| Some(former) != new.reference_id()),
-        keeps_cancellation: false,
-        undoes_cancellation: item.is_due,
-    })
+    ImportDecision::Write(Box::new(ImportWrite {
+        change: new.change(DecidedFrom::Unreadable(item.version.clone()), document),
+        named: new.reference_id().cloned(),
+        freed: new.freed(item.reference_id.as_ref()),
+        effect: if item.is_due { ImportEffect::Undone } else { ImportEffect::Replaced },
+    }))
+}
+
+impl NewSubscription {
+    /// The change that makes this document and its cancellation, or none, what is stored.
+    fn change(&self, decided_from: DecidedFrom, document: StoredDocument) -> Change {
+        let cancellation = self.cancellation.as_ref();
+        Change {
+            decided_from,
+            write_id: self.write_id.clone(),
+            document: DocumentChange::Whole(document),
+            cancellation: cancellation.cloned().map_or(Edit::Remove, Edit::Set),
+            cancellation_id: cancellation.map_or(Edit::Remove, |new| Edit::Set(new.cancellation_id)),
+            due_at: cancellation.map_or(Edit::Remove, |new| Edit::Set(new.effective_at)),
+        }
+    }
+
+    /// The former reference id, unless it stays.
+    fn freed(&self, former: Option<&ReferenceId>) -> Option<ReferenceId> {
+        former.filter(|former| Some(*former) != self.reference_id()).cloned()
+    }
 }
 
 fn set_updated_at(document: &mut StoredDocument, at: Option<DateTime<Utc>>) {
@@ -504,8 +545,9 @@ mod tests {
 
     use super::*;
     use crate::calendar::TimeZone;
-    use crate::cancellation::{IndexEntry, Revision};
     use crate::ids::uuid;
+    use crate::standing::IndexEntry;
+    use crate::stored::Revision;
 
     const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
 
@@ -572,9 +614,37 @@ mod tests {
     /// What is written over what is there.
     fn replace(document: Value, present: &PresentSubscription, existing: Existing) -> Replacement {
         match decide(document, Some(present), existing) {
-            ImportDecision::Replace(replacement) => replacement,
+            ImportDecision::Write(write) => Replacement::of(*write),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A write over what is there.
+    struct Replacement {
+        decided_from: DecidedFrom,
+        version: u64,
+        document: StoredDocument,
+        freed: Option<ReferenceId>,
+        keeps_cancellation: bool,
+        undoes_cancellation: bool,
+    }
+
+    impl Replacement {
+        fn of(write: ImportWrite) -> Self {
+            let DocumentChange::Whole(document) = write.change.document else { panic!("not whole") };
+            Self {
+                version: write.change.decided_from.next_version().unwrap(),
+                decided_from: write.change.decided_from,
+                document,
+                freed: write.freed,
+                keeps_cancellation: write.change.cancellation == Edit::Keep,
+                undoes_cancellation: write.effect == ImportEffect::Undone,
+            }
+        }
+    }
+
+    fn adds(decision: &ImportDecision) -> bool {
+        matches!(decision, ImportDecision::Write(write) if write.effect == ImportEffect::Added)
     }
 
     fn pending(date: &str) -> Value {
@@ -622,10 +692,12 @@ mod tests {
             for existing in [Existing::Keep, Existing::Update] {
                 assert_eq!(decide(&item, existing), ImportDecision::Unreadable);
             }
-            let ImportDecision::Replace(replacement) = decide(&item, Existing::Overwrite) else {
+            let ImportDecision::Write(write) = decide(&item, Existing::Overwrite) else {
                 panic!("kept");
             };
-            assert_eq!((replacement.decided_from, replacement.version), (version, next));
+            let replacement = Replacement::of(*write);
+            assert_eq!(replacement.decided_from, DecidedFrom::Unreadable(version));
+            assert_eq!(replacement.version, next);
             assert!(replacement.undoes_cancellation);
             assert_eq!(replacement.freed, "old".parse().ok());
         }
@@ -704,7 +776,7 @@ mod tests {
     fn what_is_there_stays_unless_the_operator_says_otherwise() {
         let renamed = || json!({"status": "ACTIVATED", "display": "new"});
         let there = present(json!({"status": "ACTIVATED", "display": "old"}));
-        assert_eq!(decide(renamed(), None, Existing::Keep), ImportDecision::Add);
+        assert!(adds(&decide(renamed(), None, Existing::Keep)));
         assert_eq!(decide(renamed(), Some(&there), Existing::Keep), ImportDecision::Keep);
         for existing in [Existing::Update, Existing::Overwrite] {
             let replacement = replace(renamed(), &there, existing);
@@ -771,9 +843,9 @@ mod tests {
     fn a_cancellation_whose_date_has_begun_is_only_taken_in_on_request() {
         let (begun, to_come) = (pending("2026-01-31"), pending("2026-02-01"));
         assert_eq!(decide(begun.clone(), None, Existing::Keep), ImportDecision::Overdue);
-        assert_eq!(decide(to_come, None, Existing::Keep), ImportDecision::Add);
+        assert!(adds(&decide(to_come, None, Existing::Keep)));
         let takes_overdue = Rules { takes_overdue: true, ..rules(Existing::Keep) };
-        assert_eq!(decide_import(&new(begun.clone()), None, None, takes_overdue, now()), ImportDecision::Add);
+        assert!(adds(&decide_import(&new(begun.clone()), None, None, takes_overdue, now())));
         let active = present(json!({"status": "ACTIVATED"}));
         assert_eq!(decide(begun.clone(), Some(&active), Existing::Update), ImportDecision::Overdue);
         // The one that is there already is no other.
@@ -921,7 +993,7 @@ mod tests {
         let taken = decide_import(&new(named("r")), None, other, rules(Existing::Keep), now());
         assert_eq!(taken, ImportDecision::ReferenceTaken);
         let ours = decide_import(&new(named("r")), None, ID.parse().ok(), rules(Existing::Keep), now());
-        assert_eq!(ours, ImportDecision::Add);
+        assert!(adds(&ours));
 
         let there = present(named("old"));
         let freed = "old".parse().ok();

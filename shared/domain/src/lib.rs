@@ -8,7 +8,9 @@
 //! - [`identifiers`]: the names of things, parsed once at the edge.
 //! - [`subscription`]: the document that callers see.
 //! - [`calendar`]: when a local date begins.
-//! - [`cancellation`]: what a request to cancel does, and what the arrival of its date does.
+//! - [`cancellation`], [`standing`], [`stored`]: what is kept of a cancellation, and when it is pending.
+//! - [`cancel`], [`withdraw`], [`execute`], [`repair`]: the decisions.
+//! - [`change`]: what a decision writes.
 //! - [`event`]: what is published about a change.
 //! - [`document`], [`import`]: which subscriptions from outside are taken in, and what they may take the place of.
 //! - [`json`], [`fault`], [`cancel_request`]: reading a request to cancel, with every fault at once.
@@ -21,6 +23,15 @@ pub mod subscription;
 
 pub mod calendar;
 pub mod cancellation;
+pub mod standing;
+pub mod stored;
+
+pub mod cancel;
+pub mod change;
+pub mod execute;
+pub mod repair;
+pub mod withdraw;
+
 pub mod event;
 
 pub mod document;
@@ -34,6 +45,8 @@ pub mod cancel_request;
 pub mod api_key;
 pub mod tenant;
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod ids;
 #[cfg(test)]

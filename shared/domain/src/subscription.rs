@@ -247,6 +247,14 @@ pub struct PendingStatus {
     pub scheduled_at: NaiveDate,
 }
 
+impl PendingStatus {
+    /// Whether it is a cancellation.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.status == Status::Cancelled
+    }
+}
+
 /// A change of product that is scheduled.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! What the service does, and what a function runs on.
 //!
+//! - [`get`], [`cancel`]: what a caller asks for.
+//! - [`import`]: what an operator brings in.
 //! - [`sweep`]: executes the cancellations that are due.
 //! - [`publish`]: makes events of what was written.
 //! - [`http`]: requests into types, decisions and problems into answers.
@@ -8,6 +10,9 @@
 
 #![warn(missing_docs)]
 
+pub mod cancel;
+pub mod get;
+pub mod import;
 pub mod publish;
 pub mod sweep;
 

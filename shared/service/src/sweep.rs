@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::calendar::{Calendar, TimeZone};
-use domain::cancellation::{DueCancellation, Standing, decide_execution};
+use domain::execute::{DueCancellation, Execution, decide_execution};
 use domain::identifiers::TenantId;
+use domain::stored::StoredSubscription;
 use futures::StreamExt;
 use futures::stream;
 use metrics::{counter, histogram};
@@ -250,35 +251,26 @@ impl Sweep<'_> {
             }
         };
         let calendar = Calendar::new(zone, self.now);
-        // Nearly always the subscription is as the index lets expect. Otherwise the write is refused, and decided from what
-        // is there.
-        let mut date = calendar.date_at(due.effective_at);
-        let (mut updated_before, mut decided_from) = (None, None);
+        let mut stored: Option<Box<StoredSubscription>> = None;
         for _ in 0..MOST_DECISIONS {
-            let write_id = ids::write_id();
-            let Some(execution) = decide_execution(due, date, updated_before, &calendar, write_id) else {
-                return Outcome::NotYet;
+            let change = match decide_execution(due, stored.as_deref(), &calendar, ids::write_id()) {
+                Execution::Change(change) => change,
+                Execution::NotYet => return Outcome::NotYet,
+                Execution::NotPending(standing) => {
+                    let key = format!("{tenant}#{subscription}");
+                    let why = standing.to_string();
+                    error!(key, why, "a cancellation that is due can't be executed");
+                    return Outcome::Malformed;
+                }
             };
-            match self.store.execute(due, &execution, decided_from).await {
+            match self.store.execute(due, &change).await {
                 Ok(Executed::Done) => {
                     info!(%tenant, %subscription, cancellation = %due.cancellation_id, "executed");
                     return Outcome::Executed;
                 }
                 Ok(Executed::Before | Executed::Superseded) => return Outcome::Skipped,
-                Ok(Executed::Otherwise(stored)) => {
-                    let pending = stored.document.pending_status.as_ref();
-                    match (stored.standing(), pending) {
-                        (Standing::Pending, Some(pending)) => date = pending.scheduled_at,
-                        (standing, _) => {
-                            let key = format!("{tenant}#{subscription}");
-                            let why = standing.to_string();
-                            error!(key, why, "a cancellation that is due can't be executed");
-                            return Outcome::Malformed;
-                        }
-                    }
-                    updated_before = stored.document.updated_at;
-                    decided_from = Some(stored.revision.version);
-                }
+                // The subscription is not as the index let expect: it is decided about again, from what is there.
+                Ok(Executed::Otherwise(there)) => stored = Some(there),
                 Ok(Executed::Malformed) => {
                     error!(%tenant, %subscription, "a subscription that is due is malformed");
                     return Outcome::Malformed;

@@ -11,10 +11,14 @@
 use std::env;
 use std::io;
 
+use domain::api_key::Token;
+use domain::identifiers::SubscriptionName;
+use domain::stored::StoredSubscription;
 use metrics::Unit;
 use metrics_cloudwatch_embedded::{Builder, Collector};
-use tracing::error;
+use tracing::field::display;
 use tracing::level_filters::LevelFilter;
+use tracing::{Span, error};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -75,6 +79,7 @@ pub const METRICS: [(&str, Unit); 11] = [
 pub fn filter(level: LevelFilter) -> Targets {
     [
         "domain",
+        "dynamodb",
         "idempotency",
         "store",
         "service",
@@ -120,6 +125,25 @@ impl Telemetry {
             error!(%cause, "the metrics could not be written");
         }
         outcome
+    }
+}
+
+/// Names in the log who asks.
+pub fn log_caller(token: &Token) {
+    Span::current().record("tenant", display(token.tenant())).record("keyId", display(token.key_id()));
+}
+
+/// Names in the log the subscription, if it is named by the service's own id: a reference id may say more than a log should.
+pub fn log_name(name: Option<&SubscriptionName>) {
+    if let Some(SubscriptionName::Id(id)) = name {
+        Span::current().record("subscription", display(id));
+    }
+}
+
+/// Names in the log the subscription that was found by its reference id.
+pub fn log_found(name: &SubscriptionName, stored: &StoredSubscription) {
+    if let SubscriptionName::Reference(_) = name {
+        Span::current().record("subscription", display(stored.document.subscription_id));
     }
 }
 

@@ -17,7 +17,7 @@ use super::StoreError;
 use super::compression::{compress, decompress};
 
 /// The members that a write other than an import's sets or removes.
-const CHANGING: [&str; 6] =
+pub(super) const CHANGING: [&str; 6] =
     ["status", "updatedAt", "cancelledAt", "pendingStatus", "pendingMsisdn", "pendingProductOffering"];
 
 /// The member that holds what is compressed.

@@ -9,17 +9,18 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
 use chrono::{DateTime, Utc};
 use domain::calendar::TimeZone;
-use domain::cancellation::{DueCancellation, Execution, StoredSubscription};
+use domain::change::Change;
+use domain::execute::DueCancellation;
 use domain::identifiers::TenantId;
-use domain::subscription::Status;
+use domain::stored::StoredSubscription;
+use dynamodb::{Item, Patience, refusal, try_again};
 
 use super::items::{
-    Item, attribute, cancellation_id, instant, key_of, number, read_due, read_subscription, read_time_zone,
-    subscription_key, tenant_key, text,
+    cancellation_id, instant, key_of, number, read_due, read_subscription, read_time_zone, tenant_key, text,
 };
 use super::tables::DUE_INDEX;
-use super::{NextPage, Store, StoreError, refusal};
-use crate::retry::{Patience, try_again};
+use super::update::ItemUpdate;
+use super::{NextPage, Store, StoreError};
 
 /// Some of the cancellations that are due in one shard, the oldest first.
 pub struct DuePage {
@@ -102,63 +103,29 @@ impl Store {
         output.item.map(|item| read_time_zone(tenant, &item)).transpose()
     }
 
-    /// Executes a cancellation, on the condition that it is pending, for the same instant and date. Its details stay with
-    /// the subscription, for reporting.
-    ///
-    /// `decided_from` is the version of the subscription that it was decided from; without one it was decided from the index
-    /// alone, and the condition asks for all that was taken for granted.
+    /// Executes a cancellation, on the condition of what the change was decided from.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if another write was under way all the time; otherwise the database is unavailable
     /// or refuses. The cancellation then stays in the index.
-    pub async fn execute(
-        &self,
-        due: &DueCancellation,
-        execution: &Execution,
-        decided_from: Option<u64>,
-    ) -> Result<Executed, StoreError> {
-        try_again(Patience::OfSweep, || self.try_execute(due, execution, decided_from)).await
+    pub async fn execute(&self, due: &DueCancellation, change: &Change) -> Result<Executed, StoreError> {
+        try_again(Patience::OfSweep, || self.try_execute(due, change)).await
     }
 
-    async fn try_execute(
-        &self,
-        due: &DueCancellation,
-        execution: &Execution,
-        decided_from: Option<u64>,
-    ) -> Result<Executed, StoreError> {
-        let request = self
+    async fn try_execute(&self, due: &DueCancellation, change: &Change) -> Result<Executed, StoreError> {
+        let update = ItemUpdate::new(&due.tenant, due.subscription_id, change)?;
+        let result = self
             .client
             .update_item()
             .table_name(&self.tables.subscriptions)
-            .key("pk", text(subscription_key(&due.tenant, due.subscription_id)))
-            .update_expression(
-                "SET version = version + :one, writeId = :writeId, document.#status = :cancelled, \
-                 document.cancelledAt = :cancelledAt, document.updatedAt = :updatedAt \
-                 REMOVE document.pendingStatus, document.pendingMsisdn, \
-                 document.pendingProductOffering, dueShard, dueAt",
-            )
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":writeId", attribute(&execution.write_id)?)
-            .expression_attribute_values(":id", text(due.cancellation_id))
-            .expression_attribute_values(":dueAt", instant(due.effective_at))
-            .expression_attribute_values(":cancelled", attribute(Status::Cancelled)?)
-            .expression_attribute_values(":cancelledAt", attribute(execution.cancelled_at)?)
-            .expression_attribute_values(":updatedAt", attribute(execution.updated_at)?);
-        let request = match decided_from {
-            Some(version) => request
-                .condition_expression("cancellationId = :id AND dueAt = :dueAt AND version = :version")
-                .expression_attribute_values(":version", number(version)),
-            None => request
-                .condition_expression(PENDING_AS_THE_INDEX_SAYS)
-                .expression_attribute_values(":pending", attribute(Status::Pending)?)
-                .expression_attribute_values(":activated", attribute(Status::Activated)?)
-                .expression_attribute_values(":blocked", attribute(Status::Blocked)?)
-                .expression_attribute_values(":paused", attribute(Status::Paused)?)
-                .expression_attribute_values(":date", attribute(execution.date)?)
-                .expression_attribute_values(":second", text(second(execution.updated_at))),
-        };
-        let result = request.return_values_on_condition_check_failure(OnFailure::AllOld).send().await;
+            .key("pk", text(update.key))
+            .update_expression(update.expression)
+            .condition_expression(update.condition)
+            .set_expression_attribute_names(Some(update.names))
+            .set_expression_attribute_values(Some(update.values))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .send()
+            .await;
         match result {
             Ok(_) => Ok(Executed::Done),
             Err(error) => match refusal(error)? {
@@ -171,20 +138,6 @@ impl Store {
             },
         }
     }
-}
-
-/// The predicate of what is pending ([`Claims::standing`](domain::cancellation::Claims::standing)), and that the subscription was
-/// updated in an earlier second: instants of one second don't sort as text.
-const PENDING_AS_THE_INDEX_SAYS: &str = "cancellationId = :id AND dueAt = :dueAt AND attribute_exists(dueShard) \
-    AND cancellation.cancellationId = :id AND cancellation.effectiveAt = :dueAt \
-    AND document.#status IN (:pending, :activated, :blocked, :paused) AND document.pendingStatus.#status = :cancelled \
-    AND document.pendingStatus.scheduledAt = :date \
-    AND (attribute_not_exists(cancellation.scheduledAt) OR cancellation.scheduledAt = :date) \
-    AND (attribute_not_exists(document.updatedAt) OR document.updatedAt < :second)";
-
-/// The second of an instant, as it begins as text; every instant of an earlier second sorts before it.
-fn second(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 
 /// What an item is that an execution was not decided for.

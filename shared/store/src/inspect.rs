@@ -12,9 +12,10 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, TableDescription, TableStatus, TimeToLiveStatus,
 };
 use chrono::{DateTime, Utc};
+use dynamodb::refusal;
 
 use super::tables::{DUE_INDEX, TTL_ATTRIBUTE, definitions};
-use super::{Store, StoreError, refusal};
+use super::{Store, StoreError};
 
 /// What is wrong with a table.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,34 +13,32 @@
 //! Another system that writes a subscription's item sets `version` to one more, on the condition of the one that it read, and
 //! leaves all but `document` alone. README says more, under "Other systems that write into the table".
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 use domain::api_key::{ApiKey, Scope};
 use domain::calendar::TimeZone;
-use domain::cancellation::{
-    Cancellation, Claims, DueCancellation, IndexEntry, Reason, Revision, Standing, StoredSubscription,
-};
+use domain::cancellation::{Cancellation, Reason};
 use domain::document::StoredValue;
+use domain::execute::DueCancellation;
 use domain::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
 use domain::import::{Present, PresentSubscription, UnreadableItem};
+use domain::standing::{Claims, IndexEntry, Standing};
+use domain::stored::{Revision, StoredSubscription};
 use domain::subscription::{PendingStatus, Status, Subscription};
 use domain::tenant::Tenant;
-use idempotency::{Answer, IdempotencyKey, Record};
+use dynamodb::Item;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use serde_dynamo::{AttributeValue as Stored, from_item, to_attribute_value};
 
 use super::StoreError;
-use super::compression::{compress, decompress};
 use super::document::{assemble, stored_document, stored_value};
 use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
-
-pub(super) type Item = HashMap<String, AttributeValue>;
 
 pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String {
     format!("{tenant}#{id}")
@@ -53,10 +51,6 @@ pub(super) fn tenant_prefix(tenant: &TenantId) -> String {
 
 pub(super) fn reference_key(tenant: &TenantId, reference: &ReferenceId) -> String {
     format!("{tenant}#rid_{reference}")
-}
-
-pub(super) fn record_key(tenant: &TenantId, key: &IdempotencyKey) -> String {
-    format!("{tenant}#{}", key.as_str())
 }
 
 pub(super) fn tenant_key(tenant: &TenantId) -> String {
@@ -218,22 +212,8 @@ pub(super) fn read_present(item: Item) -> Present {
     }
 }
 
-/// The attributes of an item whose subscription has this cancellation pending: the cancellation, and its
-/// place in the index.
-pub(super) fn pending_attributes(
-    id: SubscriptionId,
-    cancellation: &Cancellation,
-) -> Result<[(&'static str, AttributeValue); 4], StoreError> {
-    Ok([
-        ("cancellationId", text(cancellation.cancellation_id)),
-        ("cancellation", attribute(cancellation)?),
-        ("dueShard", number(due_shard(id))),
-        ("dueAt", instant(cancellation.effective_at)),
-    ])
-}
-
 /// Over which of the index's partitions a subscription's pending cancellation is found.
-fn due_shard(id: SubscriptionId) -> u32 {
+pub(super) fn due_shard(id: SubscriptionId) -> u32 {
     crc32fast::hash(id.to_string().as_bytes()) % DUE_SHARDS
 }
 
@@ -307,63 +287,6 @@ pub(super) fn pointer_item(tenant: &TenantId, reference: &ReferenceId, id: Subsc
         ("pk".to_owned(), text(reference_key(tenant, reference))),
         ("subscriptionId".to_owned(), text(id)),
     ])
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RecordItem {
-    fingerprint: ByteArray<32>,
-    status: u16,
-    headers: BTreeMap<String, String>,
-    /// Records of earlier versions have none, which is the id of no request.
-    #[serde(default)]
-    request_id: String,
-    expires_at: i64,
-}
-
-pub(super) fn read_record(mut item: Item) -> Result<Record, StoreError> {
-    let name = |key: &str| format!("an idempotency record of {}", tenant_of(key));
-    let key = key_of(&item).to_owned();
-    let unreadable = || unreadable(&name(&key));
-    let body = match item.remove("body") {
-        Some(AttributeValue::B(bytes)) => {
-            decompress(bytes.as_ref()).and_then(|body| String::from_utf8(body).ok())
-        }
-        // As earlier versions wrote it.
-        Some(AttributeValue::S(body)) => Some(body),
-        _ => None,
-    };
-    let body = body.ok_or_else(unreadable)?;
-    let record: RecordItem = read(item, name)?;
-    let expires_at = DateTime::from_timestamp(record.expires_at, 0).ok_or_else(unreadable)?;
-    Ok(Record {
-        fingerprint: record.fingerprint.into_array().into(),
-        answer: Answer { status: record.status, headers: record.headers, body },
-        request_id: record.request_id,
-        expires_at,
-    })
-}
-
-/// By how much a record outlives its key: longer than any request that found the key taken may be under
-/// way. One that began just before the key became free must not find the record gone, and run again.
-const KEPT_LONGER: TimeDelta = TimeDelta::hours(1);
-
-pub(super) fn record_item(
-    tenant: &TenantId,
-    key: &IdempotencyKey,
-    record: &Record,
-) -> Result<Item, StoreError> {
-    let headers = record.answer.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-    Ok(HashMap::from([
-        ("pk".to_owned(), text(record_key(tenant, key))),
-        ("fingerprint".to_owned(), binary(record.fingerprint.as_bytes())),
-        ("status".to_owned(), number(record.answer.status)),
-        ("headers".to_owned(), AttributeValue::M(headers)),
-        ("body".to_owned(), binary(&compress(record.answer.body.as_bytes())?)),
-        ("requestId".to_owned(), text(&record.request_id)),
-        ("expiresAt".to_owned(), number(record.expires_at.timestamp())),
-        ("removeAt".to_owned(), number((record.expires_at + KEPT_LONGER).timestamp())),
-    ]))
 }
 
 #[derive(Deserialize)]

@@ -11,16 +11,18 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 use chrono::{DateTime, Utc};
 use domain::api_key::{NotAdmitted, Scope, Token};
-use domain::cancellation::StoredSubscription;
 use domain::identifiers::{ReferenceId, SubscriptionId, SubscriptionName, TenantId};
+use domain::stored::StoredSubscription;
 use domain::tenant::Tenant;
-use idempotency::{IdempotencyKey, Record};
+use dynamodb::Item;
+use idempotency::{Key, Record, Records};
 use tracing::warn;
 
+use super::answer::Answer;
 use super::inspect::DateHeader;
 use super::items::{
-    Item, api_key_key, key_of, read_api_key, read_pointer, read_record, read_subscription, read_tenant,
-    record_key, reference_key, subscription_key, tenant_key, text,
+    api_key_key, key_of, read_api_key, read_pointer, read_subscription, read_tenant, reference_key,
+    subscription_key, tenant_key, text,
 };
 use super::{Store, StoreError};
 
@@ -47,7 +49,7 @@ pub struct Loaded {
     /// The subscription it names.
     pub found: Found,
     /// The record of its idempotency key, which may have expired.
-    pub record: Option<Record>,
+    pub record: Option<Record<Answer>>,
 }
 
 /// Where the subscription is that a request names.
@@ -89,7 +91,11 @@ impl Sealed<'_> {
             (None, None) => Found::Nothing,
         };
         let tenant = self.tenant.map(|item| read_tenant(self.token.tenant().clone(), item));
-        Ok(Loaded { tenant: tenant.transpose()?, found, record: self.record.map(read_record).transpose()? })
+        Ok(Loaded {
+            tenant: tenant.transpose()?,
+            found,
+            record: self.record.map(|item| Records::read(&item)).transpose()?,
+        })
     }
 }
 
@@ -116,7 +122,7 @@ impl Store {
         &self,
         token: &'r Token,
         subscription: Option<&SubscriptionName>,
-        idempotency_key: Option<&IdempotencyKey>,
+        idempotency_key: Option<&Key>,
         with_tenant: bool,
     ) -> Result<Sealed<'r>, StoreError> {
         let tenant = token.tenant();
@@ -127,7 +133,7 @@ impl Store {
             Some(SubscriptionName::Reference(reference)) => (None, Some(reference_key(tenant, reference))),
             None => (None, None),
         };
-        let record_key = idempotency_key.map(|key| record_key(tenant, key));
+        let record_key = idempotency_key.map(|key| Records::pk(tenant, key));
 
         let mut wanted = Wanted::new();
         let of_tenant = tenant_key.iter().chain([&api_key_key]).cloned().collect();

@@ -2,12 +2,16 @@
 //! are subscriptions.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::cancellation::{DueCancellation, Reason, Standing, StoredSubscription};
+use domain::cancellation::Reason;
+use domain::execute::DueCancellation;
 use domain::identifiers::TenantId;
+use domain::standing::Standing;
+use domain::stored::StoredSubscription;
+use dynamodb::Item;
 
 use super::items::{
-    CLAIMS, Item, key_of, read_entry_details, read_reported, read_subscription, subscription_key,
-    tenant_prefix, text,
+    CLAIMS, key_of, read_entry_details, read_reported, read_subscription, subscription_key, tenant_prefix,
+    text,
 };
 use super::{NextPage, Store, StoreError};
 

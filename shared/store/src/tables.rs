@@ -13,8 +13,9 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
     TimeToLiveSpecification,
 };
+use dynamodb::refusal;
 
-use super::{Store, StoreError, refusal};
+use super::{Store, StoreError};
 
 /// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
 pub const DUE_INDEX: &str = "due";
@@ -23,8 +24,7 @@ pub const DUE_INDEX: &str = "due";
 /// month, when most of them fall due, does not meet the limits of one.
 pub const DUE_SHARDS: u32 = 16;
 
-/// The attribute of an idempotency record by which DynamoDB removes it.
-pub(super) const TTL_ATTRIBUTE: &str = "removeAt";
+pub(super) use idempotency::TTL_ATTRIBUTE;
 
 /// What the tables are called in this deployment.
 #[derive(Clone, Debug)]

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::error::BuildError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
@@ -13,16 +11,14 @@ use domain::api_key::ApiKey;
 use domain::calendar::TimeZone;
 use domain::identifiers::{KeyId, TenantId};
 use domain::tenant::Tenant;
-use uuid::Uuid;
+use dynamodb::{Item, Patience, Transaction, Written, defect, invalid, refusal};
 
-use super::commit::failed_conditions;
 use super::items::{
-    Item, api_key_item, api_key_key, instant, key_of, read_api_key, read_tenant, tenant_item, tenant_key,
+    api_key_item, api_key_key, instant, key_of, read_api_key, read_tenant, tenant_item, tenant_key,
     tenant_prefix, text,
 };
 use super::scan::Page;
-use super::{Store, StoreError, refusal};
-use crate::retry::{Patience, try_again};
+use super::{Store, StoreError};
 
 /// What came of revoking a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +160,6 @@ impl Store {
         becomes: Former,
         successor: (&KeyId, &ApiKey),
     ) -> Result<bool, StoreError> {
-        let defect = |error: BuildError| StoreError::Defect(error.to_string());
         let put = Put::builder()
             .table_name(&self.tables.tenants)
             .set_item(Some(api_key_item(tenant, successor.0, successor.1)?))
@@ -186,22 +181,9 @@ impl Store {
             .expression_attribute_values(":at", instant(at))
             .build()
             .map_err(defect)?;
-        let result = self
-            .client
-            .transact_write_items()
-            .transact_items(TransactWriteItem::builder().put(put).build())
-            .transact_items(TransactWriteItem::builder().update(update).build())
-            .send()
-            .await;
-        match result {
-            Ok(_) => Ok(true),
-            Err(error) => match refusal(error)? {
-                TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                    failed_conditions(cancelled).map(|_| false)
-                }
-                other => Err(StoreError::from_refusal(&other)),
-            },
-        }
+        let put = TransactWriteItem::builder().put(put).build();
+        let update = TransactWriteItem::builder().update(update).build();
+        self.write_tenants(vec![put, update]).await
     }
 
     /// Revokes an API key: it is not valid from the next request.
@@ -248,22 +230,17 @@ impl Store {
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(pk)")
             .build()
-            .map_err(|error| StoreError::Defect(error.to_string()))?;
-        let write = TransactWriteItem::builder().put(put).build();
-        let token = Uuid::new_v4().to_string();
-        let attempt = || async {
-            let request = self.client.transact_write_items().transact_items(write.clone());
-            match request.client_request_token(&token).send().await {
-                Ok(_) => Ok(true),
-                Err(error) => match refusal(error)? {
-                    TransactWriteItemsError::TransactionCanceledException(cancelled) => {
-                        failed_conditions(cancelled).map(|_| false)
-                    }
-                    other => Err(StoreError::from_refusal(&other)),
-                },
-            }
-        };
-        try_again(Patience::OfRequest, attempt).await
+            .map_err(defect)?;
+        self.write_tenants(vec![TransactWriteItem::builder().put(put).build()]).await
+    }
+
+    /// Writes all or nothing; whether the conditions held.
+    async fn write_tenants(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
+        match Transaction::new(writes).write(&self.client, Patience::OfRequest).await? {
+            Written::All => Ok(true),
+            Written::Refused(_) => Ok(false),
+            Written::Invalid => Err(invalid()),
+        }
     }
 
     /// What the table of tenants has of this kind. It is small: a few items for each tenant.

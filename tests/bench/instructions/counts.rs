@@ -5,8 +5,9 @@
 use domain::calendar::TimeZone;
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
+use idempotency::Commit;
 use instructions::{Asked, asked, written};
-use store::commit::Commit;
+use store::answer::Answer;
 use store::stream::Write;
 
 /// The instructions that were counted: in what the tests are built as, and in what is optimised.
@@ -26,7 +27,7 @@ fn counted(instructions: u64) -> LibraryBenchmarkConfig {
 
 #[library_benchmark(config = counted(CANCEL))]
 #[bench::ok(asked())]
-fn cancel(asked: Asked) -> (String, Commit) {
+fn cancel(asked: Asked) -> (String, Commit<Answer>) {
     instructions::cancel(asked)
 }
 

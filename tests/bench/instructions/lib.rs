@@ -9,18 +9,21 @@ use std::sync::Mutex;
 
 use chrono::{DateTime, Utc};
 use domain::calendar::{Calendar, TimeZone};
-use domain::cancellation::{Asking, CancelRequest, Decision, Revision, StoredSubscription, decide_cancel};
-use idempotency::Record;
+use domain::cancel::Asking;
+use domain::identifiers::NewIds;
+use domain::stored::{Revision, StoredSubscription};
+use idempotency::{Attempt, Commit};
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
-use lambda_http::{Body, Context, LambdaEvent, Request, Response};
+use lambda_http::{Body, Context, LambdaEvent, Response, http};
 use serde_dynamo::{AttributeValue, Item, to_attribute_value, to_item};
 use serde_json::{Map, Value, json};
+use service::cancel::{Call, Request, Wish};
 use service::endpoint::Endpoint;
 use service::http::problem::Problem;
-use service::http::response::{Answered, respond};
-use service::http::{event, request, response};
+use service::http::response::respond;
+use service::http::{event, request};
 use store::Store;
-use store::commit::{Commit, NewRecord};
+use store::answer::Answer;
 use store::compression::compress;
 use store::stream::Write;
 use store::tables::TableNames;
@@ -78,15 +81,15 @@ pub fn zone() -> TimeZone {
 }
 
 /// From the event as Lambda sends it to the answer and the transaction that is to be committed.
-pub fn cancel(asked: Asked) -> (String, Commit) {
+pub fn cancel(asked: Asked) -> (String, Commit<Answer>) {
     let Asked { runtime, store, stored, event } = black_box(asked);
     let commit = Mutex::new(None);
     let said = {
-        let handle = async |request: Request| -> Response<Body> {
+        let handle = async |request: http::Request<Body>| -> Response<Body> {
             let answer = async {
-                let (answered, prepared) = answer(&store, &request, stored.clone())?;
-                *commit.lock().unwrap() = Some(prepared);
-                Ok(answered)
+                let prepared = authenticated(&request)?.prepare(&store, Some(stored.clone()))?;
+                *commit.lock().unwrap() = Some(prepared.commit);
+                Ok(prepared.answered)
             };
             respond(&request, answer).await
         };
@@ -98,30 +101,19 @@ pub fn cancel(asked: Asked) -> (String, Commit) {
     (said, commit.into_inner().unwrap().unwrap())
 }
 
-fn answer(
-    store: &Store,
-    request: &Request,
-    stored: StoredSubscription,
-) -> Result<(Answered, Commit), Problem> {
-    let token = request::token(request)?;
-    request::subscription_name(request)?;
-    let key = request::idempotency_key(request)?.unwrap();
-    let fingerprint = request::fingerprint(request);
+/// The request, once its API key is known to be valid.
+fn authenticated(request: &http::Request<Body>) -> Result<Request<'_>, Problem> {
+    let Call { token, key, fingerprint, request_id, precondition, .. } = request::call(request)?;
     let calendar = Calendar::new(zone(), now());
-    let body = CancelRequest::from_json(request::json_body(request)?, &calendar)?;
-    let asking = Asking {
-        cancellation_id: CANCELLATION.parse().unwrap(),
-        write_id: "0f3a9c2e71d4".parse().unwrap(),
-        requested_by: token.key_id().clone(),
-        now: now(),
-    };
-    let Decision::Change(change) = decide_cancel(Some(stored), &body, &calendar, &asking) else {
-        panic!("refused")
-    };
-    let answered = Answered::ok(response::subscription(&change)?);
-    let record = Record::new(fingerprint, answered.answer.clone(), String::new(), now());
-    let commit = store.prepare(token.tenant(), &change, Some(NewRecord { key: &key, record, now: now() }))?;
-    Ok((answered, commit))
+    let ids = NewIds { cancellation: CANCELLATION.parse().unwrap(), write: "0f3a9c2e71d4".parse().unwrap() };
+    Ok(Request {
+        tenant: token.tenant().clone(),
+        attempt: key?.map(|key| Attempt { key, fingerprint, request_id: request_id.to_owned(), now: now() }),
+        request_id,
+        precondition,
+        wish: Wish::Cancel(request::cancel_request(request, &calendar)?, calendar),
+        asking: Asking { ids, requested_by: token.key_id().clone(), now: now() },
+    })
 }
 
 /// A write, as the stream of the table has it.

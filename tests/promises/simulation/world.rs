@@ -25,6 +25,7 @@ use service::clock::{self, Clock};
 use service::endpoint::Endpoint;
 use service::http::event;
 use service::ids;
+use service::import;
 use service::publish::Publisher;
 use store::Store;
 use store::tables::TableNames;
@@ -168,7 +169,7 @@ impl<'t> World<'t> {
                             json!({"status": "CANCELLED", "scheduledAt": "2026-02-03"});
                     }
                     let new = NewSubscription::from_json(document, &calendar, now, ids::new()).unwrap();
-                    store.import(&tenant.id, &new, harness::ANY_IMPORT, now).await.unwrap();
+                    import::import(&store, &tenant.id, &new, harness::ANY_IMPORT, now).await.unwrap();
                 }
             }
             tokens

@@ -6,8 +6,8 @@ use domain::identifiers::TenantId;
 use domain::import::NewSubscription;
 use harness::{ACTIVATED, Service, cancel_next_day};
 use serde_json::{Value, json};
-use service::ids;
-use store::import::Imported;
+use service::import::Imported;
+use service::{ids, import};
 
 const OURS: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
 
@@ -20,7 +20,7 @@ async fn two_tenants() -> (Service, String) {
     let new =
         NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new()).unwrap();
     let other: TenantId = "other".parse().unwrap();
-    let imported = service.store().import(&other, &new, harness::ANY_IMPORT, now).await.unwrap();
+    let imported = import::import(&service.store(), &other, &new, harness::ANY_IMPORT, now).await.unwrap();
     assert_eq!(imported, Imported::Added);
     (service, key)
 }

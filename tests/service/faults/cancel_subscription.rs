@@ -8,6 +8,7 @@ use harness::{
 };
 use serde_json::json;
 use service::ids;
+use service::import;
 
 use super::{TIMES, Times, after, all, before};
 
@@ -318,7 +319,7 @@ async fn a_reference_id_that_moves_between_two_reads_is_followed() {
     let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
     let import = async |id: &str, reference: Option<&str>| {
         let tenant = "demo".parse().unwrap();
-        database.store().import(&tenant, &document(id, reference), rules, now).await.unwrap()
+        import::import(&database.store(), &tenant, &document(id, reference), rules, now).await.unwrap()
     };
     import(ACTIVATED, Some("moving")).await;
     let (sooner, later) = (cancel_next_day(), cancel_at("2026-06-01"));

@@ -12,6 +12,7 @@ use harness::receiver::{Answer, Receiver};
 use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, options};
 use serde_json::{Value, json};
 use service::ids;
+use service::import;
 use store::import::TOGETHER;
 use tempfile::{TempDir, tempdir};
 
@@ -91,7 +92,7 @@ async fn an_import_is_published_as_far_as_callers_see_it() {
         let new = NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new())
             .unwrap();
         let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
-        service.store().import(&"demo".parse().unwrap(), &new, rules, now).await.unwrap();
+        import::import(&service.store(), &"demo".parse().unwrap(), &new, rules, now).await.unwrap();
     };
     import(json!({"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "ACTIVATED"})).await;
     import(json!({"subscriptionId": BLOCKED, "puk": "12345678"})).await;
@@ -192,7 +193,7 @@ async fn a_bus_from_which_too_little_is_delivered_leaves_the_rest_to_the_stream(
         };
         let all: Vec<_> = (0..1_100).map(new).collect();
         for batch in all.chunks(TOGETHER) {
-            service.store().import_together(&tenant, batch, rules, now).await.unwrap().unwrap();
+            import::import_together(&service.store(), &tenant, batch, rules, now).await.unwrap().unwrap();
         }
     }
     service.until_posted(2).await;

@@ -23,8 +23,8 @@ use futures::{StreamExt, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use service::clock::Clock;
-use store::import::{Imported, TOGETHER};
-use store::retry::{Patience, try_again};
+use service::import::{Imported, TOGETHER, import, import_together};
+use store::{Patience, try_again};
 use store::{Store, StoreError};
 
 use self::parts::Part;
@@ -305,7 +305,7 @@ impl Run {
             return written;
         }
         let together = try_again(Patience::OfCommand, || {
-            self.store.import_together(&self.tenant.id, &batch.subscriptions, self.rules, self.clock.now())
+            import_together(&self.store, &self.tenant.id, &batch.subscriptions, self.rules, self.clock.now())
         });
         let mut together = match together.await {
             Ok(together) => together.map(Vec::into_iter),
@@ -332,7 +332,7 @@ impl Run {
 
     async fn write_one(&self, subscription: &NewSubscription) -> Result<Imported, StoreError> {
         try_again(Patience::OfCommand, || {
-            self.store.import(&self.tenant.id, subscription, self.rules, self.clock.now())
+            import(&self.store, &self.tenant.id, subscription, self.rules, self.clock.now())
         })
         .await
     }

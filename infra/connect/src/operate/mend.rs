@@ -3,15 +3,16 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
-use domain::cancellation::{
-    Contradiction, Counts, Standing, StoredSubscription, decide_rederivation, decide_repair,
-};
+use domain::change::Changed;
 use domain::identifiers::{SubscriptionId, TenantId};
+use domain::repair::{Counts, decide_rederivation, decide_repair};
+use domain::standing::{Contradiction, Standing};
+use domain::stored::StoredSubscription;
 use serde::Serialize;
 use service::ids;
-use store::commit::Committed;
-use store::retry::{Patience, try_again};
+use store::commit::Changing;
 use store::{NextPage, Store};
+use store::{Patience, try_again};
 
 use super::cancellations::{Entry, Index, Zones, read_index};
 use super::session::{Session, counted, instant, or_nothing, table};
@@ -155,7 +156,7 @@ pub(super) async fn repair(
         .into_iter()
         .filter_map(|(tenant, stored)| {
             let contradiction = stored.standing();
-            let after = decide(&tenant, stored)?;
+            let after = decide(&tenant, stored)?.after;
             let pending = after.pending_cancellation();
             Some(Repaired {
                 subscription_id: after.document.subscription_id,
@@ -198,15 +199,14 @@ async fn change(
     store: &Store,
     tenant: &TenantId,
     id: SubscriptionId,
-    decide: impl Fn(StoredSubscription) -> Option<StoredSubscription>,
+    decide: impl Fn(StoredSubscription) -> Option<Changed>,
 ) -> Result<(), CommandError> {
     let mut stored = try_again(Patience::OfCommand, || store.subscription(tenant, id)).await?;
     for _ in 0..MOST_DECISIONS {
-        let Some(after) = stored.and_then(&decide) else { return Ok(()) };
-        let commit = store.prepare(tenant, &after, None)?;
-        match try_again(Patience::OfCommand, || store.commit(&commit)).await? {
-            Committed::Changed(current) => stored = current.map(|current| *current),
-            Committed::Done | Committed::Recorded(_) => return Ok(()),
+        let Some(Changed { change, .. }) = stored.and_then(&decide) else { return Ok(()) };
+        match store.change(tenant, id, &change, Patience::OfCommand).await? {
+            Changing::Done => return Ok(()),
+            Changing::Met(current) => stored = current.map(|current| *current),
         }
     }
     Err(CommandError::Incomplete(format!("{tenant}#{id} is changed by others all the time; run it again")))

@@ -9,7 +9,7 @@ use domain::cancellation::Reason;
 use domain::identifiers::TenantId;
 use serde::Serialize;
 use store::NextPage;
-use store::retry::{Patience, try_again};
+use store::{Patience, try_again};
 
 use super::session::{Session, counted, table};
 use super::{CommandError, find_tenant, parse_tenant};

@@ -5,13 +5,14 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use domain::cancellation::{Standing, StoredSubscription};
 use domain::identifiers::{KeyId, SubscriptionName, TenantId};
+use domain::standing::Standing;
+use domain::stored::StoredSubscription;
 use domain::subscription::{Status, Subscription};
 use serde::Serialize;
 use serde_json::json;
-use store::retry::{Patience, try_again};
 use store::{NextPage, Store};
+use store::{Patience, try_again};
 use tempfile::NamedTempFile;
 
 use super::import::{self, Import};

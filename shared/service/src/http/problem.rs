@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use domain::api_key::{NotAdmitted, Scope};
+use domain::cancel::Refusal;
 use domain::cancel_request::InvalidBody;
-use domain::cancellation::{Refusal, Revision};
 use domain::fault::{Fault, Faults};
 use domain::json::MalformedJson;
-use idempotency::Answer;
+use domain::stored::Revision;
 use serde::Serialize;
 use store::StoreError;
+use store::answer::Answer;
 use store::load::NotOpened;
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 

@@ -3,19 +3,53 @@
 use std::collections::BTreeSet;
 
 use domain::api_key::{NotAdmitted, Token};
+use domain::calendar::Calendar;
 use domain::cancel_request::InvalidBody;
+use domain::cancellation::CancelRequest;
 use domain::identifiers::SubscriptionName;
-use idempotency::{Fingerprint, IdempotencyKey};
+use idempotency::{Fingerprint, Key};
 use lambda_http::http::HeaderMap;
 use lambda_http::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use lambda_http::{Request, RequestExt};
 
 use super::event::raw_query;
 use super::problem::{MAX_BODY_BYTES, Problem, Unsupported};
+use super::response::request_id;
+use crate::cancel::Call;
+use crate::telemetry::{log_caller, log_name};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("x-idempotency-key");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A request to change a subscription, as far as it can be read before the caller is authenticated.
+///
+/// # Errors
+/// It has no API key.
+pub fn call(request: &Request) -> Result<Call<'_>, Problem> {
+    let token = token(request)?;
+    log_caller(&token);
+    let name = subscription_name(request);
+    log_name(name.as_ref().ok());
+    Ok(Call {
+        token,
+        name,
+        key: idempotency_key(request),
+        fingerprint: fingerprint(request),
+        request_id: request_id(request),
+        parameters: no_parameters(request),
+        precondition: precondition(request),
+    })
+}
+
+/// The body of a request to cancel, in the tenant's calendar.
+///
+/// # Errors
+/// It is none.
+pub fn cancel_request(request: &Request, calendar: &Calendar) -> Result<CancelRequest, Problem> {
+    let body = CancelRequest::from_json(json_body(request)?, calendar);
+    body.map_err(|invalid| invalid_body(request, invalid))
+}
 
 /// The API key in `X-Api-Key`. Its form is right; nothing more is known of it yet.
 ///
@@ -41,7 +75,7 @@ pub fn subscription_name(request: &Request) -> Result<SubscriptionName, Problem>
 ///
 /// # Errors
 /// It is no idempotency key, or there are two different ones.
-pub fn idempotency_key(request: &Request) -> Result<Option<IdempotencyKey>, Problem> {
+pub fn idempotency_key(request: &Request) -> Result<Option<Key>, Problem> {
     let plain = values(request.headers(), X_IDEMPOTENCY_KEY).map(|key| Ok(key.to_owned()));
     let structured = values(request.headers(), IDEMPOTENCY_KEY).map(structured_string);
     let mut keys = plain.chain(structured).collect::<Result<BTreeSet<_>, _>>()?;
@@ -114,14 +148,15 @@ impl Precondition {
 #[must_use]
 pub fn fingerprint(request: &Request) -> Fingerprint {
     let content_type = request.headers().get(CONTENT_TYPE);
-    Fingerprint::of([
+    let parts: [&[u8]; 5] = [
         request.method().as_str().as_bytes(),
         request.raw_http_path().as_bytes(),
         raw_query(request).as_bytes(),
         // Of nothing it says nothing, though some clients always send it.
         content_type.filter(|_| !request.body().is_empty()).map_or(b"", |value| value.as_bytes()),
         request.body(),
-    ])
+    ];
+    Fingerprint::of(parts)
 }
 
 /// The body of a request that must be JSON.

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use domain::api_key::Token;
-use domain::cancellation::StoredSubscription;
-use domain::identifiers::SubscriptionName;
-use idempotency::Answer;
+use domain::stored::StoredSubscription;
 use lambda_http::http::header::{CACHE_CONTROL, HeaderName};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use metrics::counter;
-use tracing::{Instrument, Span, error, field, info, info_span, warn};
+use store::answer::Answer;
+use tracing::{Instrument, error, field, info, info_span, warn};
 
 use super::problem::{Problem, etag};
 use crate::telemetry::{self, OUTCOME, REQUESTS};
@@ -125,28 +123,6 @@ pub async fn respond(
     }
     .instrument(span)
     .await
-}
-
-/// Names in the log who asks.
-pub fn log_caller(token: &Token) {
-    Span::current()
-        .record("tenant", field::display(token.tenant()))
-        .record("keyId", field::display(token.key_id()));
-}
-
-/// Names in the log what it is about, if it is named by the service's own id: a reference id may say
-/// more than a log should.
-pub fn log_name(name: Option<&SubscriptionName>) {
-    if let Some(SubscriptionName::Id(id)) = name {
-        Span::current().record("subscription", field::display(id));
-    }
-}
-
-/// Names in the log what was found by its reference id.
-pub fn log_found(name: &SubscriptionName, stored: &StoredSubscription) {
-    if let SubscriptionName::Reference(_) = name {
-        Span::current().record("subscription", field::display(stored.document.subscription_id));
-    }
 }
 
 fn into_response(answered: Answered, request_id: &str) -> Response<Body> {

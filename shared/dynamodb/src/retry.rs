@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 
-use super::StoreError;
+use crate::Error;
 
 /// How long it is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +42,11 @@ impl Patience {
         }
     }
 
-    fn is_for(self, error: &StoreError) -> bool {
+    fn is_for(self, error: &Error) -> bool {
         match error {
-            StoreError::Conflict | StoreError::Throttled | StoreError::InProgress => true,
-            StoreError::Unavailable(_) => self == Self::OfCommand,
-            StoreError::Defect(_) => false,
+            Error::Conflict | Error::Throttled | Error::InProgress => true,
+            Error::Unavailable(_) => self == Self::OfCommand,
+            Error::Defect(_) => false,
         }
     }
 }
@@ -55,17 +55,17 @@ impl Patience {
 ///
 /// # Errors
 /// The last attempt's.
-pub async fn try_again<T, F: Future<Output = Result<T, StoreError>>>(
+pub async fn try_again<T, F: Future<Output = Result<T, Error>>>(
     patience: Patience,
     attempt: impl FnMut() -> F,
-) -> Result<T, StoreError> {
+) -> Result<T, Error> {
     let mut was_in_progress = false;
     attempt
         .retry(patience.backoff())
         .when(|error| patience.is_for(error))
         .adjust(|error, pause| match error {
             // Once: a caller that still waits can ask again itself.
-            StoreError::InProgress => {
+            Error::InProgress => {
                 pause.filter(|_| !mem::replace(&mut was_in_progress, true)).map(|_| WHILE_IN_PROGRESS)
             }
             _ => pause,

@@ -1,0 +1,185 @@
+//! What a request to cancel does to a subscription.
+
+use chrono::{DateTime, Utc};
+
+use crate::calendar::{Calendar, UnusableDate};
+use crate::cancellation::{CancelRequest, Cancellation};
+use crate::change::{CancellationChange, Changed};
+use crate::identifiers::{KeyId, NewIds};
+use crate::stored::{Revision, StoredSubscription};
+use crate::subscription::Status;
+
+/// What a request to cancel, or to withdraw that, comes to.
+#[derive(Clone, PartialEq)]
+pub enum Decision {
+    /// Write this.
+    Change(Box<Changed>),
+    /// Succeed and write nothing: the same cancellation is pending already.
+    NoChange(Box<StoredSubscription>),
+    /// Say no.
+    Refuse(Refusal),
+}
+
+/// Why a change is refused for good: by the state of a subscription, or by the time. An answer that says so is recorded under the
+/// idempotency key, as a success is, so that no earlier attempt with that key is done after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is none of that name, or it is another tenant's.
+    NotFound,
+    /// It has been cancelled.
+    AlreadyCancelled,
+    /// There is no cancellation to withdraw.
+    NoPendingCancellation,
+    /// The date can't be one on which it is cancelled.
+    UnusableDate(UnusableDate),
+    /// The caller wants another state changed than this one.
+    OtherRevision(Revision),
+}
+
+/// Who asks, and when: what the decision needs beside the request itself.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// The ids of the cancellation and of the write that may come of it.
+    pub ids: NewIds,
+    /// The API key that asks.
+    pub requested_by: KeyId,
+    /// When it asks.
+    pub now: DateTime<Utc>,
+}
+
+/// Decides a request to cancel, in the tenant's calendar.
+///
+/// Every status but CANCELLED can be cancelled. The status stays as it is until the date arrives; the
+/// pending status becomes CANCELLED, whatever it was before: a pending cancellation is replaced, a
+/// pending change to another status superseded. Asking again for the same date and reason changes
+/// nothing, so that a caller without an idempotency key can repeat itself too.
+#[must_use]
+pub fn decide_cancel(
+    stored: Option<StoredSubscription>,
+    request: &CancelRequest,
+    calendar: &Calendar,
+    asking: &Asking,
+) -> Decision {
+    let effective = match request.schedule.effective(calendar) {
+        Ok(effective) => effective,
+        Err(unusable) => return Decision::Refuse(Refusal::UnusableDate(unusable)),
+    };
+    let Some(stored) = stored else {
+        return Decision::Refuse(Refusal::NotFound);
+    };
+    if stored.document.status == Status::Cancelled {
+        return Decision::Refuse(Refusal::AlreadyCancelled);
+    }
+    if let Some(pending) = stored.pending_cancellation()
+        && pending.effective_at == effective.instant()
+        && stored.pending_date() == Some(effective.date())
+        && pending.reason == Some(request.reason)
+    {
+        return Decision::NoChange(Box::new(stored));
+    }
+    let cancellation = Cancellation {
+        reason: Some(request.reason),
+        comment: request.comment.clone(),
+        metadata: request.metadata.clone(),
+        requested_by: Some(asking.requested_by.clone()),
+        ..Cancellation::new(asking.ids.cancellation, effective, asking.now)
+    };
+    let change = CancellationChange::Schedule(cancellation, effective.date());
+    Decision::Change(Box::new(stored.change(change, asking.ids.write.clone(), asking.now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::*;
+
+    #[test]
+    fn every_status_but_cancelled_can_be_cancelled_and_stays_until_the_date() {
+        for status in [Status::Pending, Status::Activated, Status::Blocked, Status::Paused] {
+            let asking = asking();
+            let request = request(Schedule::NextDay, Reason::NoNeed);
+            let after = changed(cancel(Some(stored(status)), &request, &asking));
+
+            assert_eq!(after.revision.version, 8);
+            assert_eq!(after.document.status, status);
+            assert_eq!(after.document.updated_at, Some(asking.now));
+            assert_eq!(
+                after.document.pending_status,
+                Some(PendingStatus {
+                    status: Status::Cancelled,
+                    scheduled_at: "2026-02-01".parse().unwrap()
+                })
+            );
+            let cancellation = after.pending_cancellation().unwrap();
+            assert_eq!(cancellation.cancellation_id, asking.ids.cancellation);
+            assert_eq!(cancellation.effective_at, "2026-01-31T23:00:00Z".parse::<DateTime<Utc>>().unwrap());
+            assert_eq!(cancellation.reason, Some(Reason::NoNeed));
+            assert_eq!(cancellation.comment.as_deref(), Some("moving"));
+            assert_eq!(cancellation.requested_at, asking.now);
+            assert_eq!(cancellation.requested_by, Some(asking.requested_by));
+        }
+        let refused =
+            cancel(Some(stored(Status::Cancelled)), &request(Schedule::NextDay, Reason::NoNeed), &asking());
+        assert!(refused == Decision::Refuse(Refusal::AlreadyCancelled));
+    }
+
+    #[test]
+    fn what_does_not_exist_is_not_found() {
+        let request = request(Schedule::NextDay, Reason::NoNeed);
+        assert!(cancel(None, &request, &asking()) == Decision::Refuse(Refusal::NotFound));
+    }
+
+    #[test]
+    fn the_same_instant_and_reason_change_nothing() {
+        let first = request(Schedule::NextDay, Reason::NoNeed);
+        let pending = changed(cancel(Some(stored(Status::Activated)), &first, &asking()));
+
+        // On 31 January the next day and the next month begin at the same instant.
+        let again = request(Schedule::BeginningOfNextMonth, Reason::NoNeed);
+        let decision = cancel(Some(pending.clone()), &again, &asking());
+        assert!(decision == Decision::NoChange(Box::new(pending)));
+    }
+
+    #[test]
+    fn another_reason_or_date_replaces_the_pending_cancellation() {
+        let first = request(Schedule::NextDay, Reason::NoNeed);
+        let pending = changed(cancel(Some(stored(Status::Activated)), &first, &asking()));
+        let date = "2026-03-15".parse().unwrap();
+
+        for other in
+            [request(Schedule::NextDay, Reason::Fraud), request(Schedule::AtDate(date), Reason::NoNeed)]
+        {
+            let asking = asking();
+            let after = changed(cancel(Some(pending.clone()), &other, &asking));
+            assert_eq!(after.revision.version, 9);
+            let replacement = after.pending_cancellation().unwrap();
+            assert_eq!(replacement.cancellation_id, asking.ids.cancellation);
+            assert_eq!(replacement.effective_at, other.schedule.effective(&calendar()).unwrap().instant());
+        }
+    }
+
+    #[test]
+    fn a_pending_change_to_another_status_is_superseded() {
+        let mut paused_soon = stored(Status::Activated);
+        paused_soon.document.pending_status =
+            Some(PendingStatus { status: Status::Paused, scheduled_at: "2026-02-01".parse().unwrap() });
+        assert!(paused_soon.pending_cancellation().is_none());
+
+        let request = request(Schedule::NextDay, Reason::NoNeed);
+        let after = changed(cancel(Some(paused_soon), &request, &asking()));
+        assert!(after.pending_cancellation().is_some());
+    }
+
+    #[test]
+    fn a_date_that_has_begun_is_refused_before_anything_else() {
+        let passed = request(Schedule::AtDate("2026-01-31".parse().unwrap()), Reason::NoNeed);
+        for state in [None, Some(stored(Status::Cancelled)), Some(stored(Status::Activated))] {
+            let Decision::Refuse(Refusal::UnusableDate(UnusableDate::NotInFuture { today, .. })) =
+                cancel(state, &passed, &asking())
+            else {
+                panic!("not refused");
+            };
+            assert_eq!(today.to_string(), "2026-01-31");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What withdrawing a cancellation does to a subscription.
+
+use crate::cancel::{Asking, Decision, Refusal};
+use crate::cancellation::Cancellation;
+use crate::change::CancellationChange;
+use crate::stored::StoredSubscription;
+use crate::subscription::Status;
+
+/// Decides a request to withdraw the cancellation that is pending.
+///
+/// As long as the status is not CANCELLED, a pending cancellation can be withdrawn, also in the moments between the beginning of
+/// its date and its execution. The subscription stays as it is, and the cancellation is kept with it as withdrawn.
+#[must_use]
+pub fn decide_withdrawal(stored: Option<StoredSubscription>, asking: &Asking) -> Decision {
+    let Some(stored) = stored else {
+        return Decision::Refuse(Refusal::NotFound);
+    };
+    if stored.document.status == Status::Cancelled {
+        return Decision::Refuse(Refusal::AlreadyCancelled);
+    }
+    let Some(pending) = stored.pending_cancellation().cloned() else {
+        return Decision::Refuse(Refusal::NoPendingCancellation);
+    };
+    let withdrawn = Cancellation {
+        withdrawn_at: Some(asking.now),
+        withdrawn_by: Some(asking.requested_by.clone()),
+        ..pending
+    };
+    let change = CancellationChange::Unschedule(Some(withdrawn));
+    Decision::Change(Box::new(stored.change(change, asking.ids.write.clone(), asking.now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::*;
+
+    #[test]
+    fn a_withdrawn_cancellation_is_kept_as_withdrawn_and_the_subscription_stays_as_it_was() {
+        for status in [Status::Pending, Status::Activated, Status::Blocked, Status::Paused] {
+            let request = request(Schedule::NextDay, Reason::NoNeed);
+            let pending = changed(cancel(Some(stored(status)), &request, &asking()));
+            // Its date has begun; it has not been executed.
+            let asking = Asking { now: "2026-02-01T08:00:00Z".parse().unwrap(), ..asking() };
+            let after = changed(decide_withdrawal(Some(pending.clone()), &asking));
+
+            assert_eq!(after.revision.version, 9);
+            assert_eq!(after.document.status, status);
+            assert_eq!(after.document.updated_at, Some(asking.now));
+            assert_eq!(after.document.pending_status, None);
+            assert!(after.pending_cancellation().is_none());
+            let (before, kept) = (pending.cancellation.unwrap(), after.cancellation.unwrap());
+            assert_eq!(kept.withdrawn_at, Some(asking.now));
+            assert_eq!(kept.withdrawn_by.as_ref(), Some(&asking.requested_by));
+            assert!(Cancellation { withdrawn_at: None, withdrawn_by: None, ..kept } == before);
+        }
+    }
+
+    #[test]
+    fn only_a_pending_cancellation_can_be_withdrawn() {
+        let refusal = |stored| match decide_withdrawal(stored, &asking()) {
+            Decision::Refuse(refusal) => refusal,
+            _ => panic!("nothing was refused"),
+        };
+        assert_eq!(refusal(None), Refusal::NotFound);
+        assert_eq!(refusal(Some(stored(Status::Cancelled))), Refusal::AlreadyCancelled);
+        assert_eq!(refusal(Some(stored(Status::Activated))), Refusal::NoPendingCancellation);
+
+        let mut paused_soon = stored(Status::Activated);
+        paused_soon.document.pending_status =
+            Some(PendingStatus { status: Status::Paused, scheduled_at: "2026-02-01".parse().unwrap() });
+        assert_eq!(refusal(Some(paused_soon)), Refusal::NoPendingCancellation);
+
+        let request = request(Schedule::NextDay, Reason::NoNeed);
+        let pending = changed(cancel(Some(stored(Status::Activated)), &request, &asking()));
+        let withdrawn = changed(decide_withdrawal(Some(pending), &asking()));
+        assert_eq!(refusal(Some(withdrawn.clone())), Refusal::NoPendingCancellation);
+        // And it can be asked for anew.
+        let again = changed(cancel(Some(withdrawn), &request, &asking()));
+        assert_eq!(again.pending_cancellation().unwrap().withdrawn_at, None);
+    }
+}

@@ -1,0 +1,27 @@
+//! Reading a subscription, as it is now: what a caller has written, it reads.
+
+use domain::api_key::{Scope, Token};
+use domain::identifiers::SubscriptionName;
+use domain::stored::StoredSubscription;
+
+use crate::Service;
+use crate::http::problem::Problem;
+use crate::telemetry::log_found;
+
+/// The subscription that a caller names.
+///
+/// # Errors
+/// The caller may not read it; or its name is malformed, which only a caller learns who may ask; or there is none.
+pub async fn get(
+    service: &Service,
+    token: &Token,
+    name: Result<SubscriptionName, Problem>,
+) -> Result<StoredSubscription, Problem> {
+    let sealed = service.store.load(token, name.as_ref().ok(), None, false).await?;
+    let loaded = sealed.open(Scope::Read, service.clock.now())?;
+    let name = name?;
+    let stored = service.store.follow(token.tenant(), &name, loaded.found).await?;
+    let stored = stored.ok_or(Problem::SubscriptionNotFound)?;
+    log_found(&name, &stored);
+    Ok(stored)
+}
