@@ -1,11 +1,14 @@
-//! The binary of a function, run as Lambda runs it: a process that asks the Runtime API for an event, and
-//! posts what it returns. It can be killed at any moment.
+//! The binary of a function, run as Lambda runs it: a process that asks the Runtime API for one event after the other, and posts
+//! what it returns. It may be written in anything that speaks that API. It can be killed at any moment.
+//!
+//! Time is taken where that API is: from the moment the process is started, or an event is handed out, to the moment the answer
+//! is there.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -20,12 +23,16 @@ use service::telemetry::NAMESPACE;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 /// The id under which X-Ray would show each invocation.
 pub const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
+
+/// How long an invocation may take in a test.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What came of an invocation.
 pub struct Invocation {
@@ -75,61 +82,111 @@ pub async fn invoke_publisher(binary: &str, bus_url: &str, event: &Value) -> Inv
 }
 
 async fn invoke_with(binary: &str, variables: &[(&str, &str)], event: &Value) -> Invocation {
-    let mut function = Function::start_with(binary, variables, event).await;
+    let mut function = Function::spawn(Path::new(binary), variables, Stdio::piped(), TIMEOUT).await;
+    function.give(event);
     let outcome = function.outcome().await;
     Invocation { outcome, log: function.kill().await }
 }
 
-/// A process that has been given one event.
+/// A process that waits for events.
 pub struct Function {
     process: Child,
-    outcome: oneshot::Receiver<Result<Value, Value>>,
+    spawned: Instant,
+    longest: Duration,
+    events: UnboundedSender<String>,
+    answers: UnboundedReceiver<Answer>,
+    api: Arc<RuntimeApi>,
     runtime_api: JoinHandle<()>,
+}
+
+/// The answer to one event.
+pub struct Answer {
+    /// What the function returned, or the error it reported.
+    pub outcome: Result<Value, Value>,
+    /// How long after it was given the event.
+    pub after: Duration,
+    /// When.
+    pub at: Instant,
+}
+
+struct RuntimeApi {
+    longest: Duration,
+    events: tokio::sync::Mutex<UnboundedReceiver<String>>,
+    handed_out: Mutex<Instant>,
+    asked: Mutex<Option<Instant>>,
+    answers: UnboundedSender<Answer>,
 }
 
 impl Function {
     /// Starts the binary of a function, which asks for an event and gets this one.
     pub async fn start(binary: &str, dynamodb_url: &str, event: &Value) -> Self {
-        Self::start_with(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)], event).await
+        let variables = [("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)];
+        let function = Self::spawn(Path::new(binary), &variables, Stdio::piped(), TIMEOUT).await;
+        function.give(event);
+        function
     }
 
-    async fn start_with(binary: &str, variables: &[(&str, &str)], event: &Value) -> Self {
-        let (sender, outcome) = oneshot::channel();
+    /// Starts the program of a function, with these variables beside those of Lambda. Each invocation may take this long.
+    pub async fn spawn(program: &Path, variables: &[(&str, &str)], stdout: Stdio, longest: Duration) -> Self {
+        let (events, queue) = unbounded_channel();
+        let (sender, answers) = unbounded_channel();
         let api = Arc::new(RuntimeApi {
-            request_id: Uuid::new_v4().to_string(),
-            event: Mutex::new(Some(event.to_string())),
-            outcome: Mutex::new(Some(sender)),
+            longest,
+            events: tokio::sync::Mutex::new(queue),
+            handed_out: Mutex::new(Instant::now()),
+            asked: Mutex::default(),
+            answers: sender,
         });
         let routes = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/{kind}", post(finish))
-            .with_state(api);
+            .with_state(Arc::clone(&api));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let runtime_api = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        let name = Path::new(binary).file_name().unwrap().to_str().unwrap();
-        let process = Command::new(binary)
+        let mut command = Command::new(program);
+        command
             .env_clear()
             .envs(BTreeMap::from([
                 ("AWS_LAMBDA_RUNTIME_API", address.as_str()),
-                ("AWS_LAMBDA_FUNCTION_NAME", name),
+                ("AWS_LAMBDA_FUNCTION_NAME", program.file_name().unwrap().to_str().unwrap()),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
                 ("AWS_REGION", "eu-north-1"),
                 ("AWS_ACCESS_KEY_ID", "local"),
                 ("AWS_SECRET_ACCESS_KEY", "local"),
             ]))
             .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        Self { process, outcome, runtime_api }
+            .stdout(stdout)
+            .kill_on_drop(true);
+        let spawned = Instant::now();
+        let process = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        Self { process, spawned, longest, events, answers, api, runtime_api }
+    }
+
+    /// Gives it an event.
+    pub fn give(&self, event: &Value) {
+        self.events.send(event.to_string()).unwrap();
+    }
+
+    /// Its answer to the first event that it has not answered yet.
+    pub async fn answer(&mut self) -> Answer {
+        timeout(self.longest, self.answers.recv()).await.expect("the function does not answer").unwrap()
     }
 
     /// What it returns, or the error it reports.
     pub async fn outcome(&mut self) -> Result<Value, Value> {
-        tokio::time::timeout(Duration::from_secs(60), &mut self.outcome).await.unwrap().unwrap()
+        self.answer().await.outcome
+    }
+
+    /// The id of the process.
+    pub fn id(&self) -> u32 {
+        self.process.id().unwrap()
+    }
+
+    /// When the process was started, and how long it took until it asked for an event.
+    pub fn started(&self) -> (Instant, Duration) {
+        (self.spawned, self.api.asked.lock().unwrap().unwrap() - self.spawned)
     }
 
     /// Kills it (SIGKILL), and waits until it is dead; what it has logged.
@@ -137,45 +194,41 @@ impl Function {
         self.process.kill().await.unwrap();
         self.runtime_api.abort();
         let mut log = String::new();
-        self.process.stdout.take().unwrap().read_to_string(&mut log).await.unwrap();
+        if let Some(mut stdout) = self.process.stdout.take() {
+            stdout.read_to_string(&mut log).await.unwrap();
+        }
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
-struct RuntimeApi {
-    request_id: String,
-    event: Mutex<Option<String>>,
-    outcome: Mutex<Option<oneshot::Sender<Result<Value, Value>>>>,
-}
-
 async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
-    let event = api.event.lock().unwrap().take();
-    let Some(event) = event else {
-        // There is no second event: Lambda would freeze the function here.
-        return std::future::pending().await;
-    };
+    api.asked.lock().unwrap().get_or_insert_with(Instant::now);
+    // Once there are no more events to come, it waits: Lambda would freeze the function here.
+    let Some(event) = api.events.lock().await.recv().await else { return std::future::pending().await };
     let headers = [
-        ("lambda-runtime-aws-request-id", api.request_id.clone()),
+        ("lambda-runtime-aws-request-id", Uuid::new_v4().to_string()),
         ("lambda-runtime-trace-id", format!("Root={TRACE_ID};Parent=53995c3f42cd8ad8;Sampled=1")),
-        ("lambda-runtime-deadline-ms", clock::deadline_in(Duration::from_secs(60)).to_string()),
+        ("lambda-runtime-deadline-ms", clock::deadline_in(api.longest).to_string()),
         (
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:eu-north-1:123456789012:function:f".to_owned(),
         ),
+        ("content-type", "application/json".to_owned()),
     ];
-    (headers, event).into_response()
+    let response = (headers, event).into_response();
+    *api.handed_out.lock().unwrap() = Instant::now();
+    response
 }
 
 async fn finish(
     State(api): State<Arc<RuntimeApi>>,
-    extract::Path((id, kind)): extract::Path<(String, String)>,
+    extract::Path((_, kind)): extract::Path<(String, String)>,
     body: Bytes,
 ) -> StatusCode {
-    assert_eq!(id, api.request_id);
+    let at = Instant::now();
+    let after = at - *api.handed_out.lock().unwrap();
     let body = serde_json::from_slice(&body).unwrap();
     let outcome = if kind == "response" { Ok(body) } else { Err(body) };
-    if let Some(sender) = api.outcome.lock().unwrap().take() {
-        let _ = sender.send(outcome);
-    }
+    let _ = api.answers.send(Answer { outcome, after, at });
     StatusCode::ACCEPTED
 }
