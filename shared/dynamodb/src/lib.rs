@@ -9,5 +9,5 @@ mod retry;
 mod transaction;
 
 pub use self::error::{Error, refusal};
-pub use self::retry::{Patience, try_again};
+pub use self::retry::{Patience, repeat, try_again};
 pub use self::transaction::{FailedCondition, Item, Transaction, Written, defect, invalid};

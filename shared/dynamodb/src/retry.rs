@@ -7,7 +7,8 @@
 use std::mem;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
+use tokio::time::sleep;
 
 use crate::Error;
 
@@ -18,6 +19,8 @@ pub enum Patience {
     OfRequest,
     /// While others wait for their turn: for a fraction of a second.
     OfSweep,
+    /// While a stream waits that gives everything again: twice more, within a second.
+    OfBus,
     /// While an operator waits: for a minute or two, also if the database is unavailable.
     OfCommand,
 }
@@ -35,6 +38,7 @@ impl Patience {
                 .with_max_delay(Duration::from_millis(160))
                 .with_max_times(7),
             Self::OfSweep => backoff.with_min_delay(Duration::from_millis(25)).with_max_times(2),
+            Self::OfBus => backoff.with_min_delay(Duration::from_millis(100)).with_max_times(2),
             Self::OfCommand => backoff
                 .with_min_delay(Duration::from_millis(100))
                 .with_max_delay(Duration::from_secs(10))
@@ -71,4 +75,50 @@ pub async fn try_again<T, F: Future<Output = Result<T, Error>>>(
             _ => pause,
         })
         .await
+}
+
+/// Does it with what is left, again and again until nothing is to be done, with the same pauses; what is left in the end.
+///
+/// # Errors
+/// An attempt's.
+pub async fn repeat<S, E, F: Future<Output = Result<S, E>>>(
+    patience: Patience,
+    mut left: S,
+    mut attempt: impl FnMut(S) -> F,
+    is_done: impl Fn(&S) -> bool,
+) -> Result<S, E> {
+    let mut pauses = patience.backoff().build();
+    loop {
+        left = attempt(left).await?;
+        match pauses.next() {
+            Some(pause) if !is_done(&left) => sleep(pause).await,
+            _ => return Ok(left),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_is_repeated_until_nothing_is_left_or_patience_is_over() {
+        for (all, left) in [(1, 0), (2, 0), (8, 0), (9, 1)] {
+            let attempt = |left: u32| async move { Ok::<_, Error>(left - 1) };
+            assert_eq!(repeat(Patience::OfRequest, all, attempt, |left| *left == 0).await.unwrap(), left);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_transaction_that_is_still_in_progress_is_tried_once_more_after_five_seconds() {
+        let begun = tokio::time::Instant::now();
+        let mut attempts = 0;
+        let outcome: Result<(), _> = try_again(Patience::OfRequest, || {
+            attempts += 1;
+            async { Err(Error::InProgress) }
+        })
+        .await;
+        assert!(matches!(outcome, Err(Error::InProgress)));
+        assert_eq!((attempts, begun.elapsed()), (2, WHILE_IN_PROGRESS));
+    }
 }

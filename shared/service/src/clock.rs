@@ -4,6 +4,8 @@
 //! has one that can be set and moved, so that the date of a cancellation can be made to arrive; and where
 //! nothing may depend on how long things take, there is one that stands still until it is set.
 
+#![expect(clippy::disallowed_methods, reason = "this is the place")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};

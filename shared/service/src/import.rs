@@ -2,18 +2,12 @@
 //!
 //! A batch that can't be written together is imported one by one, so that one subscription does not hold up the others.
 
-use std::time::Duration;
-
-use backon::{ConstantBuilder, Retryable};
 use chrono::{DateTime, Utc};
 use domain::identifiers::TenantId;
 use domain::import::{ImportDecision, ImportEffect, NewSubscription, Rules, decide_import};
 pub use store::import::TOGETHER;
 use store::import::{ImportsWritten, PreparedImport};
-use store::{Store, StoreError};
-
-/// How often the import of a subscription is tried again that meets other writes.
-const MOST_REPEATS: usize = 4;
+use store::{Patience, Store, StoreError, repeat};
 
 /// What came of one import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,34 +87,22 @@ pub async fn import(
     rules: Rules,
     now: DateTime<Utc>,
 ) -> Result<Imported, StoreError> {
-    let attempt = || async {
-        let batch = std::slice::from_ref(new);
-        let (outcomes, writes) =
-            decide(store, tenant, batch, rules, now).await.map_err(NotImported::Store)?;
-        match store.write_imports(writes).await.map_err(NotImported::Store)? {
-            ImportsWritten::All => Ok(outcomes.into_iter().next().unwrap_or(Imported::Unreadable)),
-            ImportsWritten::Invalid => Ok(Imported::Refused),
-            ImportsWritten::Changed => Err(NotImported::Changed),
-            ImportsWritten::Conflict => Err(NotImported::Store(StoreError::Conflict)),
-        }
+    let attempt = |_| async {
+        let (outcomes, writes) = decide(store, tenant, std::slice::from_ref(new), rules, now).await?;
+        let imported = outcomes.into_iter().next().unwrap_or(Imported::Unreadable);
+        Ok::<_, StoreError>((store.write_imports(writes).await?, imported))
     };
-    let pauses = ConstantBuilder::default().with_delay(Duration::from_millis(25)).with_jitter();
-    let meets_others =
-        |why: &NotImported| matches!(why, NotImported::Changed | NotImported::Store(StoreError::Conflict));
-    match attempt.retry(pauses.with_max_times(MOST_REPEATS)).when(meets_others).await {
-        Ok(imported) => Ok(imported),
+    let to_do = (ImportsWritten::Changed, Imported::Unreadable);
+    let meets_none =
+        |(written, _): &_| !matches!(written, ImportsWritten::Changed | ImportsWritten::Conflict);
+    let (written, imported) = repeat(Patience::OfRequest, to_do, attempt, meets_none).await?;
+    match written {
+        ImportsWritten::All => Ok(imported),
+        ImportsWritten::Invalid => Ok(Imported::Refused),
         // It does not stay as it was read: its former reference id names another one.
-        Err(NotImported::Changed) => Ok(Imported::Unreadable),
-        Err(NotImported::Store(error)) => Err(error),
+        ImportsWritten::Changed => Ok(Imported::Unreadable),
+        ImportsWritten::Conflict => Err(StoreError::Conflict),
     }
-}
-
-/// Why an attempt to import a subscription wrote nothing.
-enum NotImported {
-    /// Something has changed since it was read.
-    Changed,
-    /// The database.
-    Store(StoreError),
 }
 
 /// Reads what is there and decides; what comes of each, and what is to be written for that.

@@ -7,12 +7,14 @@
 mod bus;
 mod queue;
 
+use std::convert::Infallible;
 use std::mem;
 use std::time::{Duration, SystemTime};
 
 use aws_types::SdkConfig;
 use metrics::counter;
 use store::stream::{UnreadableWrite, Write};
+use store::{Patience, repeat};
 use tracing::{error, info, warn};
 
 use self::bus::{Batch, Bus, Entry, Outcome};
@@ -22,8 +24,6 @@ use crate::endpoint::Endpoint;
 use crate::environment::{EnvironmentError, required};
 use crate::telemetry::{EVENTS_FAILED, EVENTS_PUBLISHED, TYPE};
 
-/// How often what the bus does not take is put onto it before the batch is left to the stream.
-const MOST_ATTEMPTS: u32 = 3;
 /// No request is begun this close to the deadline: longer than one can take.
 const MARGIN: Duration = Duration::from_secs(10);
 
@@ -150,14 +150,11 @@ impl Publishing<'_> {
 
     /// Puts a batch onto the bus, and what the bus does not take once more.
     async fn publish(&self, batch: Batch) -> Result<(), Again> {
+        let is_over = |left: &Vec<_>| left.is_empty() || self.time_is_up();
         let mut left = batch.into_entries();
-        for attempt in 0..MOST_ATTEMPTS {
-            if left.is_empty() || self.time_is_up() {
-                break;
-            }
-            let pause = Duration::from_millis(100 * u64::from(attempt)).mul_f64(0.5 + fastrand::f64());
-            tokio::time::sleep(pause).await;
-            left = self.put(left).await;
+        if !is_over(&left) {
+            let attempt = |left| async { Ok::<_, Infallible>(self.put(left).await) };
+            Ok(left) = repeat(Patience::OfBus, left, attempt, is_over).await;
         }
         left.first().map_or(Ok(()), |first| Err(first.sequence_number.clone()))
     }

@@ -28,7 +28,7 @@ use aws_sdk_dynamodb::config::{Builder, SharedHttpClient};
 use aws_types::SdkConfig;
 use chrono::TimeDelta;
 use dynamodb::Item;
-pub use dynamodb::{Error as StoreError, Patience, try_again};
+pub use dynamodb::{Error as StoreError, Patience, repeat, try_again};
 use idempotency::Records;
 
 use self::tables::TableNames;

@@ -14,7 +14,7 @@ use domain::api_key::{NotAdmitted, Scope, Token};
 use domain::identifiers::{ReferenceId, SubscriptionId, SubscriptionName, TenantId};
 use domain::stored::StoredSubscription;
 use domain::tenant::Tenant;
-use dynamodb::Item;
+use dynamodb::{Item, Patience, defect, repeat};
 use idempotency::{Key, Record, Records};
 use tracing::warn;
 
@@ -29,7 +29,7 @@ use super::{Store, StoreError};
 /// How long a function that starts waits for a connection.
 const LONGEST_CONNECT: Duration = Duration::from_secs(2);
 
-/// How often keys that DynamoDB left unprocessed are asked for again, and a reference id that moves is followed.
+/// How often a reference id that moves is followed.
 const MOST_ROUNDS: u32 = 5;
 
 /// What was read for a request whose API key has not been verified yet.
@@ -267,45 +267,48 @@ impl Store {
 
     /// Reads items by table and key. DynamoDB may leave some for later when it is busy; those are asked
     /// for again, a bounded number of times.
-    async fn batch_get(&self, wanted: Wanted) -> Result<HashMap<(String, String), Item>, StoreError> {
+    async fn batch_get(&self, wanted: Wanted) -> Result<Items, StoreError> {
         self.batch_get_with(wanted, None).await
     }
 
-    async fn batch_get_with(
-        &self,
-        wanted: Wanted,
-        date: Option<&DateHeader>,
-    ) -> Result<HashMap<(String, String), Item>, StoreError> {
-        let mut wanted = wanted
+    async fn batch_get_with(&self, wanted: Wanted, date: Option<&DateHeader>) -> Result<Items, StoreError> {
+        let wanted = wanted
             .into_iter()
             .filter(|(_, keys)| !keys.is_empty())
             .map(|(table, keys)| Ok((table, consistent_read_of(keys)?)))
             .collect::<Result<HashMap<_, _>, BuildError>>()
-            .map_err(|error| StoreError::Defect(error.to_string()))?;
-        let mut items = HashMap::new();
-        for round in 0..MOST_ROUNDS {
-            if round > 0 {
-                // 25, 50, 100, 200 ms, each plus or minus half.
-                tokio::time::sleep(Duration::from_millis(25 << (round - 1)).mul_f64(0.5 + fastrand::f64()))
-                    .await;
-            }
-            let request = self.client.batch_get_item().set_request_items(Some(wanted)).customize();
-            let request = match date {
-                Some(date) => request.interceptor(date.clone()),
-                None => request,
-            };
-            let output = request.send().await.map_err(StoreError::from_sdk)?;
-            for (table, found) in output.responses.unwrap_or_default() {
-                items.extend(found.into_iter().map(|item| ((table.clone(), key_of(&item).to_owned()), item)));
-            }
-            wanted = output.unprocessed_keys.unwrap_or_default();
-            if wanted.is_empty() {
-                return Ok(items);
-            }
+            .map_err(defect)?;
+        let nothing = HashMap::new();
+        let attempt = |(wanted, items)| self.batch_get_once(wanted, items, date);
+        let is_done = |(wanted, _): &(HashMap<_, _>, _)| wanted.is_empty();
+        match repeat(Patience::OfRequest, (wanted, nothing), attempt, is_done).await? {
+            (left, items) if left.is_empty() => Ok(items),
+            _ => Err(StoreError::Unavailable("keys remained unprocessed".to_owned())),
         }
-        Err(StoreError::Unavailable("keys remained unprocessed".to_owned()))
+    }
+
+    /// Adds to `items` what is wanted; what is still wanted then, and the items.
+    async fn batch_get_once(
+        &self,
+        wanted: HashMap<String, KeysAndAttributes>,
+        mut items: Items,
+        date: Option<&DateHeader>,
+    ) -> Result<(HashMap<String, KeysAndAttributes>, Items), StoreError> {
+        let request = self.client.batch_get_item().set_request_items(Some(wanted)).customize();
+        let request = match date {
+            Some(date) => request.interceptor(date.clone()),
+            None => request,
+        };
+        let output = request.send().await.map_err(StoreError::from_sdk)?;
+        for (table, found) in output.responses.unwrap_or_default() {
+            items.extend(found.into_iter().map(|item| ((table.clone(), key_of(&item).to_owned()), item)));
+        }
+        Ok((output.unprocessed_keys.unwrap_or_default(), items))
     }
 }
+
+/// Items by table and key.
+type Items = HashMap<(String, String), Item>;
 
 /// Keys by table.
 type Wanted = HashMap<String, Vec<String>>;
