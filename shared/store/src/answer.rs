@@ -10,6 +10,7 @@ use dynamodb::Item;
 use super::StoreError;
 use super::compression::{compress, decompress};
 use super::items::{number, text};
+use super::layout::{BODY, HEADERS, STATUS};
 
 /// An HTTP answer that can be given again, byte for byte.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,23 +34,23 @@ impl idempotency::Answer for Answer {
     fn to_item(&self) -> Result<Item, StoreError> {
         let headers = self.headers.iter().map(|(name, value)| (name.clone(), text(value))).collect();
         Ok(Item::from([
-            ("status".to_owned(), number(self.status)),
-            ("headers".to_owned(), AttributeValue::M(headers)),
-            ("body".to_owned(), AttributeValue::B(Blob::new(compress(self.body.as_bytes())?))),
+            (STATUS.to_owned(), number(self.status)),
+            (HEADERS.to_owned(), AttributeValue::M(headers)),
+            (BODY.to_owned(), AttributeValue::B(Blob::new(compress(self.body.as_bytes())?))),
         ]))
     }
 
     fn from_item(item: &Item) -> Option<Self> {
-        let headers = item.get("headers")?.as_m().ok()?.iter();
+        let headers = item.get(HEADERS)?.as_m().ok()?.iter();
         let headers = headers.map(|(name, value)| Some((name.clone(), value.as_s().ok()?.clone())));
-        let body = match item.get("body")? {
+        let body = match item.get(BODY)? {
             AttributeValue::B(bytes) => String::from_utf8(decompress(bytes.as_ref())?).ok()?,
             // As earlier versions wrote it.
             AttributeValue::S(body) => body.clone(),
             _ => return None,
         };
         Some(Self {
-            status: item.get("status")?.as_n().ok()?.parse().ok()?,
+            status: item.get(STATUS)?.as_n().ok()?.parse().ok()?,
             headers: headers.collect::<Option<_>>()?,
             body,
         })

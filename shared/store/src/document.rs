@@ -15,13 +15,7 @@ use serde_json::{Map, Value};
 
 use super::StoreError;
 use super::compression::{compress, decompress};
-
-/// The members that a write other than an import's sets or removes.
-pub(super) const CHANGING: [&str; 6] =
-    ["status", "updatedAt", "cancelledAt", "pendingStatus", "pendingMsisdn", "pendingProductOffering"];
-
-/// The member that holds what is compressed.
-const COMPRESSED: &str = "compressed";
+use super::layout::{CHANGING, COMPRESSED, DOCUMENT};
 
 /// The most that DynamoDB stores as one item, in bytes. More is not compressed, so that it is refused: an answer must not be
 /// more than Lambda gives.
@@ -124,7 +118,7 @@ fn is_storable(value: &Stored, levels: u32) -> bool {
 
 /// Puts the document of a subscription's item together. `None` if it is none.
 pub(super) fn assemble(item: &mut Item) -> Option<&Attributes> {
-    let Some(Stored::M(document)) = item.get_mut("document") else { return None };
+    let Some(Stored::M(document)) = item.get_mut(DOCUMENT) else { return None };
     if let Some(Stored::B(bytes)) = document.get(COMPRESSED) {
         let rest: Value = serde_json::from_slice(&decompress(bytes)?).ok()?;
         document.remove(COMPRESSED);
@@ -146,7 +140,7 @@ mod tests {
     fn again(document: &Attributes, added: Attributes) -> Option<Attributes> {
         let Stored::M(mut attributes) = compressed(document).unwrap().into() else { return None };
         attributes.extend(added);
-        let mut item = Item::from(HashMap::from([("document".to_owned(), Stored::M(attributes))]));
+        let mut item = Item::from(HashMap::from([(DOCUMENT.to_owned(), Stored::M(attributes))]));
         assemble(&mut item).cloned()
     }
 
@@ -234,7 +228,7 @@ mod tests {
     #[test]
     fn a_document_that_is_written_over_is_that_document() {
         let document = Attributes::from([("display".to_owned(), Stored::S("x".to_owned()))]);
-        let mut item = Item::from(HashMap::from([("document".to_owned(), Stored::M(document.clone()))]));
+        let mut item = Item::from(HashMap::from([(DOCUMENT.to_owned(), Stored::M(document.clone()))]));
         assert_eq!(assemble(&mut item), Some(&document));
     }
 
@@ -242,7 +236,7 @@ mod tests {
     fn what_is_compressed_and_no_object_is_no_document() {
         for bytes in [Vec::new(), compress(b"{").unwrap(), compress(b"[]").unwrap()] {
             let document = HashMap::from([(COMPRESSED.to_owned(), Stored::B(bytes))]);
-            let mut item = Item::from(HashMap::from([("document".to_owned(), Stored::M(document))]));
+            let mut item = Item::from(HashMap::from([(DOCUMENT.to_owned(), Stored::M(document))]));
             assert_eq!(assemble(&mut item), None);
         }
     }

@@ -16,8 +16,9 @@ use domain::stored::StoredSubscription;
 use dynamodb::{Item, Patience, refusal, try_again};
 
 use super::items::{
-    cancellation_id, instant, key_of, number, read_due, read_subscription, read_time_zone, tenant_key, text,
+    cancellation_id, instant, key_of, number, read_due, read_subscription, read_time_zone, text,
 };
+use super::layout::{DUE_AT, DUE_SHARD, PK, TIME_ZONE, tenant_key};
 use super::tables::DUE_INDEX;
 use super::update::ItemUpdate;
 use super::{NextPage, Store, StoreError};
@@ -69,7 +70,7 @@ impl Store {
             .query()
             .table_name(&self.tables.subscriptions)
             .index_name(DUE_INDEX)
-            .key_condition_expression("dueShard = :shard AND dueAt <= :now")
+            .key_condition_expression(format!("{DUE_SHARD} = :shard AND {DUE_AT} <= :now"))
             .expression_attribute_values(":shard", number(shard))
             .expression_attribute_values(":now", instant(now))
             .set_exclusive_start_key(page.map(|NextPage(key)| key))
@@ -95,10 +96,10 @@ impl Store {
             .client
             .get_item()
             .table_name(&self.tables.tenants)
-            .key("pk", text(tenant_key(tenant)))
+            .key(PK, text(tenant_key(tenant)))
             .consistent_read(true)
-            .projection_expression("pk, #timeZone")
-            .expression_attribute_names("#timeZone", "timeZone");
+            .projection_expression(format!("{PK}, #{TIME_ZONE}"))
+            .expression_attribute_names(format!("#{TIME_ZONE}"), TIME_ZONE);
         let output = request.send().await.map_err(StoreError::from_sdk)?;
         output.item.map(|item| read_time_zone(tenant, &item)).transpose()
     }
@@ -118,7 +119,7 @@ impl Store {
             .client
             .update_item()
             .table_name(&self.tables.subscriptions)
-            .key("pk", text(update.key))
+            .key(PK, text(update.key))
             .update_expression(update.expression)
             .condition_expression(update.condition)
             .set_expression_attribute_names(Some(update.names))
@@ -142,11 +143,11 @@ impl Store {
 
 /// What an item is that an execution was not decided for.
 fn otherwise(item: Item, due: &DueCancellation) -> Executed {
-    let has_entry = item.contains_key("dueAt");
+    let has_entry = item.contains_key(DUE_AT);
     match (cancellation_id(&item) == Some(due.cancellation_id), has_entry) {
         // The same cancellation, and no longer in the index: then it has been executed.
         (true, false) => Executed::Before,
-        (true, true) if item.get("dueAt") == Some(&instant(due.effective_at)) => {
+        (true, true) if item.get(DUE_AT) == Some(&instant(due.effective_at)) => {
             match read_subscription(item) {
                 Ok(stored) => Executed::Otherwise(Box::new(stored)),
                 Err(_) => Executed::Malformed,

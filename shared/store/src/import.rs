@@ -13,7 +13,8 @@ use domain::identifiers::{ReferenceId, SubscriptionId, TenantId};
 use domain::import::{ImportWrite, NewSubscription, Present};
 use dynamodb::{Item, Transaction, Written, defect};
 
-use super::items::{pointer_item, read_pointer, read_present, reference_key, subscription_key, text};
+use super::items::{pointer_item, read_pointer, read_present, text};
+use super::layout::{PK, SUBSCRIPTION_ID, reference_key, subscription_key};
 use super::update::ItemUpdate;
 use super::{Store, StoreError};
 
@@ -95,7 +96,7 @@ impl Store {
             let put = Put::builder()
                 .table_name(&self.tables.subscriptions)
                 .set_item(Some(pointer_item(tenant, reference, id)))
-                .condition_expression(FREE_OR_OURS)
+                .condition_expression(free_or_ours())
                 .expression_attribute_values(":id", text(id))
                 .build()
                 .map_err(defect)?;
@@ -104,8 +105,8 @@ impl Store {
         if let Some(freed) = freed {
             let delete = Delete::builder()
                 .table_name(&self.tables.subscriptions)
-                .key("pk", text(reference_key(tenant, freed)))
-                .condition_expression(FREE_OR_OURS)
+                .key(PK, text(reference_key(tenant, freed)))
+                .condition_expression(free_or_ours())
                 .expression_attribute_values(":id", text(id))
                 .build()
                 .map_err(defect)?;
@@ -134,4 +135,6 @@ impl Store {
 }
 
 /// That a reference id names no subscription, or the one that is imported.
-const FREE_OR_OURS: &str = "attribute_not_exists(pk) OR subscriptionId = :id";
+fn free_or_ours() -> String {
+    format!("attribute_not_exists({PK}) OR {SUBSCRIPTION_ID} = :id")
+}

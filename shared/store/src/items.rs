@@ -1,17 +1,4 @@
-//! How each thing is spelled as a DynamoDB item.
-//!
-//! | table | key `pk` | attributes |
-//! |---|---|---|
-//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
-//! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
-//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
-//! | tenants | `<tenant>` | `name`, `timeZone` |
-//! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
-//!
-//! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
-//!
-//! Another system that writes a subscription's item sets `version` to one more, on the condition of the one that it read, and
-//! leaves all but `document` alone. README says more, under "Other systems that write into the table".
+//! Items into values, and values into items. The fields of the types here have the names of [`layout`](super::layout).
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -37,29 +24,13 @@ use serde_dynamo::{AttributeValue as Stored, from_item, to_attribute_value};
 
 use super::StoreError;
 use super::document::{assemble, stored_document, stored_value};
+use super::layout::{
+    CANCELLATION_ID, CREATED_AT, DUE_AT, DUE_SHARD, EXPIRES_AT, LAST_FOUR, NAME, PK, REFERENCE_ID,
+    REVOKED_AT, SCOPES, SECRET_HASH, SUBSCRIPTION_ID, TIME_ZONE, VERSION, WRITE_ID, api_key_key,
+    reference_key, tenant_key,
+};
 use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
-
-pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String {
-    format!("{tenant}#{id}")
-}
-
-/// What the keys of all that is a tenant's begin with.
-pub(super) fn tenant_prefix(tenant: &TenantId) -> String {
-    format!("{tenant}#")
-}
-
-pub(super) fn reference_key(tenant: &TenantId, reference: &ReferenceId) -> String {
-    format!("{tenant}#rid_{reference}")
-}
-
-pub(super) fn tenant_key(tenant: &TenantId) -> String {
-    tenant.to_string()
-}
-
-pub(super) fn api_key_key(tenant: &TenantId, key: &KeyId) -> String {
-    format!("{tenant}#{key}")
-}
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
@@ -83,7 +54,7 @@ fn instant_text(at: DateTime<Utc>) -> String {
 }
 
 pub(super) fn key_of(item: &Item) -> &str {
-    item.get("pk").and_then(|key| key.as_s().ok()).map_or("", String::as_str)
+    item.get(PK).and_then(|key| key.as_s().ok()).map_or("", String::as_str)
 }
 
 /// A value of this crate as an attribute. None of its types can fail to be one.
@@ -116,14 +87,14 @@ struct SubscriptionItem {
 /// A subscription, of an item as the database or its stream holds it. `None` if it is not what this service writes.
 pub(super) fn subscription(mut item: serde_dynamo::Item) -> Option<StoredSubscription> {
     assemble(&mut item)?;
-    let (entry, write_id) = (index_entry(&item), parse(&item, "writeId"));
+    let (entry, write_id) = (index_entry(&item), parse(&item, WRITE_ID));
     let SubscriptionItem { document, version, cancellation } = from_item(item).ok()?;
     Some(StoredSubscription::new(document, Revision { version, write_id }, cancellation, entry))
 }
 
 /// What the index has of an item: it takes in what has both of its keys.
 fn index_entry(item: &serde_dynamo::Item) -> Option<IndexEntry> {
-    let (Stored::N(shard), Stored::S(due_at)) = (item.get("dueShard")?, item.get("dueAt")?) else {
+    let (Stored::N(shard), Stored::S(due_at)) = (item.get(DUE_SHARD)?, item.get(DUE_AT)?) else {
         return None;
     };
     let due = || {
@@ -132,8 +103,8 @@ fn index_entry(item: &serde_dynamo::Item) -> Option<IndexEntry> {
         let at: DateTime<Utc> = due_at.parse().ok()?;
         let is_sorted = at.year() <= 9999 && *due_at == instant_text(at);
         // An execution asks for the id as it is written.
-        let id: CancellationId = parse(item, "cancellationId")?;
-        let is_spelled = item.get("cancellationId") == Some(&Stored::S(id.to_string()));
+        let id: CancellationId = parse(item, CANCELLATION_ID)?;
+        let is_spelled = item.get(CANCELLATION_ID) == Some(&Stored::S(id.to_string()));
         (is_swept && is_sorted && is_spelled).then_some(IndexEntry::Due(id, at))
     };
     Some(due().unwrap_or(IndexEntry::Unreadable))
@@ -169,11 +140,6 @@ struct KeptOnly {
     withdrawn_at: Option<DateTime<Utc>>,
 }
 
-/// The attributes by which a cancellation is pending or not, and its reason: nothing that may be personal.
-pub(super) const CLAIMS: &str = "pk, cancellationId, dueShard, dueAt, document.#status, document.pendingStatus, \
-    cancellation.cancellationId, cancellation.scheduledAt, cancellation.effectiveAt, cancellation.reason, \
-    cancellation.withdrawnAt";
-
 /// What those attributes say. `None` if they are not what this service writes.
 fn read_claims(item: serde_dynamo::Item) -> Option<(Claims, Option<KeptOnly>)> {
     let entry = index_entry(&item);
@@ -199,14 +165,14 @@ pub(super) fn read_present(item: Item) -> Present {
             Present::Subscription(Box::new(PresentSubscription { stored, document }))
         }
         (_, document) => {
-            let reference_id = match document.as_ref().and_then(|document| document.get("referenceId")) {
+            let reference_id = match document.as_ref().and_then(|document| document.get(REFERENCE_ID)) {
                 Some(StoredValue::Text(reference)) => ReferenceId::try_from(reference.clone()).ok(),
                 _ => None,
             };
             Present::Unreadable(UnreadableItem {
-                version: assembled.get("version").map(stored_value),
+                version: assembled.get(VERSION).map(stored_value),
                 reference_id,
-                is_due: assembled.get("dueAt").is_some(),
+                is_due: assembled.get(DUE_AT).is_some(),
             })
         }
     }
@@ -268,7 +234,7 @@ pub(super) fn read_entry_details(item: &Item, due: &DueCancellation) -> Option<E
 
 /// The cancellation that an item carries, without reading the rest of it.
 pub(super) fn cancellation_id(item: &Item) -> Option<CancellationId> {
-    item.get("cancellationId")?.as_s().ok()?.parse().ok()
+    item.get(CANCELLATION_ID)?.as_s().ok()?.parse().ok()
 }
 
 #[derive(Deserialize)]
@@ -284,8 +250,8 @@ pub(super) fn read_pointer(item: Item) -> Result<SubscriptionId, StoreError> {
 
 pub(super) fn pointer_item(tenant: &TenantId, reference: &ReferenceId, id: SubscriptionId) -> Item {
     HashMap::from([
-        ("pk".to_owned(), text(reference_key(tenant, reference))),
-        ("subscriptionId".to_owned(), text(id)),
+        (PK.to_owned(), text(reference_key(tenant, reference))),
+        (SUBSCRIPTION_ID.to_owned(), text(id)),
     ])
 }
 
@@ -303,15 +269,15 @@ pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError
 
 /// The time zone of a tenant, of an item that may have no more than that.
 pub(super) fn read_time_zone(tenant: &TenantId, item: &Item) -> Result<TimeZone, StoreError> {
-    let name = item.get("timeZone").and_then(|name| name.as_s().ok());
+    let name = item.get(TIME_ZONE).and_then(|name| name.as_s().ok());
     name.and_then(|name| name.parse().ok()).ok_or_else(|| unreadable(&format!("the tenant {tenant}")))
 }
 
 pub(super) fn tenant_item(tenant: &Tenant) -> Item {
     HashMap::from([
-        ("pk".to_owned(), text(tenant_key(&tenant.id))),
-        ("name".to_owned(), text(&tenant.name)),
-        ("timeZone".to_owned(), text(tenant.time_zone.name())),
+        (PK.to_owned(), text(tenant_key(&tenant.id))),
+        (NAME.to_owned(), text(&tenant.name)),
+        (TIME_ZONE.to_owned(), text(tenant.time_zone.name())),
     ])
 }
 
@@ -345,14 +311,14 @@ pub(super) fn read_api_key(item: Item) -> Result<ApiKey, StoreError> {
 
 pub(super) fn api_key_item(tenant: &TenantId, key_id: &KeyId, key: &ApiKey) -> Result<Item, StoreError> {
     let mut item = HashMap::from([
-        ("pk".to_owned(), text(api_key_key(tenant, key_id))),
-        ("secretHash".to_owned(), binary(key.secret_hash.as_bytes())),
-        ("scopes".to_owned(), AttributeValue::L(key.all_scopes().map(text).collect())),
-        ("createdAt".to_owned(), instant(key.created_at)),
+        (PK.to_owned(), text(api_key_key(tenant, key_id))),
+        (SECRET_HASH.to_owned(), binary(key.secret_hash.as_bytes())),
+        (SCOPES.to_owned(), AttributeValue::L(key.all_scopes().map(text).collect())),
+        (CREATED_AT.to_owned(), instant(key.created_at)),
     ]);
-    item.extend(key.name.as_ref().map(|name| ("name".to_owned(), text(name))));
-    item.extend(key.last_four.as_ref().map(|digits| ("lastFour".to_owned(), text(digits))));
-    item.extend(key.expires_at.map(|at| ("expiresAt".to_owned(), instant(at))));
-    item.extend(key.revoked_at.map(|at| ("revokedAt".to_owned(), instant(at))));
+    item.extend(key.name.as_ref().map(|name| (NAME.to_owned(), text(name))));
+    item.extend(key.last_four.as_ref().map(|digits| (LAST_FOUR.to_owned(), text(digits))));
+    item.extend(key.expires_at.map(|at| (EXPIRES_AT.to_owned(), instant(at))));
+    item.extend(key.revoked_at.map(|at| (REVOKED_AT.to_owned(), instant(at))));
     Ok(item)
 }

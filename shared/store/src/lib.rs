@@ -15,6 +15,7 @@ pub mod due;
 pub mod import;
 pub mod inspect;
 mod items;
+mod layout;
 pub mod load;
 pub mod scan;
 pub mod stream;

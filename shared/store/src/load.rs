@@ -20,10 +20,8 @@ use tracing::warn;
 
 use super::answer::Answer;
 use super::inspect::DateHeader;
-use super::items::{
-    api_key_key, key_of, read_api_key, read_pointer, read_subscription, read_tenant, reference_key,
-    subscription_key, tenant_key, text,
-};
+use super::items::{key_of, read_api_key, read_pointer, read_subscription, read_tenant, text};
+use super::layout::{PK, api_key_key, reference_key, subscription_key, tenant_key};
 use super::{Store, StoreError};
 
 /// How long a function that starts waits for a connection.
@@ -241,7 +239,7 @@ impl Store {
     }
 
     async fn subscription_item(&self, key: String) -> Result<Option<Item>, StoreError> {
-        let request = self.client.get_item().table_name(&self.tables.subscriptions).key("pk", text(key));
+        let request = self.client.get_item().table_name(&self.tables.subscriptions).key(PK, text(key));
         let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
         Ok(output.item)
     }
@@ -314,6 +312,6 @@ type Items = HashMap<(String, String), Item>;
 type Wanted = HashMap<String, Vec<String>>;
 
 fn consistent_read_of(keys: Vec<String>) -> Result<KeysAndAttributes, BuildError> {
-    let keys = keys.into_iter().map(|key| HashMap::from([("pk".to_owned(), text(key))])).collect();
+    let keys = keys.into_iter().map(|key| HashMap::from([(PK.to_owned(), text(key))])).collect();
     KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys)).build()
 }

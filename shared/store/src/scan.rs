@@ -9,14 +9,16 @@ use domain::standing::Standing;
 use domain::stored::StoredSubscription;
 use dynamodb::Item;
 
-use super::items::{
-    CLAIMS, key_of, read_entry_details, read_reported, read_subscription, subscription_key, tenant_prefix,
-    text,
+use super::items::{key_of, read_entry_details, read_reported, read_subscription, text};
+use super::layout::{
+    CANCELLATION, PK, STATUS, STATUS_IN_EXPRESSIONS, SUBSCRIPTION_ID, claims, subscription_key, tenant_prefix,
 };
 use super::{NextPage, Store, StoreError};
 
 /// What tells a subscription, also a broken one, from a reference id that leads to one.
-const SUBSCRIPTIONS: &str = "attribute_not_exists(subscriptionId)";
+fn subscriptions() -> String {
+    format!("attribute_not_exists({SUBSCRIPTION_ID})")
+}
 
 /// A page of what was found.
 pub struct Page<T> {
@@ -78,7 +80,7 @@ impl Store {
         tenant: &TenantId,
         page: Option<NextPage>,
     ) -> Result<Page<StoredSubscription>, StoreError> {
-        let items = self.scan_subscriptions(SUBSCRIPTIONS, None, Some(tenant), page).await?;
+        let items = self.scan_subscriptions(&subscriptions(), None, Some(tenant), page).await?;
         Ok(items.read(|item| read_subscription(item).ok()))
     }
 
@@ -91,7 +93,7 @@ impl Store {
         tenant: Option<&TenantId>,
         page: Option<NextPage>,
     ) -> Result<Page<(TenantId, StoredSubscription)>, StoreError> {
-        let items = self.scan_subscriptions(SUBSCRIPTIONS, None, tenant, page).await?;
+        let items = self.scan_subscriptions(&subscriptions(), None, tenant, page).await?;
         let Page { found, unreadable, next } = items.read(|item| {
             let (tenant, _) = key_of(&item).split_once('#')?;
             Some((tenant.parse().ok()?, read_subscription(item).ok()?))
@@ -111,8 +113,9 @@ impl Store {
         tenant: Option<&TenantId>,
         page: Option<NextPage>,
     ) -> Result<Page<Reported>, StoreError> {
-        let items =
-            self.scan_subscriptions("attribute_exists(cancellation)", Some(CLAIMS), tenant, page).await?;
+        let items = self
+            .scan_subscriptions(&format!("attribute_exists({CANCELLATION})"), Some(&claims()), tenant, page)
+            .await?;
         let Page { found, unreadable, next } = items.read(read_reported);
         Ok(Page { found: found.into_iter().flatten().collect(), unreadable, next })
     }
@@ -147,12 +150,12 @@ impl Store {
             .set_projection_expression(projection.map(str::to_owned))
             .set_exclusive_start_key(page.map(|NextPage(key)| key));
         if projection.is_some() {
-            request = request.expression_attribute_names("#status", "status");
+            request = request.expression_attribute_names(STATUS_IN_EXPRESSIONS, STATUS);
         }
         request = match tenant {
             None => request.filter_expression(kind),
             Some(tenant) => request
-                .filter_expression(format!("begins_with(pk, :tenant) AND {kind}"))
+                .filter_expression(format!("begins_with({PK}, :tenant) AND {kind}"))
                 .expression_attribute_values(":tenant", text(tenant_prefix(tenant))),
         };
         let output = request.send().await.map_err(StoreError::from_sdk)?;

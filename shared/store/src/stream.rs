@@ -9,6 +9,7 @@ use domain::identifiers::{SubscriptionId, TenantId};
 use serde_dynamo::{AttributeValue, Item};
 
 use super::items::subscription;
+use super::layout::PK;
 
 /// A write of one item, as the stream holds it.
 pub struct Write {
@@ -40,7 +41,7 @@ impl Write {
     /// The key of the item; empty if it is none of this table.
     #[must_use]
     pub fn key(&self) -> &str {
-        match self.keys.get("pk") {
+        match self.keys.get(PK) {
             Some(AttributeValue::S(key)) => key,
             _ => "",
         }

@@ -15,6 +15,7 @@ use aws_sdk_dynamodb::types::{
 };
 use dynamodb::refusal;
 
+use super::layout::{CANCELLATION_ID, DUE_AT, DUE_SHARD, PK};
 use super::{Store, StoreError};
 
 /// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
@@ -109,12 +110,12 @@ pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInput
     fn build(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], BuildError> {
         let due = GlobalSecondaryIndex::builder()
             .index_name(DUE_INDEX)
-            .key_schema(key("dueShard", KeyType::Hash)?)
-            .key_schema(key("dueAt", KeyType::Range)?)
+            .key_schema(key(DUE_SHARD, KeyType::Hash)?)
+            .key_schema(key(DUE_AT, KeyType::Range)?)
             .projection(
                 Projection::builder()
                     .projection_type(ProjectionType::Include)
-                    .non_key_attributes("cancellationId")
+                    .non_key_attributes(CANCELLATION_ID)
                     .build(),
             )
             .build()?;
@@ -123,8 +124,8 @@ pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInput
             .stream_view_type(StreamViewType::NewAndOldImages)
             .build()?;
         let subscriptions = table(&names.subscriptions)?
-            .attribute_definitions(attribute("dueShard", ScalarAttributeType::N)?)
-            .attribute_definitions(attribute("dueAt", ScalarAttributeType::S)?)
+            .attribute_definitions(attribute(DUE_SHARD, ScalarAttributeType::N)?)
+            .attribute_definitions(attribute(DUE_AT, ScalarAttributeType::S)?)
             .global_secondary_indexes(due)
             .stream_specification(changes);
         Ok([
@@ -138,8 +139,8 @@ pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInput
         Ok(CreateTableInput::builder()
             .table_name(name)
             .billing_mode(BillingMode::PayPerRequest)
-            .key_schema(key("pk", KeyType::Hash)?)
-            .attribute_definitions(attribute("pk", ScalarAttributeType::S)?))
+            .key_schema(key(PK, KeyType::Hash)?)
+            .attribute_definitions(attribute(PK, ScalarAttributeType::S)?))
     }
 
     fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {

@@ -13,10 +13,8 @@ use domain::identifiers::{KeyId, TenantId};
 use domain::tenant::Tenant;
 use dynamodb::{Item, Patience, Transaction, Written, defect, invalid, refusal};
 
-use super::items::{
-    api_key_item, api_key_key, instant, key_of, read_api_key, read_tenant, tenant_item, tenant_key,
-    tenant_prefix, text,
-};
+use super::items::{api_key_item, instant, key_of, read_api_key, read_tenant, tenant_item, text};
+use super::layout::{EXPIRES_AT, PK, REVOKED_AT, TIME_ZONE, api_key_key, tenant_key, tenant_prefix};
 use super::scan::Page;
 use super::{Store, StoreError};
 
@@ -46,7 +44,7 @@ impl Store {
     /// # Errors
     /// The database can't be reached, or refuses.
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
-        let request = self.client.get_item().table_name(&self.tables.tenants).key("pk", text(tenant_key(id)));
+        let request = self.client.get_item().table_name(&self.tables.tenants).key(PK, text(tenant_key(id)));
         let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
         output.item.map(|item| read_tenant(id.clone(), item)).transpose()
     }
@@ -57,7 +55,7 @@ impl Store {
     /// The database can't be reached, or refuses.
     pub async fn tenants(&self) -> Result<Page<Tenant>, StoreError> {
         let values = HashMap::from([(":separator".to_owned(), text("#"))]);
-        let items = self.scan_tenants("NOT contains(pk, :separator)", values).await?;
+        let items = self.scan_tenants(&format!("NOT contains({PK}, :separator)"), values).await?;
         let mut page = items.read(|item| read_tenant(key_of(&item).parse().ok()?, item).ok());
         page.found.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(page)
@@ -91,10 +89,10 @@ impl Store {
             .client
             .update_item()
             .table_name(&self.tables.tenants)
-            .key("pk", text(tenant_key(tenant)))
-            .update_expression("SET #timeZone = :zone")
-            .condition_expression("attribute_exists(pk)")
-            .expression_attribute_names("#timeZone", "timeZone")
+            .key(PK, text(tenant_key(tenant)))
+            .update_expression(format!("SET #{TIME_ZONE} = :zone"))
+            .condition_expression(format!("attribute_exists({PK})"))
+            .expression_attribute_names(format!("#{TIME_ZONE}"), TIME_ZONE)
             .expression_attribute_values(":zone", text(time_zone.name()))
             .send()
             .await;
@@ -113,7 +111,7 @@ impl Store {
     /// The database can't be reached, or refuses.
     pub async fn api_keys(&self, tenant: &TenantId) -> Result<Page<(KeyId, ApiKey)>, StoreError> {
         let values = HashMap::from([(":tenant".to_owned(), text(tenant_prefix(tenant)))]);
-        let items = self.scan_tenants("begins_with(pk, :tenant)", values).await?;
+        let items = self.scan_tenants(&format!("begins_with({PK}, :tenant)"), values).await?;
         let mut page = items.read(|item| {
             let (_, key_id) = key_of(&item).split_once('#')?;
             Some((key_id.parse().ok()?, read_api_key(item).ok()?))
@@ -129,7 +127,7 @@ impl Store {
     /// The database can't be reached, or refuses.
     pub async fn api_key(&self, tenant: &TenantId, key_id: &KeyId) -> Result<Option<ApiKey>, StoreError> {
         let key = text(api_key_key(tenant, key_id));
-        let request = self.client.get_item().table_name(&self.tables.tenants).key("pk", key);
+        let request = self.client.get_item().table_name(&self.tables.tenants).key(PK, key);
         let output = request.consistent_read(true).send().await.map_err(StoreError::from_sdk)?;
         output.item.map(read_api_key).transpose()
     }
@@ -163,21 +161,21 @@ impl Store {
         let put = Put::builder()
             .table_name(&self.tables.tenants)
             .set_item(Some(api_key_item(tenant, successor.0, successor.1)?))
-            .condition_expression("attribute_not_exists(pk)")
+            .condition_expression(format!("attribute_not_exists({PK})"))
             .build()
             .map_err(defect)?;
         let (change, at) = match becomes {
-            Former::ValidUntil(until) => ("SET expiresAt = :at", until),
-            Former::Revoked(now) => ("SET revokedAt = :at", now),
+            Former::ValidUntil(until) => (format!("SET {EXPIRES_AT} = :at"), until),
+            Former::Revoked(now) => (format!("SET {REVOKED_AT} = :at"), now),
         };
         let update = Update::builder()
             .table_name(&self.tables.tenants)
-            .key("pk", text(api_key_key(tenant, former)))
+            .key(PK, text(api_key_key(tenant, former)))
             .update_expression(change)
-            .condition_expression(
-                "attribute_exists(pk) AND attribute_not_exists(revokedAt) \
-                 AND (attribute_not_exists(expiresAt) OR expiresAt >= :at)",
-            )
+            .condition_expression(format!(
+                "attribute_exists({PK}) AND attribute_not_exists({REVOKED_AT}) \
+                 AND (attribute_not_exists({EXPIRES_AT}) OR {EXPIRES_AT} >= :at)"
+            ))
             .expression_attribute_values(":at", instant(at))
             .build()
             .map_err(defect)?;
@@ -200,9 +198,9 @@ impl Store {
             .client
             .update_item()
             .table_name(&self.tables.tenants)
-            .key("pk", text(api_key_key(tenant, key_id)))
-            .update_expression("SET revokedAt = :now")
-            .condition_expression("attribute_exists(pk) AND attribute_not_exists(revokedAt)")
+            .key(PK, text(api_key_key(tenant, key_id)))
+            .update_expression(format!("SET {REVOKED_AT} = :now"))
+            .condition_expression(format!("attribute_exists({PK}) AND attribute_not_exists({REVOKED_AT})"))
             .expression_attribute_values(":now", instant(now))
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .send()
@@ -228,7 +226,7 @@ impl Store {
         let put = Put::builder()
             .table_name(&self.tables.tenants)
             .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk)")
+            .condition_expression(format!("attribute_not_exists({PK})"))
             .build()
             .map_err(defect)?;
         self.write_tenants(vec![TransactWriteItem::builder().put(put).build()]).await

@@ -15,7 +15,12 @@ use serde::Serialize;
 
 use super::StoreError;
 use super::document::{document_attribute, stored_attribute};
-use super::items::{attribute, due_shard, instant, number, subscription_key, text};
+use super::items::{attribute, due_shard, instant, number, text};
+use super::layout::{
+    CANCELLATION, CANCELLATION_ID, CANCELLED_AT, DOCUMENT, DUE_AT, DUE_SHARD, EFFECTIVE_AT, PENDING_MSISDN,
+    PENDING_PRODUCT_OFFERING, PENDING_STATUS, PK, SCHEDULED_AT, STATUS, STATUS_IN_EXPRESSIONS, UPDATED_AT,
+    VERSION, WRITE_ID, subscription_key,
+};
 
 /// The members of a document that a write other than an import's sets or removes, each with its edit.
 pub(super) fn members(members: &Members) -> Result<[(&'static str, Edit<AttributeValue>); 6], StoreError> {
@@ -28,12 +33,12 @@ pub(super) fn members(members: &Members) -> Result<[(&'static str, Edit<Attribut
         pending_product_offering,
     } = members;
     Ok([
-        ("status", edit(status)?),
-        ("updatedAt", edit(updated_at)?),
-        ("cancelledAt", edit(cancelled_at)?),
-        ("pendingStatus", edit(pending_status)?),
-        ("pendingMsisdn", edit(pending_msisdn)?),
-        ("pendingProductOffering", edit(pending_product_offering)?),
+        (STATUS, edit(status)?),
+        (UPDATED_AT, edit(updated_at)?),
+        (CANCELLED_AT, edit(cancelled_at)?),
+        (PENDING_STATUS, edit(pending_status)?),
+        (PENDING_MSISDN, edit(pending_msisdn)?),
+        (PENDING_PRODUCT_OFFERING, edit(pending_product_offering)?),
     ])
 }
 
@@ -71,30 +76,30 @@ impl ItemUpdate {
         let Change { decided_from, write_id, document, cancellation, cancellation_id, due_at } = change;
         let mut update = Self { key: subscription_key(tenant, id), ..Self::default() };
         match decided_from.next_version() {
-            Some(version) => update.set("version", number(version)),
+            Some(version) => update.set(VERSION, number(version)),
             None => {
                 let one = update.value("one", number(1));
-                update.sets.push(format!("version = version + {one}"));
+                update.sets.push(format!("{VERSION} = {VERSION} + {one}"));
             }
         }
-        update.set("writeId", attribute(write_id)?);
+        update.set(WRITE_ID, attribute(write_id)?);
         match document {
-            DocumentChange::Whole(document) => update.set("document", document_attribute(document)?),
+            DocumentChange::Whole(document) => update.set(DOCUMENT, document_attribute(document)?),
             DocumentChange::Members(edits) => {
                 for (name, edit) in members(edits)? {
-                    update.edit(&format!("document.{name}"), edit);
+                    update.edit(&format!("{DOCUMENT}.{name}"), edit);
                 }
             }
         }
-        update.edit("cancellation", edit(cancellation)?);
-        update.edit("cancellationId", edit(cancellation_id)?);
+        update.edit(CANCELLATION, edit(cancellation)?);
+        update.edit(CANCELLATION_ID, edit(cancellation_id)?);
         match due_at {
             Edit::Keep => {}
             Edit::Set(at) => {
-                update.set("dueShard", number(due_shard(id)));
-                update.set("dueAt", instant(*at));
+                update.set(DUE_SHARD, number(due_shard(id)));
+                update.set(DUE_AT, instant(*at));
             }
-            Edit::Remove => update.removes.extend(["dueShard".to_owned(), "dueAt".to_owned()]),
+            Edit::Remove => update.removes.extend([DUE_SHARD, DUE_AT].map(str::to_owned)),
         }
         update.condition = update.condition(decided_from)?;
         update.expression = format!("SET {}", update.sets.join(", "));
@@ -115,7 +120,7 @@ impl ItemUpdate {
     ) -> Result<TransactWriteItem, StoreError> {
         let update = Update::builder()
             .table_name(table)
-            .key("pk", text(self.key))
+            .key(PK, text(self.key))
             .update_expression(self.expression)
             .condition_expression(self.condition)
             .set_expression_attribute_names(Some(self.names).filter(|names| !names.is_empty()))
@@ -153,22 +158,25 @@ impl ItemUpdate {
 
     /// A path of attributes. `status` is a word of DynamoDB's own.
     fn path(&mut self, path: &str) -> String {
-        if path.ends_with(".status") {
-            self.names.insert("#status".to_owned(), "status".to_owned());
+        match path.strip_suffix(STATUS) {
+            Some(parent) => {
+                self.names.insert(STATUS_IN_EXPRESSIONS.to_owned(), STATUS.to_owned());
+                format!("{parent}{STATUS_IN_EXPRESSIONS}")
+            }
+            None => path.to_owned(),
         }
-        path.replace(".status", ".#status")
     }
 
     fn condition(&mut self, decided_from: &DecidedFrom) -> Result<String, StoreError> {
         Ok(match decided_from {
-            DecidedFrom::Nothing => "attribute_not_exists(pk)".to_owned(),
-            DecidedFrom::Version(version) => self.is("version", number(version)),
-            DecidedFrom::Unreadable(Some(version)) => self.is("version", stored_attribute(version)),
+            DecidedFrom::Nothing => format!("attribute_not_exists({PK})"),
+            DecidedFrom::Version(version) => self.is(VERSION, number(version)),
+            DecidedFrom::Unreadable(Some(version)) => self.is(VERSION, stored_attribute(version)),
             DecidedFrom::Unreadable(None) => {
-                "attribute_exists(pk) AND attribute_not_exists(version)".to_owned()
+                format!("attribute_exists({PK}) AND attribute_not_exists({VERSION})")
             }
             DecidedFrom::DueVersion(version, entry) => {
-                [self.is("version", number(version)), self.has_entry(entry)].join(" AND ")
+                [self.is(VERSION, number(version)), self.has_entry(entry)].join(" AND ")
             }
             DecidedFrom::Due(claims) => self.claims(claims)?,
         })
@@ -176,36 +184,40 @@ impl ItemUpdate {
 
     fn has_entry(&mut self, entry: &ExpectedEntry) -> String {
         let ExpectedEntry { cancellation_id, due_at } = entry;
-        let has_id = self.is("cancellationId", text(*cancellation_id));
-        let is_due = self.is("dueAt", instant(*due_at));
-        format!("{has_id} AND {is_due} AND attribute_exists(dueShard)")
+        let has_id = self.is(CANCELLATION_ID, text(*cancellation_id));
+        let is_due = self.is(DUE_AT, instant(*due_at));
+        format!("{has_id} AND {is_due} AND attribute_exists({DUE_SHARD})")
     }
 
     fn claims(&mut self, claims: &ExpectedClaims) -> Result<String, StoreError> {
         let ExpectedClaims { entry, statuses, pending_status, date, updated_before } = claims;
         let has_entry = self.has_entry(entry);
-        let kept_id = self.is("cancellation.cancellationId", attribute(entry.cancellation_id)?);
-        let kept_at = self.is("cancellation.effectiveAt", attribute(entry.due_at)?);
-        let kept_date = self.is("cancellation.scheduledAt", attribute(date)?);
+        let kept_id =
+            self.is(&format!("{CANCELLATION}.{CANCELLATION_ID}"), attribute(entry.cancellation_id)?);
+        let kept_at = self.is(&format!("{CANCELLATION}.{EFFECTIVE_AT}"), attribute(entry.due_at)?);
+        let kept_date = self.is(&format!("{CANCELLATION}.{SCHEDULED_AT}"), attribute(date)?);
         let mut allowed = Vec::new();
         for (number, status) in statuses.iter().enumerate() {
-            allowed.push(self.value(&format!("status{number}"), attribute(status)?));
+            allowed.push(self.value(&format!("{STATUS}{number}"), attribute(status)?));
         }
-        let status = self.path("document.status");
-        let pending = self.is("document.pendingStatus.status", attribute(pending_status.status)?);
-        let pending_date =
-            self.is("document.pendingStatus.scheduledAt", attribute(pending_status.scheduled_at)?);
+        let status = self.path(&format!("{DOCUMENT}.{STATUS}"));
+        let pending =
+            self.is(&format!("{DOCUMENT}.{PENDING_STATUS}.{STATUS}"), attribute(pending_status.status)?);
+        let pending_date = self.is(
+            &format!("{DOCUMENT}.{PENDING_STATUS}.{SCHEDULED_AT}"),
+            attribute(pending_status.scheduled_at)?,
+        );
         let second = self.value("second", text(second(*updated_before)));
         Ok([
             has_entry,
             kept_id,
             kept_at,
-            format!("(attribute_not_exists(cancellation.scheduledAt) OR {kept_date})"),
+            format!("(attribute_not_exists({CANCELLATION}.{SCHEDULED_AT}) OR {kept_date})"),
             format!("{status} IN ({})", allowed.join(", ")),
             pending,
             pending_date,
             // Instants of one second don't sort as text.
-            format!("(attribute_not_exists(document.updatedAt) OR document.updatedAt < {second})"),
+            format!("(attribute_not_exists({DOCUMENT}.{UPDATED_AT}) OR {DOCUMENT}.{UPDATED_AT} < {second})"),
         ]
         .join(" AND "))
     }
@@ -225,7 +237,7 @@ fn second(at: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::CHANGING;
+    use crate::layout::CHANGING;
 
     /// What a write may remove must be an attribute of its own, and not be compressed with the rest.
     #[test]

@@ -1,0 +1,99 @@
+//! The layout of the tables: the one place that names an attribute.
+//!
+//! | table | key `pk` | attributes |
+//! |---|---|---|
+//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
+//! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
+//! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
+//! | tenants | `<tenant>` | `name`, `timeZone` |
+//! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
+//!
+//! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
+//!
+//! Another system that writes a subscription's item sets `version` to one more, on the condition of the one that it read, and
+//! leaves all but `document` alone. README says more, under "Other systems that write into the table".
+
+use domain::identifiers::{KeyId, ReferenceId, SubscriptionId, TenantId};
+
+/// The hash key of every table.
+pub(super) const PK: &str = "pk";
+
+// The attributes of a subscription.
+pub(super) const DOCUMENT: &str = "document";
+pub(super) const VERSION: &str = "version";
+pub(super) const WRITE_ID: &str = "writeId";
+pub(super) const CANCELLATION: &str = "cancellation";
+pub(super) const CANCELLATION_ID: &str = "cancellationId";
+pub(super) const DUE_SHARD: &str = "dueShard";
+pub(super) const DUE_AT: &str = "dueAt";
+
+// The members of a document that are read or written by themselves.
+pub(super) const STATUS: &str = "status";
+pub(super) const UPDATED_AT: &str = "updatedAt";
+pub(super) const CANCELLED_AT: &str = "cancelledAt";
+pub(super) const PENDING_STATUS: &str = "pendingStatus";
+pub(super) const PENDING_MSISDN: &str = "pendingMsisdn";
+pub(super) const PENDING_PRODUCT_OFFERING: &str = "pendingProductOffering";
+pub(super) const REFERENCE_ID: &str = "referenceId";
+pub(super) const COMPRESSED: &str = "compressed";
+
+// The members of a cancellation.
+pub(super) const SCHEDULED_AT: &str = "scheduledAt";
+pub(super) const EFFECTIVE_AT: &str = "effectiveAt";
+pub(super) const REASON: &str = "reason";
+pub(super) const WITHDRAWN_AT: &str = "withdrawnAt";
+
+// The attribute of a reference id.
+pub(super) const SUBSCRIPTION_ID: &str = "subscriptionId";
+
+// The attributes of a tenant, and of an API key.
+pub(super) const NAME: &str = "name";
+pub(super) const TIME_ZONE: &str = "timeZone";
+pub(super) const SECRET_HASH: &str = "secretHash";
+pub(super) const LAST_FOUR: &str = "lastFour";
+pub(super) const SCOPES: &str = "scopes";
+pub(super) const CREATED_AT: &str = "createdAt";
+pub(super) const EXPIRES_AT: &str = "expiresAt";
+pub(super) const REVOKED_AT: &str = "revokedAt";
+
+// The attributes of a recorded answer.
+pub(super) const HEADERS: &str = "headers";
+pub(super) const BODY: &str = "body";
+
+/// The members of a document that a write other than an import's sets or removes. They are attributes of their own; the others are
+/// compressed.
+pub(super) const CHANGING: [&str; 6] =
+    [STATUS, UPDATED_AT, CANCELLED_AT, PENDING_STATUS, PENDING_MSISDN, PENDING_PRODUCT_OFFERING];
+
+/// `status` in an expression, in which DynamoDB has that word itself.
+pub(super) const STATUS_IN_EXPRESSIONS: &str = "#status";
+
+/// The attributes by which a cancellation is pending or not, and its reason: nothing that may be personal.
+pub(super) fn claims() -> String {
+    let of_document = [STATUS_IN_EXPRESSIONS, PENDING_STATUS].map(|member| format!("{DOCUMENT}.{member}"));
+    let of_cancellation = [CANCELLATION_ID, SCHEDULED_AT, EFFECTIVE_AT, REASON, WITHDRAWN_AT];
+    let of_cancellation = of_cancellation.map(|member| format!("{CANCELLATION}.{member}"));
+    let attributes = [PK, CANCELLATION_ID, DUE_SHARD, DUE_AT].map(str::to_owned);
+    [&attributes[..], &of_document, &of_cancellation].concat().join(", ")
+}
+
+pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String {
+    format!("{tenant}#{id}")
+}
+
+/// What the keys of all that is a tenant's begin with.
+pub(super) fn tenant_prefix(tenant: &TenantId) -> String {
+    format!("{tenant}#")
+}
+
+pub(super) fn reference_key(tenant: &TenantId, reference: &ReferenceId) -> String {
+    format!("{tenant}#rid_{reference}")
+}
+
+pub(super) fn tenant_key(tenant: &TenantId) -> String {
+    tenant.to_string()
+}
+
+pub(super) fn api_key_key(tenant: &TenantId, key: &KeyId) -> String {
+    format!("{tenant}#{key}")
+}
