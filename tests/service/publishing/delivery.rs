@@ -48,7 +48,7 @@ fn dates(events: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn each_change_of_a_subscription_is_published_once_in_its_order() {
+async fn each_change_of_a_subscription_is_posted_once_and_in_order() {
     let receiver = Receiver::start();
     let service = start(&receiver).await;
     let scheduled = service.cancel(ACTIVATED, &cancel_next_day()).await.json();
@@ -78,7 +78,7 @@ async fn each_change_of_a_subscription_is_published_once_in_its_order() {
 }
 
 #[tokio::test]
-async fn an_import_is_published_as_far_as_callers_see_it() {
+async fn an_import_is_published_without_the_members_that_callers_do_not_see() {
     let receiver = Receiver::start();
     let service = start(&receiver).await;
     let now = harness::instant(harness::START);
@@ -118,7 +118,7 @@ async fn an_import_is_published_as_far_as_callers_see_it() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_is_down_is_published_when_it_is_back() {
+async fn events_for_a_receiver_that_is_down_are_posted_when_it_is_back() {
     let receiver = Receiver::down();
     let service = start(&receiver).await;
     for date in ["2026-03-01", "2026-04-01", "2026-05-01"] {
@@ -130,7 +130,7 @@ async fn a_receiver_that_is_down_is_published_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_fails_or_is_slow_is_published_again_until_it_has_an_event() {
+async fn an_event_is_posted_again_until_a_failing_or_slow_receiver_accepts_it() {
     let receiver = Receiver::start();
     let failures = [Answer::Status(500), Answer::Status(429), Answer::Never, Answer::Status(401)];
     receiver.next(failures);
@@ -152,7 +152,7 @@ async fn a_receiver_that_fails_or_is_slow_is_published_again_until_it_has_an_eve
 }
 
 #[tokio::test]
-async fn what_a_receiver_does_not_want_is_not_published_again() {
+async fn a_refused_event_is_not_posted_again() {
     let receiver = Receiver::start();
     receiver.next([Answer::Status(400), Answer::Status(302)]);
     let service = start(&receiver).await;
@@ -165,7 +165,7 @@ async fn what_a_receiver_does_not_want_is_not_published_again() {
 }
 
 #[tokio::test]
-async fn one_that_is_not_taken_holds_up_no_other_subscription() {
+async fn an_unanswered_event_does_not_hold_up_other_subscriptions() {
     let receiver = Receiver::start();
     receiver.next([Answer::Never]);
     let service = start(&receiver).await;
@@ -179,7 +179,7 @@ async fn one_that_is_not_taken_holds_up_no_other_subscription() {
 }
 
 #[tokio::test]
-async fn a_bus_from_which_too_little_is_delivered_leaves_the_rest_to_the_stream() {
+async fn events_beyond_the_capacity_of_the_bus_wait_in_the_stream() {
     let receiver = Receiver::down();
     let service = start(&receiver).await;
     let (tenant, now) = ("demo".parse().unwrap(), harness::instant(harness::START));
@@ -204,7 +204,7 @@ async fn a_bus_from_which_too_little_is_delivered_leaves_the_rest_to_the_stream(
 }
 
 #[tokio::test]
-async fn of_many_changes_at_once_each_is_published_once() {
+async fn each_of_many_simultaneous_changes_is_posted_once() {
     let receiver = Receiver::start();
     receiver.next([Answer::Status(500); 10]);
     let service = start(&receiver).await;
@@ -242,7 +242,7 @@ async fn of_many_changes_at_once_each_is_published_once() {
 }
 
 #[tokio::test]
-async fn what_was_not_delivered_when_the_service_stopped_is_published_when_it_starts_again() {
+async fn events_that_were_undelivered_at_a_stop_are_posted_after_the_next_start() {
     let kept = Kept::new();
     let receiver = Receiver::start();
     receiver.next([Answer::Status(500); 1_000]);
@@ -267,7 +267,7 @@ async fn what_was_not_delivered_when_the_service_stopped_is_published_when_it_st
 }
 
 #[tokio::test]
-async fn what_was_delivered_is_not_published_again_by_the_next_start() {
+async fn a_delivered_event_is_not_posted_again_after_the_next_start() {
     let kept = Kept::new();
     let receiver = Receiver::start();
     let service = kept.start(&receiver).await;
@@ -280,7 +280,7 @@ async fn what_was_delivered_is_not_published_again_by_the_next_start() {
 }
 
 #[tokio::test]
-async fn what_was_written_before_anything_was_published_is_passed_over() {
+async fn changes_made_before_publishing_was_turned_on_are_not_posted() {
     let kept = Kept::new();
     let receiver = Receiver::start();
     let silent = Options { publishes: false, ..kept.options.clone() };
@@ -295,7 +295,7 @@ async fn what_was_written_before_anything_was_published_is_passed_over() {
 }
 
 #[tokio::test]
-async fn the_last_events_are_shown_with_what_became_of_them() {
+async fn the_status_shows_the_last_events_with_their_delivery() {
     let receiver = Receiver::start();
     receiver.next([Answer::Status(500), Answer::Status(204), Answer::Status(410)]);
     let service = start(&receiver).await;
@@ -310,7 +310,7 @@ async fn the_last_events_are_shown_with_what_became_of_them() {
 }
 
 #[tokio::test]
-async fn no_event_and_no_etag_is_used_twice_though_the_table_was_put_back() {
+async fn event_ids_and_etags_stay_unique_after_the_table_is_restored() {
     let receiver = Receiver::start();
     let service = start(&receiver).await;
     let before = service.stored(ACTIVATED).await;
@@ -328,7 +328,7 @@ async fn no_event_and_no_etag_is_used_twice_though_the_table_was_put_back() {
 }
 
 #[tokio::test]
-async fn events_are_in_order_by_their_version_and_say_what_changed() {
+async fn events_are_ordered_by_version_and_name_their_cause() {
     let receiver = Receiver::start();
     let service = start(&receiver).await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;

@@ -98,7 +98,7 @@ fn partly(codes: &[Option<&str>]) -> Fault {
 }
 
 #[tokio::test]
-async fn an_event_goes_onto_the_bus_with_what_rules_can_tell_it_by() {
+async fn an_entry_on_the_bus_has_the_source_type_and_resources_that_rules_match() {
     let function = Function::start().await;
     assert_eq!(function.publish(&[change(1, 2, "a")]).await, None);
     let request = &function.wire.requests("PutEvents")[0];
@@ -115,7 +115,7 @@ async fn an_event_goes_onto_the_bus_with_what_rules_can_tell_it_by() {
 }
 
 #[tokio::test]
-async fn what_no_caller_sees_is_not_published() {
+async fn additions_removals_hidden_changes_and_pointers_are_not_published() {
     let function = Function::start().await;
     let mut added = change(1, 1, "a");
     added["eventName"] = json!("INSERT");
@@ -132,7 +132,7 @@ async fn what_no_caller_sees_is_not_published() {
 }
 
 #[tokio::test]
-async fn events_are_put_in_tens_and_never_two_of_one_subscription_together() {
+async fn events_are_put_in_batches_of_ten_with_at_most_one_per_subscription() {
     let function = Function::start().await;
     let mut records: Vec<_> = (0..23).map(|n| change(n, 2, &n.to_string())).collect();
     records.push(change(22, 3, "22 again"));
@@ -144,7 +144,7 @@ async fn events_are_put_in_tens_and_never_two_of_one_subscription_together() {
 }
 
 #[tokio::test]
-async fn large_events_are_put_with_fewer_others_and_too_large_ones_set_aside() {
+async fn large_events_are_put_in_smaller_batches_and_too_large_ones_are_set_aside() {
     let function = Function::start().await;
     let large = "x".repeat(400_000);
     let records = [
@@ -165,7 +165,7 @@ async fn large_events_are_put_with_fewer_others_and_too_large_ones_set_aside() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_read_is_set_aside_with_its_key_and_holds_up_nothing() {
+async fn an_unreadable_record_is_set_aside_with_its_key_and_the_others_are_published() {
     let function = Function::start().await;
     let mut records: Vec<_> = (0..6).map(|n| change(n, 2, &n.to_string())).collect();
     records[1]["dynamodb"]["NewImage"]["document"] = json!({"S": "Astrid Lindqvist"});
@@ -184,7 +184,7 @@ async fn what_can_not_be_read_is_set_aside_with_its_key_and_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn an_entry_that_the_bus_does_not_take_is_put_again_alone() {
+async fn an_entry_that_the_bus_refuses_for_now_is_put_again_alone() {
     let function = Function::start().await;
     function.wire.next("PutEvents", [partly(&[None, Some("ThrottlingException"), None])]);
     let records = [change(1, 2, "1"), change(2, 2, "2"), change(3, 2, "3")];
@@ -193,7 +193,7 @@ async fn an_entry_that_the_bus_does_not_take_is_put_again_alone() {
 }
 
 #[tokio::test]
-async fn what_the_bus_never_takes_is_left_to_the_stream_and_nothing_later_is_published() {
+async fn a_repeatedly_refused_entry_is_left_to_the_stream_and_its_later_changes_wait() {
     for code in ["ThrottlingException", "InternalFailure", "AccessDeniedException"] {
         let function = Function::start().await;
         let refusals = [&[None, Some(code), Some(code)][..], &[Some(code), None], &[Some(code)]];
@@ -210,7 +210,7 @@ async fn what_the_bus_never_takes_is_left_to_the_stream_and_nothing_later_is_pub
 }
 
 #[tokio::test]
-async fn what_the_bus_refuses_for_good_is_set_aside() {
+async fn an_entry_that_the_bus_refuses_for_good_is_set_aside() {
     let function = Function::start().await;
     function.wire.next("PutEvents", [partly(&[None, Some("MalformedDetail"), None])]);
     let records = [change(1, 2, "1"), change(2, 2, "2"), change(3, 2, "3")];
@@ -234,7 +234,7 @@ async fn what_the_bus_refuses_for_good_is_set_aside() {
 }
 
 #[tokio::test]
-async fn where_the_bus_takes_less_than_elsewhere_only_what_is_too_large_there_is_set_aside() {
+async fn an_entry_that_is_too_large_for_this_bus_is_set_aside_alone() {
     let function = Function::start().await;
     let refused = || Fault::refusal("ValidationException");
     function.wire.next("PutEvents", [refused(), Fault::Pass, refused(), Fault::Pass]);
@@ -246,7 +246,7 @@ async fn where_the_bus_takes_less_than_elsewhere_only_what_is_too_large_there_is
 }
 
 #[tokio::test]
-async fn a_bus_that_can_not_be_reached_leaves_all_to_the_stream() {
+async fn records_stay_in_the_stream_while_the_bus_fails() {
     for (name, fault) in [
         ("dropped", Fault::DropRequest),
         ("throttled", Fault::refusal("ThrottlingException")),
@@ -268,7 +268,7 @@ async fn a_bus_that_can_not_be_reached_leaves_all_to_the_stream() {
 }
 
 #[tokio::test]
-async fn what_is_published_twice_has_the_same_id() {
+async fn an_event_published_twice_has_the_same_id() {
     let function = Function::start().await;
     function.wire.next("PutEvents", [Fault::DropAnswer]);
     let records = [change(1, 2, "1"), change(2, 2, "2")];
@@ -280,7 +280,7 @@ async fn what_is_published_twice_has_the_same_id() {
 }
 
 #[tokio::test]
-async fn what_can_neither_be_published_nor_be_set_aside_is_left_to_the_stream() {
+async fn a_record_that_can_be_neither_published_nor_set_aside_is_left_to_the_stream() {
     let function = Function::start().await;
     function.wire.always("SendMessage", Fault::refusal("AccessDeniedException"));
     let mut poison = change(2, 2, "2");
@@ -303,14 +303,14 @@ async fn what_can_neither_be_published_nor_be_set_aside_is_left_to_the_stream() 
 }
 
 #[tokio::test]
-async fn what_there_is_no_time_for_is_left_to_the_stream() {
+async fn records_are_left_to_the_stream_when_time_runs_out() {
     let function = Function::start().await;
     assert_eq!(function.publish_in(Duration::ZERO, &[change(1, 2, "1")]).await.as_deref(), Some("1-2"));
     assert_eq!(function.wire.seen(), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn an_event_from_elsewhere_is_an_error() {
+async fn an_event_from_another_source_is_an_error() {
     let publisher = Service::publisher("http://127.0.0.1:9");
     let event = serde_json::from_value(event("publish-events/unexpected_event")).unwrap();
     let refused = publish_events::handle(&publisher, LambdaEvent::new(event, Context::default())).await;
