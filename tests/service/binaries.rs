@@ -18,7 +18,7 @@ async fn invoke(service: &Service, function: &str) -> Value {
 
 #[tokio::test]
 #[ignore = "needs the binaries that .ci/binaries builds"]
-async fn each_answers_an_event() {
+async fn each_release_binary_answers_an_event() {
     let service = Service::start().await;
     assert_eq!(invoke(&service, "get-subscription").await["statusCode"], 200);
     assert_eq!(invoke(&service, "cancel-subscription").await["statusCode"], 200);

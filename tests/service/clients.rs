@@ -64,7 +64,7 @@ async fn breaking_off(api_url: &str, bytes: usize) -> String {
 
 #[tokio::test]
 #[ignore = "needs the clients that .ci/clients makes ready"]
-async fn an_answer_that_gets_lost_or_breaks_off_is_asked_for_again() {
+async fn a_client_asks_again_for_a_lost_or_truncated_answer() {
     // Nothing of it, its status alone, and all but its last byte.
     for (client, bytes) in CLIENTS.iter().flat_map(|client| [0, 20, usize::MAX].map(|bytes| (client, bytes)))
     {
@@ -77,7 +77,7 @@ async fn an_answer_that_gets_lost_or_breaks_off_is_asked_for_again() {
 
 #[tokio::test]
 #[ignore = "needs the clients that .ci/clients makes ready"]
-async fn a_key_that_is_locked_and_a_service_that_is_unavailable_are_waited_for() {
+async fn a_client_waits_for_a_locked_key_and_for_a_failing_service() {
     for client in CLIENTS {
         let (database, service, wire) = Service::start_wired().await;
         // Of three requests, the first meets others all the time, the second can't be read, and the third is done.
@@ -101,7 +101,7 @@ async fn a_key_that_is_locked_and_a_service_that_is_unavailable_are_waited_for()
 
 #[tokio::test]
 #[ignore = "needs the clients that .ci/clients makes ready"]
-async fn a_refusal_is_not_repeated() {
+async fn a_client_does_not_repeat_a_refused_request() {
     for client in CLIENTS {
         let (_database, service, wire) = Service::start_wired().await;
         let output = run(client, &service.api_url, &service.api_key, CANCELLED).await;
@@ -113,7 +113,7 @@ async fn a_refusal_is_not_repeated() {
 
 #[tokio::test]
 #[ignore = "needs the clients that .ci/clients makes ready"]
-async fn a_reference_id_arrives_as_it_was_given() {
+async fn a_client_sends_a_reference_id_as_it_was_given() {
     for client in CLIENTS {
         let reference = "Kund 1 & ü#+;=\\\"'~";
         let document = json!({"subscriptionId": ACTIVATED, "status": "ACTIVATED", "referenceId": reference});

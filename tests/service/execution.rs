@@ -47,7 +47,7 @@ async fn execute_at(service: &Service, now: &str) -> Summary {
 }
 
 #[tokio::test]
-async fn a_cancellation_takes_effect_at_the_first_instant_of_its_date_and_once() {
+async fn a_cancellation_takes_effect_once_at_the_first_instant_of_its_date() {
     let service = Service::start().await;
     let body = json!({"schedule": {"type": "CancelAtBeginningOfNextMonth"}, "reason": "NO_NEED"});
     let scheduled = service.cancel(ACTIVATED, &body).await.json();
@@ -69,7 +69,7 @@ async fn a_cancellation_takes_effect_at_the_first_instant_of_its_date_and_once()
 }
 
 #[tokio::test]
-async fn nothing_is_executed_an_hour_early_where_clocks_have_lately_been_put_back() {
+async fn the_time_zone_rules_of_2026_decide_when_a_date_begins_in_morocco() {
     // Since September 2026 Morocco's clocks show UTC. Older rules put them an hour ahead.
     let (time_zone, now) = ("Africa/Casablanca".parse().unwrap(), instant("2026-11-26T20:00:00Z"));
     let service = Service::start_with(Options { time_zone, now: Some(now), ..options() }).await;
@@ -82,7 +82,7 @@ async fn nothing_is_executed_an_hour_early_where_clocks_have_lately_been_put_bac
 }
 
 #[tokio::test]
-async fn a_late_sweep_cancels_for_the_instant_that_was_due() {
+async fn a_late_sweep_cancels_for_the_promised_instant() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     service.set_clock("2026-02-03T08:00:00Z").await;
@@ -97,7 +97,7 @@ async fn a_late_sweep_cancels_for_the_instant_that_was_due() {
 }
 
 #[tokio::test]
-async fn execution_removes_every_pending_change_and_leaves_the_index() {
+async fn an_execution_removes_every_pending_change_and_the_index_entry() {
     let service = Service::start_seeded(&[json!({
         "subscriptionId": ACTIVATED,
         "status": "ACTIVATED",
@@ -160,7 +160,7 @@ async fn a_replaced_cancellation_takes_effect_at_its_new_date_only() {
 }
 
 #[tokio::test]
-async fn an_entry_of_the_index_that_is_out_of_date_executes_nothing() {
+async fn an_outdated_index_entry_executes_nothing() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let stale = the_due_cancellation(&service).await;
@@ -179,7 +179,7 @@ async fn an_entry_of_the_index_that_is_out_of_date_executes_nothing() {
 }
 
 #[tokio::test]
-async fn an_execution_that_comes_second_finds_the_first() {
+async fn a_repeated_execution_changes_nothing() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let due = the_due_cancellation(&service).await;
@@ -211,7 +211,7 @@ fn execution(due: &DueCancellation) -> Change {
 }
 
 #[tokio::test]
-async fn a_cancelled_subscription_is_cancelled_for_good() {
+async fn a_cancelled_subscription_cannot_be_cancelled_again() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     service.set_clock("2026-02-01T00:00:00Z").await;
@@ -221,7 +221,7 @@ async fn a_cancelled_subscription_is_cancelled_for_good() {
 }
 
 #[tokio::test]
-async fn one_bad_record_does_not_hold_up_the_others() {
+async fn a_malformed_item_does_not_hold_up_the_others() {
     let service = Service::start().await;
     for id in [ACTIVATED, ACTIVATED_TOO, PENDING] {
         service.cancel(id, &cancel_next_day()).await;
@@ -244,7 +244,7 @@ async fn one_bad_record_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
-async fn a_malformed_record_that_is_due_is_no_reason_to_invoke_the_function_again() {
+async fn a_sweep_with_only_a_malformed_item_succeeds_and_counts_it_as_failed() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let key = format!("demo#{ACTIVATED}");
@@ -272,7 +272,7 @@ async fn an_execution_whose_acknowledgement_was_lost_is_not_made_twice() {
 }
 
 #[tokio::test]
-async fn a_cancellation_that_was_imported_pending_takes_effect_like_any_other() {
+async fn an_imported_pending_cancellation_takes_effect() {
     let service = Service::start_seeded(&[json!({
         "subscriptionId": ACTIVATED,
         "status": "ACTIVATED",
@@ -303,7 +303,7 @@ async fn many_cancellations_due_at_once_are_all_executed() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_can_do_nothing_fails_and_loses_nothing() {
+async fn a_sweep_without_a_working_database_fails_and_the_next_one_executes() {
     let (database, service, wire) = Service::start_wired().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     service.set_clock("2026-01-31T23:00:00Z").await;
@@ -334,7 +334,7 @@ async fn a_sweep_stops_before_its_deadline_and_leaves_the_rest() {
 }
 
 #[tokio::test]
-async fn an_event_from_elsewhere_is_refused() {
+async fn an_event_from_another_source_is_refused() {
     let service = Service::start().await;
     let function = service::Service { store: service.store(), clock: Clock::system() };
     let mut event = event("execute-cancellations/ok");
@@ -383,7 +383,7 @@ async fn write_as_another_system(
 }
 
 #[tokio::test]
-async fn what_callers_are_not_told_of_does_not_happen() {
+async fn a_cancellation_that_the_document_has_lost_is_not_executed() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     // Another system writes the document it has, without the cancellation.
@@ -419,7 +419,7 @@ async fn what_callers_are_not_told_of_does_not_happen() {
 }
 
 #[tokio::test]
-async fn what_another_system_has_cancelled_is_not_executed_and_is_no_lag() {
+async fn a_subscription_cancelled_by_another_system_is_not_executed_and_not_late() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let cancelled = AttributeValue::S("CANCELLED".to_owned());
@@ -434,7 +434,7 @@ async fn what_another_system_has_cancelled_is_not_executed_and_is_no_lag() {
 }
 
 #[tokio::test]
-async fn a_status_that_this_service_does_not_know_is_not_written_over() {
+async fn an_unknown_status_is_not_overwritten() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let unknown = AttributeValue::S("TERMINATED".to_owned());
@@ -447,7 +447,7 @@ async fn a_status_that_this_service_does_not_know_is_not_written_over() {
 }
 
 #[tokio::test]
-async fn an_instant_at_an_end_of_time_holds_up_nothing() {
+async fn an_instant_at_the_end_of_time_does_not_hold_up_the_others() {
     // In the index, both sort before every instant that the service writes. One has begun, and so has the date.
     for (zone, end, executed, failed) in [
         ("Pacific/Kiritimati", "+262142-12-31T23:59:59Z", 1, 1),
@@ -474,7 +474,7 @@ async fn an_instant_at_an_end_of_time_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn a_date_that_another_system_has_moved_is_not_executed_for_the_one_before() {
+async fn a_cancellation_whose_date_another_system_changed_is_not_executed() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let later = AttributeValue::S("2026-06-01".to_owned());
@@ -486,7 +486,7 @@ async fn a_date_that_another_system_has_moved_is_not_executed_for_the_one_before
 }
 
 #[tokio::test]
-async fn what_another_system_adds_beside_it_is_no_contradiction() {
+async fn an_attribute_added_by_another_system_does_not_stop_the_execution() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let name = AttributeValue::S("new".to_owned());
@@ -503,7 +503,7 @@ async fn what_another_system_adds_beside_it_is_no_contradiction() {
 }
 
 #[tokio::test]
-async fn a_promised_date_waits_until_it_has_begun_in_the_time_zone_in_force() {
+async fn a_cancellation_waits_until_its_date_has_begun_in_the_current_time_zone() {
     let service = Service::start_with(Options { time_zone: "UTC".parse().unwrap(), ..options() }).await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-01")).await.status, 200);
     let zone: TimeZone = "America/New_York".parse().unwrap();
@@ -526,7 +526,7 @@ async fn a_promised_date_waits_until_it_has_begun_in_the_time_zone_in_force() {
 }
 
 #[tokio::test]
-async fn an_execution_is_updated_later_than_what_was_there() {
+async fn an_execution_sets_updated_at_later_than_before() {
     let ahead =
         json!({"subscriptionId": ACTIVATED, "status": "ACTIVATED", "updatedAt": "2026-02-01T06:00:00Z"});
     let service = Service::start_seeded(&[ahead]).await;
@@ -538,7 +538,7 @@ async fn an_execution_is_updated_later_than_what_was_there() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_moved_executes_nothing_early_on_a_database_that_others_use() {
+async fn a_service_with_a_moved_clock_executes_nothing_early_on_a_shared_database() {
     let (database, service, _wire) = Service::start_wired().await;
     let date = "2999-01-01";
     assert_eq!(database.cancel(ACTIVATED, &cancel_at(date)).await.status, 200);

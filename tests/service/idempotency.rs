@@ -22,7 +22,7 @@ fn assert_replays(replay: &Response, first: &Response) {
 }
 
 #[tokio::test]
-async fn the_same_request_gets_the_same_answer_and_nothing_runs_again() {
+async fn a_repeated_request_gets_the_same_answer_and_changes_nothing() {
     let service = Service::start().await;
     let first = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
     assert_eq!(first.status, 200);
@@ -47,7 +47,7 @@ async fn an_answer_is_replayed_though_the_subscription_has_changed_since() {
 }
 
 #[tokio::test]
-async fn another_request_with_the_same_key_is_a_mismatch_and_nothing_runs() {
+async fn another_request_with_the_same_key_is_a_mismatch_and_changes_nothing() {
     let service = Service::start().await;
     let path = format!("/subscriptions/{ACTIVATED}/cancel");
     let body = cancel_next_day().to_string();
@@ -114,7 +114,7 @@ async fn advancing_the_clock_by_24_hours_frees_a_key() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_the_subscriptions_state_is_remembered() {
+async fn a_refusal_because_of_the_subscriptions_state_is_recorded() {
     let service = Service::start().await;
     let body = cancel_next_day();
     let cancelled = service.cancel_once(CANCELLED, "k1", &body).await;
@@ -134,7 +134,7 @@ async fn a_refusal_by_the_subscriptions_state_is_remembered() {
 }
 
 #[tokio::test]
-async fn a_success_that_changes_nothing_is_remembered_too() {
+async fn a_success_that_changes_nothing_is_recorded() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let first = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
@@ -144,7 +144,7 @@ async fn a_success_that_changes_nothing_is_remembered_too() {
 }
 
 #[tokio::test]
-async fn what_was_wrong_with_the_request_leaves_the_key_free() {
+async fn a_faulty_request_or_a_failing_database_leaves_the_key_free() {
     let (database, service, wire) = Service::start_wired().await;
     let reads = database.add_key("demo", "reads", &[Scope::Read]).await.reveal();
     let body = cancel_next_day();
@@ -202,7 +202,7 @@ async fn a_key_is_1_to_256_printable_ascii_characters() {
 }
 
 #[tokio::test]
-async fn a_request_that_meets_another_tries_again() {
+async fn a_request_that_meets_another_write_is_tried_again() {
     let (_database, service, wire) = Service::start_wired().await;
     wire.next("TransactWriteItems", [Fault::conflict()]);
     let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
@@ -212,7 +212,7 @@ async fn a_request_that_meets_another_tries_again() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_the_time_is_remembered_and_one_by_the_form_is_not() {
+async fn a_refusal_because_of_the_date_is_recorded_and_one_because_of_the_form_is_not() {
     let service = Service::start().await;
     let today = cancel_at("2026-01-31");
     let refused = service.cancel_once(ACTIVATED, "k1", &today).await;
@@ -229,7 +229,7 @@ async fn a_refusal_by_the_time_is_remembered_and_one_by_the_form_is_not() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_a_precondition_is_remembered() {
+async fn a_failed_precondition_is_recorded() {
     let service = Service::start().await;
     let headers = [("X-Idempotency-Key", "k"), ("If-Match", "\"0\"")];
     let refused = service.cancel_with(ACTIVATED, &headers, &cancel_next_day()).await;

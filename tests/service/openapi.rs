@@ -47,13 +47,13 @@ fn all<'v>(name: &str, value: &'v Value, found: &mut Vec<&'v Value>) {
 }
 
 #[test]
-fn its_operations_are_the_routes_of_the_gateway() {
+fn the_documented_operations_are_the_routes_of_the_gateway() {
     let documented: BTreeSet<_> = OPERATIONS.keys().cloned().collect();
     assert_eq!(documented, gateway::route_keys().collect());
 }
 
 #[test]
-fn every_problem_of_the_code_is_documented_and_no_other() {
+fn exactly_the_problems_of_the_code_are_documented() {
     assert_eq!(texts(&schema("Problem")["properties"]["code"]["enum"]), codes());
 
     // Each is an answer of some operation.
@@ -72,7 +72,7 @@ fn every_problem_of_the_code_is_documented_and_no_other() {
 }
 
 #[test]
-fn every_problem_has_a_section_that_tells_cause_and_remedy_and_whether_to_retry() {
+fn every_problem_has_a_section_with_its_cause_remedy_and_retry() {
     let text = DOCUMENT["info"]["description"].as_str().unwrap();
     let sections: Vec<_> = text.split("\n### ").skip(1).collect();
     let titles = sections.iter().map(|section| section.lines().next().unwrap().to_owned());
@@ -85,7 +85,7 @@ fn every_problem_has_a_section_that_tells_cause_and_remedy_and_whether_to_retry(
 }
 
 #[test]
-fn its_enumerations_are_those_of_the_code() {
+fn the_documented_enumerations_are_those_of_the_code() {
     assert_eq!(texts(&schema("Reason")["enum"]), variants::<Reason>());
     assert_eq!(texts(&schema("Status")["enum"]), variants::<Status>());
     assert_eq!(texts(&schema("Fault")["properties"]["code"]["enum"]), variants::<FaultCode>());
@@ -98,7 +98,7 @@ fn its_enumerations_are_those_of_the_code() {
 }
 
 #[test]
-fn its_bounds_are_those_of_the_code() {
+fn the_documented_bounds_are_those_of_the_code() {
     let request = &schema("CancelRequest")["properties"];
     assert_eq!(request["comment"]["maxLength"], MAX_COMMENT_CHARACTERS);
     assert_eq!(request["metadata"]["maxProperties"], MAX_METADATA_MEMBERS);
@@ -111,7 +111,7 @@ fn its_bounds_are_those_of_the_code() {
 }
 
 #[test]
-fn its_examples_are_as_its_schemas_say() {
+fn the_documented_examples_match_their_schemas() {
     let mut contents = Vec::new();
     all("content", &DOCUMENT, &mut contents);
     let mut checked = 0;
@@ -156,7 +156,7 @@ fn fault_of(answer: &Response) -> String {
 }
 
 #[tokio::test]
-async fn what_is_not_documented_is_noticed() {
+async fn an_undocumented_part_of_an_answer_is_noticed() {
     let service = Service::start().await;
     let good = service.get(ACTIVATED).await;
     let other = |change: &dyn Fn(&mut Response)| {
@@ -192,7 +192,7 @@ async fn what_is_not_documented_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_judged_other_than_documented_is_noticed() {
+async fn an_outcome_that_contradicts_the_document_is_noticed() {
     let service = Service::start().await;
     let path = format!("/subscriptions/{ACTIVATED}/cancel");
     let good = cancel_next_day();

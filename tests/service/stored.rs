@@ -52,7 +52,7 @@ async fn with_stored(database: &str) -> Service {
 }
 
 #[tokio::test]
-async fn a_database_without_ids_of_writes_goes_on() {
+async fn a_database_without_write_ids_still_works() {
     let service = with_stored(include_str!("../stored/without_write_ids.json")).await;
     let pending = service.get(ACTIVATED).await;
     assert_eq!(pending.json()["pendingStatus"]["scheduledAt"], "2026-03-01");
@@ -86,7 +86,7 @@ async fn a_database_without_ids_of_writes_goes_on() {
 }
 
 #[tokio::test]
-async fn what_was_pending_before_there_were_dates_of_cancellations_is_executed() {
+async fn a_pending_cancellation_without_a_stored_date_is_executed() {
     let service = with_stored(include_str!("../stored/without_write_ids.json")).await;
     service.set_clock("2026-02-28T22:59:59Z").await;
     assert_eq!(service.execute().await["due"], 0);

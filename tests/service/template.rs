@@ -42,7 +42,7 @@ async fn each_function_uses_exactly_the_rights_it_has() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_refused_at_the_wire() {
+async fn a_request_without_a_granted_right_is_refused_at_the_wire() {
     let (_database, service, wire) = Service::start_wired().await;
     wire.revoke("cancel-subscription", "dynamodb:UpdateItem");
     service.cancel(ACTIVATED, &cancel_next_day()).await.assert_problem(500, "internal_error");
@@ -50,7 +50,7 @@ async fn what_is_not_granted_is_refused_at_the_wire() {
 }
 
 #[test]
-fn no_function_may_do_what_is_not_its_own() {
+fn each_function_lacks_the_rights_of_the_others() {
     let granted = granted();
     let may = |function: &str, action: &str, table: &str| {
         granted[function].iter().any(|(on, what)| on.ends_with(action) && what.starts_with(table))
@@ -68,7 +68,7 @@ fn no_function_may_do_what_is_not_its_own() {
 }
 
 #[test]
-fn the_stream_is_read_and_published_on_for_almost_as_long_as_it_lasts() {
+fn stream_records_are_retried_for_almost_as_long_as_the_stream_keeps_them() {
     let mappings = resources("AWS::Lambda::EventSourceMapping");
     let mapping = &mappings["StreamOfSubscriptions"];
     assert_eq!(mapping["EventSourceArn"]["Fn::GetAtt"], "SubscriptionsTable.StreamArn");
@@ -86,7 +86,7 @@ fn the_stream_is_read_and_published_on_for_almost_as_long_as_it_lasts() {
 }
 
 #[test]
-fn a_webhook_gets_the_event_itself_and_is_tried_for_a_day() {
+fn a_webhook_gets_the_bare_event_and_is_retried_for_a_day() {
     let rule = &resources("AWS::Events::Rule")["WebhookRule"];
     assert_eq!(rule["EventPattern"]["source"], json!([SOURCE]));
     assert_eq!(rule["EventPattern"]["resources"], json!([{"Fn::Sub": "tenant/${WebhookTenant}"}]));
@@ -115,7 +115,7 @@ fn a_webhook_gets_the_event_itself_and_is_tried_for_a_day() {
 }
 
 #[test]
-fn beside_the_database_a_role_may_log_trace_and_hand_over() {
+fn a_role_may_only_log_trace_and_forward_besides_using_the_database() {
     let elsewhere = [
         "logs:CreateLogStream",
         "logs:PutLogEvents",
@@ -210,7 +210,7 @@ fn the_routes_are_those_of_the_local_gateway() {
 }
 
 #[test]
-fn every_folder_of_a_function_is_deployed() {
+fn every_function_folder_is_deployed() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions");
     let folders =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -223,7 +223,7 @@ fn every_folder_of_a_function_is_deployed() {
 }
 
 #[test]
-fn alarms_and_dashboard_show_the_metrics_that_are_counted_and_all_of_them() {
+fn the_dashboard_shows_every_counted_metric_and_alarms_use_no_other() {
     let counted: BTreeSet<_> = METRICS.iter().map(|(name, _)| (*name).to_owned()).collect();
     let alarms = resources("AWS::CloudWatch::Alarm");
     for alarm in alarms.values().filter(|alarm| alarm["Namespace"] == NAMESPACE) {
@@ -233,7 +233,7 @@ fn alarms_and_dashboard_show_the_metrics_that_are_counted_and_all_of_them() {
 }
 
 #[test]
-fn every_alarm_is_published_and_shown() {
+fn every_alarm_notifies_the_topic_and_is_on_the_dashboard() {
     let dashboard = dashboard().to_string();
     for (id, alarm) in resources("AWS::CloudWatch::Alarm") {
         for actions in ["AlarmActions", "OKActions"] {

@@ -10,7 +10,7 @@ use service::ids;
 const BOTH: [Scope; 2] = [Scope::Read, Scope::Cancel];
 
 #[tokio::test]
-async fn a_request_without_a_key_is_told_so() {
+async fn a_request_without_an_api_key_gets_api_key_missing() {
     let service = Service::start().await;
     let path = format!("/subscriptions/{ACTIVATED}");
     let answer = service.send(Method::GET, &path, &[], b"").await;
@@ -20,7 +20,7 @@ async fn a_request_without_a_key_is_told_so() {
 }
 
 #[tokio::test]
-async fn every_key_that_is_not_valid_gets_the_same_answer() {
+async fn every_invalid_api_key_gets_the_same_answer() {
     let service = Service::start().await;
     let token =
         |tenant: &str, key: &str| ids::token(tenant.parse().unwrap(), key.parse().unwrap()).unwrap().reveal();
@@ -56,7 +56,7 @@ async fn every_key_that_is_not_valid_gets_the_same_answer() {
 }
 
 #[tokio::test]
-async fn garbage_costs_no_look_into_the_database() {
+async fn a_malformed_api_key_is_refused_without_a_database_request() {
     let (_database, service, wire) = Service::start_wired().await;
     let mut mistyped = service.api_key.clone();
     mistyped.pop();
@@ -77,7 +77,7 @@ async fn a_revocation_takes_effect_on_the_next_request() {
 }
 
 #[tokio::test]
-async fn a_key_does_only_what_its_scopes_allow() {
+async fn an_api_key_allows_only_its_scopes() {
     let service = Service::start().await;
     let reads = service.add_key("demo", "reads", &[Scope::Read]).await.reveal();
     let cancels = service.add_key("demo", "cancels", &[Scope::Cancel]).await.reveal();
@@ -97,7 +97,7 @@ async fn a_key_does_only_what_its_scopes_allow() {
 }
 
 #[tokio::test]
-async fn a_scope_that_this_service_does_not_know_gives_and_takes_nothing() {
+async fn an_unknown_scope_is_ignored() {
     let service = Service::start().await;
     let key = service.add_key("demo", "k1", &[Scope::Read]).await.reveal();
     let scopes = ["invoices:read", "subscriptions:read"].map(|scope| AttributeValue::S(scope.to_owned()));
@@ -106,7 +106,7 @@ async fn a_scope_that_this_service_does_not_know_gives_and_takes_nothing() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_let_in_learns_nothing_else() {
+async fn an_invalid_api_key_is_refused_before_any_other_fault() {
     let service = Service::start().await;
     let key = ids::token("demo".parse().unwrap(), "k9".parse().unwrap()).unwrap().reveal();
     service.get_as(&key, "not-an-id").await.assert_problem(401, "api_key_invalid");

@@ -33,7 +33,7 @@ async fn each_schedule_means_a_date_in_the_tenants_calendar() {
 }
 
 #[tokio::test]
-async fn tomorrow_is_the_tenants_tomorrow() {
+async fn the_next_day_is_that_of_the_tenants_time_zone() {
     // 22:30 UTC on 31 January is 11:30 on 1 February in Auckland.
     let auckland = "Pacific/Auckland".parse().unwrap();
     let service = Service::start_with(Options { time_zone: auckland, ..options() }).await;
@@ -59,7 +59,7 @@ async fn every_status_but_cancelled_can_be_cancelled_and_stays_until_the_date() 
 }
 
 #[tokio::test]
-async fn a_subscription_is_cancelled_by_its_reference_id_too() {
+async fn a_subscription_can_be_cancelled_by_its_reference_id() {
     let service = Service::start().await;
     assert_eq!(
         pending(&service.cancel("rid_crm-1001", &cancel_next_day()).await),
@@ -86,7 +86,7 @@ async fn a_pending_cancellation_is_replaced_by_a_new_one() {
 }
 
 #[tokio::test]
-async fn the_same_date_and_reason_are_a_success_that_changes_nothing() {
+async fn a_request_for_the_same_date_and_reason_succeeds_and_changes_nothing() {
     let service = Service::start().await;
     let first = service.cancel(ACTIVATED, &cancel_next_day()).await;
     let stored = service.stored(ACTIVATED).await;
@@ -113,7 +113,7 @@ async fn a_pending_change_to_another_status_is_superseded_and_other_changes_stay
 }
 
 #[tokio::test]
-async fn who_asked_when_and_why_is_kept_with_the_cancellation() {
+async fn the_cancellation_keeps_its_caller_time_and_reason() {
     let service = Service::start().await;
     let body = json!({
         "schedule": {"type": "CancelNextDay"},
@@ -163,7 +163,7 @@ async fn all_faults_of_a_body_are_listed_at_once() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_located() {
+async fn the_fault_in_a_body_that_is_not_json_is_located() {
     let service = Service::start().await;
     let key = [("X-Api-Key", service.api_key.as_str())];
     for (body, place) in [
@@ -190,7 +190,7 @@ async fn a_body_has_at_most_32_kib() {
 }
 
 #[tokio::test]
-async fn a_body_is_declared_as_json() {
+async fn a_body_must_be_declared_as_json() {
     let service = Service::start().await;
     let body = cancel_next_day().to_string();
     for (content_type, status) in [
@@ -217,7 +217,7 @@ async fn a_body_is_declared_as_json() {
 }
 
 #[tokio::test]
-async fn what_could_be_no_subscription_is_refused() {
+async fn an_invalid_subscription_id_is_refused() {
     let service = Service::start().await;
     for id in ["1", "rid_", "crm-1001"] {
         service.cancel(id, &cancel_next_day()).await.assert_problem(400, "invalid_subscription_id");
@@ -226,7 +226,7 @@ async fn what_could_be_no_subscription_is_refused() {
 }
 
 #[tokio::test]
-async fn null_says_that_an_optional_member_is_absent() {
+async fn null_means_that_an_optional_member_is_absent() {
     let service = Service::start().await;
     let body = json!({
         "schedule": {"type": "CancelNextDay", "date": null}, "reason": "NO_NEED", "comment": null, "metadata": null,
@@ -239,7 +239,7 @@ async fn null_says_that_an_optional_member_is_absent() {
 }
 
 #[tokio::test]
-async fn a_query_is_refused_and_nothing_is_done() {
+async fn an_unknown_query_parameter_is_refused_on_writes_and_ignored_on_reads() {
     let service = Service::start().await;
     let path = |query: &str| format!("/subscriptions/{ACTIVATED}/cancel?{query}");
     let headers = [("X-Api-Key", service.api_key.as_str()), ("Content-Type", "application/json")];
@@ -259,7 +259,7 @@ async fn a_query_is_refused_and_nothing_is_done() {
 }
 
 #[tokio::test]
-async fn only_the_state_that_a_caller_has_read_is_changed() {
+async fn a_change_with_if_match_applies_only_to_the_state_that_was_read() {
     let service = Service::start().await;
     let (body, other) = (cancel_next_day(), cancel_at("2026-06-01"));
     let read = service.get(ACTIVATED).await.header("etag").unwrap().to_owned();
@@ -290,7 +290,7 @@ async fn only_the_state_that_a_caller_has_read_is_changed() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_not_supported_and_says_what_is() {
+async fn a_compressed_body_gets_415_with_the_supported_encoding() {
     let service = Service::start().await;
     let gzip = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0];
     let headers = |encoding| [("X-Api-Key", service.api_key.as_str()), ("Content-Encoding", encoding)];
@@ -306,7 +306,7 @@ async fn a_compressed_body_is_not_supported_and_says_what_is() {
 }
 
 #[tokio::test]
-async fn half_of_a_surrogate_pair_is_a_fault_of_its_place() {
+async fn a_lone_surrogate_is_a_fault_at_its_pointer() {
     let service = Service::start().await;
     let body = br#"{"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED", "comment": "cut \ud83d"}"#;
     let refused = service.cancel_as(ACTIVATED, &[("X-Api-Key", &service.api_key)], body).await;

@@ -39,7 +39,7 @@ fn assert_discloses_nothing(answer: &Response) {
 }
 
 #[tokio::test]
-async fn what_the_contract_does_not_name_is_never_answered() {
+async fn an_attribute_outside_the_contract_never_leaves_the_service() {
     let service = service_with_secrets().await;
     let body = cancel_next_day();
     assert_discloses_nothing(&service.get(ID).await);
@@ -59,7 +59,7 @@ async fn what_the_contract_does_not_name_is_never_answered() {
 }
 
 #[tokio::test]
-async fn what_the_contract_does_not_name_is_kept_all_the_same() {
+async fn an_attribute_outside_the_contract_is_kept_in_the_database() {
     let service = service_with_secrets().await;
     let pin = AttributeValue::S("PIN-9999".to_owned());
     service.update("subscriptions", &format!("demo#{ID}"), "SET document.pin = :value", pin).await;

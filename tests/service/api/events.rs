@@ -18,7 +18,7 @@ fn outcomes(function: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_event_is_answered_with_the_outcome_that_its_file_is_named_after() {
+async fn an_event_file_gets_the_outcome_that_it_is_named_after() {
     let service = Service::start().await;
     service.add_known_keys().await;
     let functions = Functions::on(&service);
@@ -37,7 +37,7 @@ async fn an_event_is_answered_with_the_outcome_that_its_file_is_named_after() {
 }
 
 #[tokio::test]
-async fn a_sweep_is_for_the_events_of_the_schedule() {
+async fn a_sweep_accepts_only_the_events_of_the_schedule() {
     let service = Service::start().await;
     let functions = Functions::on(&service);
     for outcome in outcomes("execute-cancellations") {
@@ -51,7 +51,7 @@ async fn a_sweep_is_for_the_events_of_the_schedule() {
 }
 
 #[test]
-fn there_is_an_event_for_every_refusal() {
+fn every_refusal_has_an_event_file() {
     let codes = |function| outcomes(function).into_iter().filter(|outcome| !is_success(outcome)).collect();
     let of_cancel: BTreeSet<String> = codes("cancel-subscription");
     assert_eq!(of_cancel, PROBLEMS.map(|(_, code)| code.to_owned()).into());

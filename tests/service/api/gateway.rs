@@ -15,7 +15,7 @@ async fn an_unknown_path_is_not_found() {
 }
 
 #[tokio::test]
-async fn an_unknown_method_is_not_found_either() {
+async fn an_unknown_method_is_not_found() {
     let service = Service::start().await;
     let subscription = format!("/subscriptions/{ACTIVATED}");
     let cancel = format!("{subscription}/cancel");
@@ -31,7 +31,7 @@ async fn an_unknown_method_is_not_found_either() {
 }
 
 #[tokio::test]
-async fn two_values_of_one_header_are_one_value_with_a_comma() {
+async fn two_values_of_one_header_are_joined_with_a_comma() {
     let service = Service::start().await;
     let body = cancel_next_day();
     let twice = |other| [("X-Idempotency-Key", "a"), ("X-Idempotency-Key", other)];
@@ -42,7 +42,7 @@ async fn two_values_of_one_header_are_one_value_with_a_comma() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_type_arrives_as_it_was_sent() {
+async fn a_body_of_another_type_is_refused_by_its_type_and_a_huge_one_by_the_gateway() {
     let service = Service::start().await;
     // Not JSON by its type, so in base64 inside the event; the fingerprint is of the bytes all the same.
     let headers = [("X-Api-Key", service.api_key.as_str()), ("Content-Type", "application/octet-stream")];
@@ -54,7 +54,7 @@ async fn a_body_of_another_type_arrives_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn every_answer_has_an_id_of_the_gateway() {
+async fn every_answer_has_a_request_id_of_the_gateway() {
     let service = Service::start().await;
     for path in ["/subscriptions/x", "/nowhere", "/subscriptions/%ff"] {
         let answer = service.send(Method::GET, path, &[], b"").await;
@@ -63,13 +63,13 @@ async fn every_answer_has_an_id_of_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_not_utf_8_names_no_subscription() {
+async fn a_path_that_is_not_utf_8_is_an_invalid_subscription_id() {
     let service = Service::start().await;
     service.get("%ff").await.assert_problem(400, "invalid_subscription_id");
 }
 
 #[tokio::test]
-async fn a_path_is_decoded_twice_and_cut_at_a_question_mark_between() {
+async fn a_path_is_decoded_twice_and_cut_at_a_question_mark() {
     let document = |nth: u32, reference: &str| {
         let id = format!("a81bc81b-dead-4e5d-abff-90865d1e13b{nth}");
         json!({"subscriptionId": id, "status": "ACTIVATED", "referenceId": reference})
@@ -119,7 +119,7 @@ async fn a_stop_waits_for_a_request_that_is_under_way() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_none_is_refused() {
+async fn an_invalid_host_is_refused() {
     let service = Service::start().await;
     for host in ["a b", "256.256.256.256", "[::1", "a/b", "%zz"] {
         let headers = [("X-Api-Key", service.api_key.as_str()), ("Host", host)];

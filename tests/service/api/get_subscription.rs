@@ -109,7 +109,7 @@ async fn a_subscription_is_found_by_its_reference_id() {
 }
 
 #[tokio::test]
-async fn a_subscription_with_a_reference_id_that_no_path_can_name_is_read_and_cancelled_by_its_uuid() {
+async fn a_subscription_with_an_unaddressable_reference_id_is_read_and_cancelled_by_its_uuid() {
     let service = Service::start().await;
     let stored = AttributeValue::S("crm/1?%2F".to_owned());
     let key = format!("demo#{ACTIVATED}");
@@ -122,13 +122,13 @@ async fn a_subscription_with_a_reference_id_that_no_path_can_name_is_read_and_ca
 }
 
 #[tokio::test]
-async fn an_id_is_read_in_either_case() {
+async fn a_subscription_id_is_read_in_either_case() {
     let service = Service::start().await;
     assert_eq!(service.get(&ACTIVATED.to_uppercase()).await.json()["subscriptionId"], ACTIVATED);
 }
 
 #[tokio::test]
-async fn what_could_be_no_subscription_is_refused() {
+async fn an_invalid_subscription_id_is_refused() {
     let service = Service::start().await;
     let longer = format!("rid_{}", "x".repeat(256));
     for id in
@@ -139,7 +139,7 @@ async fn what_could_be_no_subscription_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn an_unknown_subscription_is_not_found() {
     let service = Service::start().await;
     for id in ["a81bc81b-dead-4e5d-abff-90865d1e13b1", "rid_nobody", &format!("rid_{}", "ü".repeat(255))] {
         service.get(id).await.assert_problem(404, "subscription_not_found");
@@ -147,7 +147,7 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_caller_that_has_the_version_is_spared_the_body() {
+async fn a_read_with_the_current_etag_gets_304() {
     let service = Service::start().await;
     let path = format!("/subscriptions/{ACTIVATED}");
     let etag = service.get(ACTIVATED).await.header("etag").unwrap().to_owned();

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn every_code_of_the_contract_is_answered_and_shows_nothing_of_the_inside() {
+async fn every_problem_code_can_be_reached_and_shows_no_internals() {
     let (database, service, wire) = Service::start_wired().await;
     let reads = database.add_key("demo", "reads", &[Scope::Read]).await.reveal();
     let body = cancel_next_day();
@@ -77,7 +77,7 @@ async fn every_code_of_the_contract_is_answered_and_shows_nothing_of_the_inside(
 }
 
 #[tokio::test]
-async fn an_item_that_cannot_be_read_is_our_mistake_and_is_left_alone() {
+async fn an_unreadable_item_gets_500_and_is_left_unchanged() {
     let service = Service::start().await;
     let key = format!("demo#{ACTIVATED}");
     let no_status = AttributeValue::S("LOST".to_owned());
@@ -101,7 +101,7 @@ async fn an_item_that_cannot_be_read_is_our_mistake_and_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_answer_is_a_temporary_problem() {
+async fn a_failing_or_unreachable_database_gets_503() {
     let (_database, service, wire) = Service::start_wired().await;
     for status in [500, 502, 503] {
         wire.always("BatchGetItem", Fault::status(status));

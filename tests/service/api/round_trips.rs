@@ -5,7 +5,7 @@ use harness::{ACTIVATED, BLOCKED, CANCELLED, Fault, Service, Wire, cancel_next_d
 use serde_json::json;
 
 #[tokio::test]
-async fn a_read_is_one_request_and_one_more_by_reference_id() {
+async fn a_read_takes_one_request_and_one_more_by_reference_id() {
     let (_database, service, wire) = Service::start_wired().await;
     assert_eq!(service.get(ACTIVATED).await.status, 200);
     assert_eq!(wire.seen(), ["BatchGetItem"]);
@@ -16,7 +16,7 @@ async fn a_read_is_one_request_and_one_more_by_reference_id() {
 }
 
 #[tokio::test]
-async fn a_first_cancellation_is_two_requests_and_its_replay_one() {
+async fn a_first_cancellation_takes_two_requests_and_its_replay_one() {
     let (_database, service, wire) = Service::start_wired().await;
     let body = cancel_next_day();
     assert_eq!(service.cancel_once(ACTIVATED, "k", &body).await.status, 200);
@@ -28,7 +28,7 @@ async fn a_first_cancellation_is_two_requests_and_its_replay_one() {
 }
 
 #[tokio::test]
-async fn a_cancellation_by_reference_id_is_three_requests_and_its_replay_one() {
+async fn a_cancellation_by_reference_id_takes_three_requests_and_its_replay_one() {
     let (_database, service, wire) = Service::start_wired().await;
     let body = cancel_next_day();
     assert_eq!(service.cancel_once("rid_crm-1001", "k", &body).await.status, 200);
@@ -40,7 +40,7 @@ async fn a_cancellation_by_reference_id_is_three_requests_and_its_replay_one() {
 }
 
 #[tokio::test]
-async fn without_an_idempotency_key_it_is_two_requests_too_and_one_if_nothing_changes() {
+async fn a_cancellation_without_a_key_takes_two_requests_and_one_if_nothing_changes() {
     let (_database, service, wire) = Service::start_wired().await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
     assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems"]);
@@ -52,14 +52,14 @@ async fn without_an_idempotency_key_it_is_two_requests_too_and_one_if_nothing_ch
 }
 
 #[tokio::test]
-async fn a_refusal_to_remember_is_one_write() {
+async fn a_recorded_refusal_takes_one_write() {
     let (_database, service, wire) = Service::start_wired().await;
     assert_eq!(service.cancel_once(CANCELLED, "k", &cancel_next_day()).await.status, 409);
     assert_eq!(wire.seen(), ["BatchGetItem", "PutItem"]);
 }
 
 #[tokio::test]
-async fn a_sweep_with_nothing_due_is_one_query_a_shard() {
+async fn a_sweep_with_nothing_due_takes_one_query_a_shard() {
     let (_database, service, wire) = Service::start_wired().await;
     assert_eq!(service.execute().await["due"], 0);
     assert_eq!(of_the_sweep(&wire), vec!["Query"; 16]);
@@ -71,7 +71,7 @@ fn of_the_sweep(wire: &Wire) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_execution_is_one_write() {
+async fn an_execution_takes_one_write() {
     let (_database, service, wire) = Service::start_wired().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     service.set_clock("2026-02-01T00:00:00Z").await;
@@ -114,7 +114,7 @@ async fn a_change_whose_acknowledgement_was_lost_is_not_made_twice() {
 }
 
 #[tokio::test]
-async fn a_change_is_answered_for_what_it_was_though_its_date_came_before_its_retry() {
+async fn a_retried_change_gets_its_own_answer_although_its_date_has_come_meanwhile() {
     let (database, service, wire) = Service::start_wired().await;
     let held = wire.hold_answer("TransactWriteItems");
     let body = cancel_next_day();

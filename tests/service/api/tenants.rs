@@ -26,7 +26,7 @@ async fn two_tenants() -> (Service, String) {
 }
 
 #[tokio::test]
-async fn a_subscription_of_another_is_the_same_as_none() {
+async fn a_subscription_of_another_tenant_is_not_found() {
     let (service, other) = two_tenants().await;
     let body = cancel_next_day().to_string();
     let without_request_id =
@@ -44,7 +44,7 @@ async fn a_subscription_of_another_is_the_same_as_none() {
 }
 
 #[tokio::test]
-async fn the_same_reference_id_names_each_tenants_own() {
+async fn a_reference_id_names_the_subscription_of_the_callers_tenant() {
     let (service, other) = two_tenants().await;
     assert_eq!(service.get("rid_crm-1001").await.json()["subscriptionId"], ACTIVATED);
     assert_eq!(service.get_as(&other, "rid_crm-1001").await.json()["subscriptionId"], OURS);
@@ -64,7 +64,7 @@ async fn an_idempotency_key_belongs_to_its_tenant() {
 }
 
 #[tokio::test]
-async fn a_key_without_its_tenant_cancels_nothing() {
+async fn an_api_key_of_a_missing_tenant_cancels_nothing() {
     let service = Service::start().await;
     let key = service.add_key("nobody", "k1", &[Scope::Read, Scope::Cancel]).await.reveal();
     service.get_as(&key, ACTIVATED).await.assert_problem(404, "subscription_not_found");

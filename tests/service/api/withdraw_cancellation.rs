@@ -33,7 +33,7 @@ async fn a_withdrawn_cancellation_is_never_executed() {
 }
 
 #[tokio::test]
-async fn what_was_kept_of_it_stays_with_who_withdrew_it_and_when() {
+async fn a_withdrawn_cancellation_is_kept_with_the_key_and_time_of_the_withdrawal() {
     let service = Service::start().await;
     let other_key = service.add_key("demo", "other", &[Scope::Cancel]).await.reveal();
     let mut body = cancel_next_day();
@@ -54,7 +54,7 @@ async fn what_was_kept_of_it_stays_with_who_withdrew_it_and_when() {
 }
 
 #[tokio::test]
-async fn what_is_not_pending_cannot_be_withdrawn() {
+async fn only_a_pending_cancellation_can_be_withdrawn() {
     let service = Service::start().await;
     service.withdraw(ACTIVATED).await.assert_problem(409, "no_pending_cancellation");
     service.withdraw(CANCELLED).await.assert_problem(409, "subscription_already_cancelled");
@@ -78,7 +78,7 @@ async fn what_is_not_pending_cannot_be_withdrawn() {
 }
 
 #[tokio::test]
-async fn until_it_is_executed_it_can_be_withdrawn_and_from_then_on_not() {
+async fn a_cancellation_can_be_withdrawn_until_it_is_executed() {
     let service = Service::start().await;
     for id in [ACTIVATED, ACTIVATED_TOO] {
         service.cancel(id, &cancel_next_day()).await;
@@ -91,7 +91,7 @@ async fn until_it_is_executed_it_can_be_withdrawn_and_from_then_on_not() {
 }
 
 #[tokio::test]
-async fn a_withdrawal_is_done_once_under_its_key() {
+async fn a_withdrawal_with_a_key_is_done_once() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let first = service.withdraw_once(ACTIVATED, "k").await;
@@ -110,7 +110,7 @@ async fn a_withdrawal_is_done_once_under_its_key() {
 }
 
 #[tokio::test]
-async fn a_key_is_of_one_method() {
+async fn an_idempotency_key_belongs_to_one_method() {
     let service = Service::start().await;
     service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
     service.withdraw_once(ACTIVATED, "k").await.assert_problem(409, "idempotency_key_mismatch");
@@ -123,7 +123,7 @@ async fn a_key_is_of_one_method() {
 }
 
 #[tokio::test]
-async fn a_body_is_not_read_and_counts_for_what_is_the_same() {
+async fn the_body_of_a_withdrawal_is_ignored_but_counts_for_the_fingerprint() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let path = format!("/subscriptions/{ACTIVATED}/cancel");
@@ -135,7 +135,7 @@ async fn a_body_is_not_read_and_counts_for_what_is_the_same() {
 }
 
 #[tokio::test]
-async fn a_first_withdrawal_is_two_requests_and_its_replay_one() {
+async fn a_first_withdrawal_takes_two_requests_and_its_replay_one() {
     let (database, service, wire) = Service::start_wired().await;
     database.cancel(ACTIVATED, &cancel_next_day()).await;
     assert_eq!(service.withdraw_once(ACTIVATED, "k").await.status, 200);
@@ -151,7 +151,7 @@ async fn a_first_withdrawal_is_two_requests_and_its_replay_one() {
 }
 
 #[tokio::test]
-async fn a_withdrawal_that_meets_the_execution_learns_of_it() {
+async fn a_withdrawal_that_arrives_after_the_execution_is_refused() {
     let (database, service, wire) = Service::start_wired().await;
     database.cancel(ACTIVATED, &cancel_next_day()).await;
     let held = wire.hold_request("TransactWriteItems");
@@ -167,7 +167,7 @@ async fn a_withdrawal_that_meets_the_execution_learns_of_it() {
 }
 
 #[tokio::test]
-async fn an_execution_that_meets_a_withdrawal_is_skipped() {
+async fn an_execution_that_arrives_after_a_withdrawal_is_skipped() {
     let (database, service, wire) = Service::start_wired().await;
     database.cancel(ACTIVATED, &cancel_next_day()).await;
     database.set_clock("2026-01-31T23:00:00Z").await;
@@ -183,7 +183,7 @@ async fn an_execution_that_meets_a_withdrawal_is_skipped() {
 }
 
 #[tokio::test]
-async fn without_a_key_a_lost_answer_withdraws_nothing_that_came_after() {
+async fn a_retried_withdrawal_without_a_key_leaves_a_later_cancellation() {
     let (database, service, wire) = Service::start_wired().await;
     database.cancel(ACTIVATED, &cancel_next_day()).await;
     let held = wire.hold_answer("TransactWriteItems");

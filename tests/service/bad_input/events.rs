@@ -144,7 +144,7 @@ fn events() -> impl Strategy<Value = Value> {
 }
 
 #[test]
-fn whatever_is_in_an_event_its_answer_is_one_of_the_contract() {
+fn any_event_gets_an_answer_of_the_contract() {
     // With fewer, one of these statuses is missing sometimes.
     let config = ProptestConfig::with_cases(ProptestConfig::default().cases.max(1_000));
     proptest!(config, |(event in events())| {

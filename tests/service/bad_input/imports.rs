@@ -29,7 +29,7 @@ fn places(at: &str, value: &Value) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn a_document_is_imported_or_refused_without_a_word_of_what_it_holds(
+    fn a_document_is_imported_or_refused_without_its_values_in_the_message(
         document in any::<Index>(), place in any::<Index>(), secret in "q[0-9]{15}",
         kind in 0..6, number: i64, date in "[+-]?[0-9]{1,6}-[0-9]{2}-[0-9]{2}(T[0-9:.]{8,12}Z)?",
     ) {

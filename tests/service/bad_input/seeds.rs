@@ -19,29 +19,29 @@ fn texts(target: &str) -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn each_text_that_is_taken_for_a_key_is_written_as_it_is() {
+fn each_seed_read_as_an_api_key_is_written_back_unchanged() {
     texts("token").for_each(|text| fuzz::token(&text));
 }
 
 #[test]
-fn each_text_that_is_taken_for_a_name_is_written_as_it_is() {
+fn each_seed_read_as_a_name_is_written_back_unchanged() {
     texts("names").for_each(|text| fuzz::names(&text));
 }
 
 #[test]
-fn each_body_is_a_request_or_has_faults_that_are_listed() {
+fn each_seed_body_is_a_request_or_has_listed_faults() {
     seeds("cancel_request").iter().for_each(|body| fuzz::cancel_request(body));
 }
 
 #[test]
-fn each_event_gets_an_answer_of_the_contract() {
+fn each_seed_event_gets_an_answer_of_the_contract() {
     for event in texts("event") {
         assert!(fuzz::event(&event).is_some(), "it is no event of API Gateway: {event}");
     }
 }
 
 #[test]
-fn the_targets_are_those_that_are_repeated_here() {
+fn every_fuzz_target_has_a_test_here() {
     let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/targets");
     let names = fs::read_dir(targets).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let names: BTreeSet<_> = names.collect();

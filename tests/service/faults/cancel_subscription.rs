@@ -139,7 +139,7 @@ fn id(n: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_read_that_fails_leaves_nothing_behind() {
+async fn a_failing_read_is_retried_or_leaves_nothing_behind() {
     let mut scenarios = Scenarios::start().await;
     for (request, operation) in [(Request::ById, "BatchGetItem"), (Request::ByReference, "GetItem")] {
         scenarios.restart().await;
@@ -157,7 +157,7 @@ async fn a_read_that_fails_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_write_that_the_database_did_not_get_is_not_done() {
+async fn a_write_that_did_not_arrive_is_sent_again_or_not_done() {
     let mut scenarios = Scenarios::start().await;
     let in_progress = ("in progress", Fault::refusal("TransactionInProgressException"));
     for (request, operation) in [
@@ -199,7 +199,7 @@ async fn a_write_whose_answer_is_lost_is_done_once() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_cancelled_is_tried_again_or_left_to_the_caller() {
+async fn a_cancelled_transaction_is_tried_again_or_left_to_the_caller() {
     let mut scenarios = Scenarios::start().await;
     let conflict = ("conflict", Fault::conflict());
     let locked = End::Nothing(409, "idempotency_key_locked");
@@ -223,7 +223,7 @@ async fn a_transaction_that_is_cancelled_is_tried_again_or_left_to_the_caller() 
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_reached_is_found_when_it_is_back() {
+async fn a_database_that_was_unreachable_is_used_again_when_it_is_back() {
     let (database, service, wire) = Service::start_wired().await;
     let body = cancel_next_day();
     let send = || service.cancel_once(ACTIVATED, "k", &body);
@@ -237,7 +237,7 @@ async fn a_database_that_cannot_be_reached_is_found_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn a_database_that_vanishes_after_the_commit_gives_the_answer_when_it_is_back() {
+async fn a_commit_before_an_outage_is_answered_by_the_retry_after_it() {
     let (database, service, wire) = Service::start_wired().await;
     let body = cancel_next_day();
     let send = || service.cancel_once(ACTIVATED, "k", &body);
@@ -255,7 +255,7 @@ async fn a_database_that_vanishes_after_the_commit_gives_the_answer_when_it_is_b
 }
 
 #[tokio::test]
-async fn without_an_idempotency_key_a_lost_answer_is_no_second_change_either() {
+async fn a_change_without_a_key_is_made_once_although_its_answer_is_lost() {
     let (database, service, wire) = Service::start_wired().await;
     for ((name, fault), id) in after().into_iter().zip(&database.subscription_ids) {
         wire.next("TransactWriteItems", [fault]);
@@ -267,7 +267,7 @@ async fn without_an_idempotency_key_a_lost_answer_is_no_second_change_either() {
 }
 
 #[tokio::test]
-async fn callers_that_retry_through_a_bad_wire_all_get_the_one_answer() {
+async fn callers_that_retry_over_a_bad_wire_all_get_the_same_answer() {
     let (database, service, wire) = Service::start_wired().await;
     let body = cancel_next_day();
     // Every fault once, for whichever request comes.
@@ -289,7 +289,7 @@ async fn callers_that_retry_through_a_bad_wire_all_get_the_one_answer() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_the_database_is_still_at_is_tried_once_more_after_five_seconds() {
+async fn a_transaction_still_in_progress_is_tried_once_more_after_five_seconds() {
     let (database, service, wire) = Service::start_wired().await;
     // As often as the SDK tries.
     wire.next("TransactWriteItems", vec![Fault::refusal("TransactionInProgressException"); 3]);
@@ -305,7 +305,7 @@ async fn a_transaction_that_the_database_is_still_at_is_tried_once_more_after_fi
 }
 
 #[tokio::test]
-async fn a_reference_id_that_moves_between_two_reads_is_followed() {
+async fn a_reference_id_that_moves_during_a_request_is_followed() {
     let (database, service, wire) = Service::start_wired().await;
     let now = harness::instant(harness::START);
     let document = |id: &str, reference: Option<&str>| {

@@ -72,7 +72,7 @@ async fn an_index_that_cannot_be_read_is_read_by_the_next_sweep() {
 }
 
 #[tokio::test]
-async fn an_execution_that_the_database_did_not_get_is_left_to_the_next_sweep() {
+async fn an_execution_that_did_not_arrive_is_sent_again_or_left_to_the_next_sweep() {
     let mut faults = Vec::new();
     let conflict = ("conflict", Fault::refusal("TransactionConflictException"));
     for (name, fault) in before().into_iter().chain([conflict]) {

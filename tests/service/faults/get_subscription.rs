@@ -30,6 +30,6 @@ async fn a_read_is_answered_or_the_caller_is_told_to_try_again() {
 }
 
 #[tokio::test]
-async fn so_is_a_read_by_reference_id() {
+async fn a_read_by_reference_id_is_answered_or_the_caller_is_told_to_try_again() {
     meet("rid_crm-1001", "GetItem", all().map(|(name, fault, _)| (name, fault))).await;
 }

@@ -35,7 +35,7 @@ async fn a_commit_that_arrives_after_another_change_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_commit_that_arrives_before_the_callers_retry_is_the_one_that_counts() {
+async fn a_commit_that_arrives_before_the_callers_retry_is_replayed() {
     let (database, service, wire) = Service::start_wired().await;
     let held = wire.hold_request("TransactWriteItems");
     wire.always("TransactWriteItems", Fault::DropRequest);
@@ -69,7 +69,7 @@ async fn an_execution_that_arrives_after_a_replacement_executes_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_while_another_caller_changes_the_subscription_undoes_nothing() {
+async fn a_retry_after_a_lost_answer_does_not_undo_another_callers_change() {
     for (key, conflicts) in [(None, 0), (Some("k"), 0), (None, 2), (Some("k"), 2)] {
         let (database, service, wire) = Service::start_wired().await;
         let held = wire.hold_answer("TransactWriteItems");
@@ -94,7 +94,7 @@ async fn an_answer_that_is_lost_while_another_caller_changes_the_subscription_un
 }
 
 #[tokio::test]
-async fn what_was_refused_as_its_date_had_begun_is_not_done_by_an_attempt_from_before() {
+async fn a_date_refused_after_midnight_is_not_scheduled_by_an_attempt_from_before_midnight() {
     let (database, service, wire) = Service::start_wired().await;
     let tomorrow = cancel_at("2026-02-01");
     let held = wire.hold_request("TransactWriteItems");
@@ -117,7 +117,7 @@ async fn what_was_refused_as_its_date_had_begun_is_not_done_by_an_attempt_from_b
 }
 
 #[tokio::test]
-async fn an_attempt_from_before_midnight_that_is_done_answers_for_those_after() {
+async fn an_attempt_done_before_midnight_is_replayed_to_a_retry_after_midnight() {
     let (database, service, wire) = Service::start_wired().await;
     let tomorrow = cancel_at("2026-02-01");
     let held = wire.hold_request("TransactWriteItems");
