@@ -88,7 +88,7 @@ fn requests_without_a_key_leave_the_subscription_consistent() {
 }
 
 #[test]
-fn a_key_keeps_its_answer_whatever_is_done_without_one() {
+fn a_key_keeps_its_answer_whatever_a_request_without_a_key_does() {
     #[rustfmt::skip]
     let seen = [
         REPLAY, EXECUTED, WITHDRAWN, NOTHING_PENDING, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE, LATE_REFUSED, DELETED,
@@ -102,7 +102,7 @@ fn a_key_keeps_its_answer_whatever_is_done_without_one() {
 
 /// That is why a record stays in the table for an hour after its key is free.
 #[test]
-fn a_late_deletion_extends_the_promise_to_requests_sent_at_the_end_of_a_life() {
+fn a_late_deletion_of_records_covers_requests_sent_at_the_end_of_a_keys_life() {
     // Of a date that is still to come at the end of a life.
     let late = || Commit::of([with_key(0, CancelAt(2)), without_key(CancelAt(3))]);
     refuted(Commit { by_the_request: true, ..late() }, BY_THE_REQUEST);
@@ -138,42 +138,42 @@ fn without_the_condition_on_the_version_a_write_is_lost() {
 }
 
 #[test]
-fn without_the_condition_on_the_version_what_was_executed_is_withdrawn() {
+fn without_the_condition_on_the_version_an_executed_cancellation_is_withdrawn() {
     refuted(Commit { flaw: Some(Flaw::NoVersionCondition), ..keyed_withdrawal() }, WITHDRAWAL);
 }
 
 #[test]
-fn without_the_condition_on_the_key_it_has_two_effects_and_two_answers() {
+fn without_the_condition_on_the_key_a_key_has_two_effects_and_two_answers() {
     refuted(Commit { flaw: Some(Flaw::NoKeyCondition), ..one_key() }, ONE_EFFECT);
     let twice = Commit::of([with_key(0, CancelAt(1)), with_key(0, CancelAt(1))]);
     refuted(Commit { flaw: Some(Flaw::NoKeyCondition), ..twice }, SAME_ANSWER);
 }
 
 #[test]
-fn without_a_record_of_the_refusal_what_was_refused_is_done_by_an_earlier_attempt() {
+fn without_a_record_of_the_refusal_an_earlier_attempt_makes_the_refused_change() {
     refuted(Commit { flaw: Some(Flaw::RefusalWithoutRecord), ..one_key() }, REFUSED);
 }
 
 #[test]
-fn without_a_token_a_request_without_a_key_undoes_what_was_changed_since() {
+fn without_a_token_a_request_without_a_key_undoes_a_later_change() {
     let keyless = Commit::of([without_key(CancelAt(1)), without_key(CancelAt(2))]);
     refuted(Commit { flaw: Some(Flaw::NoToken), ..keyless }, ONE_WRITE);
     refuted(Commit { flaw: Some(Flaw::NoToken), ..keyless_withdrawal() }, ONE_WRITE);
 }
 
 #[test]
-fn without_a_token_a_withdrawal_without_a_key_is_told_that_there_was_nothing_to_withdraw() {
+fn without_a_token_a_withdrawal_without_a_key_gets_a_false_answer() {
     refuted(Commit { flaw: Some(Flaw::NoToken), ..keyless_withdrawal() }, TRUE_ANSWER);
 }
 
 #[test]
-fn without_the_condition_on_the_cancellation_a_sweep_executes_what_was_replaced_or_withdrawn() {
+fn without_the_condition_on_the_cancellation_a_sweep_executes_a_replaced_or_withdrawn_one() {
     refuted(Commit { flaw: Some(Flaw::ExecutionWithoutId), ..different_keys() }, EXECUTION);
     refuted(Commit { flaw: Some(Flaw::ExecutionWithoutId), ..keyed_withdrawal() }, WITHDRAWAL);
 }
 
 #[test]
-fn in_two_phases_a_lock_that_expires_lets_a_retry_run_the_effect_again() {
+fn with_a_lock_that_expires_a_retry_runs_the_effect_again() {
     use two_phase::Action::{Crash, Lock, LockExpires, RunEffect};
 
     let path = refuted(TwoPhase { lock_expires: true }, two_phase::ONE_EFFECT);
@@ -184,7 +184,7 @@ fn in_two_phases_a_lock_that_expires_lets_a_retry_run_the_effect_again() {
 }
 
 #[test]
-fn in_two_phases_a_lock_that_stays_leaves_the_retry_without_an_answer() {
+fn with_a_lock_that_stays_a_retry_gets_no_answer() {
     use two_phase::Action::{Crash, Lock};
 
     let path = refuted(TwoPhase { lock_expires: false }, two_phase::ANSWERED);

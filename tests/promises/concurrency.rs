@@ -49,7 +49,7 @@ fn version(answer: &Response) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_1000_simultaneous_requests_with_one_key_one_takes_effect() {
+async fn one_of_1000_simultaneous_requests_with_one_key_takes_effect() {
     let _alone = MACHINE.lock().await;
     let service = Service::start().await;
     let body = cancel_next_day();
@@ -76,7 +76,7 @@ async fn of_1000_simultaneous_requests_with_one_key_one_takes_effect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_200_keys_on_one_subscription_each_accepted_one_is_one_change() {
+async fn each_accepted_request_among_200_simultaneous_keys_is_one_change() {
     let _alone = MACHINE.lock().await;
     let service = Service::start().await;
     let days = (0..200).map(|day| instant(harness::START).date_naive() + chrono::Days::new(400 + day));
@@ -114,7 +114,7 @@ async fn of_200_keys_on_one_subscription_each_accepted_one_is_one_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replacement_or_withdrawal_that_races_the_execution_is_answered_for_the_side_it_fell_on() {
+async fn a_replacement_or_withdrawal_that_races_the_execution_gets_a_true_answer() {
     let _alone = MACHINE.lock().await;
     let documents: Vec<_> =
         (0..200).map(|n| json!({"subscriptionId": id(n), "status": "ACTIVATED"})).collect();
@@ -159,7 +159,7 @@ async fn a_replacement_or_withdrawal_that_races_the_execution_is_answered_for_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_8_sweeps_at_once_each_cancellation_is_executed_by_one() {
+async fn eight_simultaneous_sweeps_execute_each_cancellation_once() {
     let _alone = MACHINE.lock().await;
     let service = Service::start().await;
     let (store, now) = (service.store(), instant(harness::START));

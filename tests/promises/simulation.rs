@@ -42,7 +42,7 @@ fn simulate(seed: u64) -> (Figures, Vec<String>) {
 }
 
 #[test]
-fn whatever_happens_every_promise_is_kept() {
+fn every_promise_holds_in_random_histories() {
     let _alone = MACHINE.blocking_lock();
     if let Ok(seed) = env::var("SIMULATION_SEED") {
         let (figures, trace) = simulate(seed.parse().unwrap());
@@ -78,7 +78,7 @@ fn whatever_happens_every_promise_is_kept() {
 }
 
 #[test]
-fn a_seed_repeats_to_the_step() {
+fn a_seed_repeats_the_same_steps() {
     let _alone = MACHINE.blocking_lock();
     let (figures, trace) = simulate(1);
     assert_eq!(simulate(1), (figures, trace.clone()));

@@ -4,7 +4,7 @@ use harness::{Fault, Service, Wire, event, lambda};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn it_answers_an_event_of_api_gateway_and_logs_no_secrets() {
+async fn an_api_gateway_event_is_answered_and_secrets_stay_out_of_the_log() {
     let service = Service::start().await;
     let mut event = event("get-subscription/ok");
     event["headers"]["x-api-key"] = json!(service.api_key);
@@ -32,7 +32,7 @@ async fn it_answers_an_event_of_api_gateway_and_logs_no_secrets() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_none_of_api_gateways_is_an_error() {
+async fn an_event_from_another_source_is_an_error() {
     let service = Service::start().await;
     let event = json!({"source": "aws.s3"});
     let invocation =
@@ -41,7 +41,7 @@ async fn an_event_that_is_none_of_api_gateways_is_an_error() {
 }
 
 #[tokio::test]
-async fn it_connects_before_it_asks_for_an_event_and_answers_also_if_that_failed() {
+async fn the_function_connects_before_its_first_event_and_still_answers_if_that_failed() {
     let service = Service::start().await;
     let wire = Wire::start(&service.dynamodb_url).await;
     let mut event = event("get-subscription/ok");

@@ -6,7 +6,7 @@ use serde_json::json;
 const BINARY: &str = env!("CARGO_BIN_EXE_publish-events");
 
 #[tokio::test]
-async fn it_publishes_a_change_and_counts_it() {
+async fn a_change_is_published_and_counted() {
     let service = Service::start().await;
     let published = lambda::invoke_publisher(BINARY, &service.bus_url(), &event("publish-events/ok")).await;
     assert_eq!(published.metrics(), [metric("EventsPublished", "subscription.updated")]);
@@ -17,7 +17,7 @@ async fn it_publishes_a_change_and_counts_it() {
 }
 
 #[tokio::test]
-async fn it_reports_what_was_not_published_and_counts_what_can_not_be() {
+async fn an_unpublished_record_is_reported_and_an_unpublishable_one_is_counted() {
     let service = Service::start().await;
     let wire = Wire::start(&service.bus_url()).await;
     wire.always("PutEvents", Fault::refusal("AccessDeniedException"));
@@ -34,7 +34,7 @@ async fn it_reports_what_was_not_published_and_counts_what_can_not_be() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_none_of_a_stream_is_an_error() {
+async fn an_event_from_another_source_is_an_error() {
     let elsewhere = event("publish-events/unexpected_event");
     let error = lambda::invoke_publisher(BINARY, "http://127.0.0.1:9", &elsewhere).await.outcome.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("stream of a DynamoDB table"), "{error}");

@@ -24,7 +24,7 @@ async fn again(database: &Service, event: &Value) -> (Value, bool) {
 }
 
 #[tokio::test]
-async fn killed_before_the_database_has_the_write_it_has_done_nothing() {
+async fn a_kill_before_the_write_changes_nothing_and_the_retry_cancels_once() {
     for operation in ["BatchGetItem", "TransactWriteItems"] {
         let (database, wire, event) = start().await;
         let held = wire.hold_request(operation);
@@ -47,7 +47,7 @@ async fn killed_before_the_database_has_the_write_it_has_done_nothing() {
 }
 
 #[tokio::test]
-async fn killed_after_the_commit_it_has_done_everything() {
+async fn a_kill_after_the_commit_loses_only_the_answer_and_the_retry_gets_it() {
     let (database, wire, event) = start().await;
     let held = wire.hold_answer("TransactWriteItems");
     let function = Function::start(BINARY, &wire.url, &event).await;
@@ -62,7 +62,7 @@ async fn killed_after_the_commit_it_has_done_everything() {
 }
 
 #[tokio::test]
-async fn killed_after_its_answer_it_gives_the_same_answer_again() {
+async fn a_kill_after_the_answer_changes_nothing_and_the_retry_gets_the_same_answer() {
     let (database, wire, event) = start().await;
     let mut function = Function::start(BINARY, &wire.url, &event).await;
     let first = function.outcome().await.unwrap();

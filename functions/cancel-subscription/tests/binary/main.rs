@@ -14,7 +14,7 @@ use serde_json::json;
 const BINARY: &str = env!("CARGO_BIN_EXE_cancel-subscription");
 
 #[tokio::test]
-async fn it_cancels_once_and_replays_from_another_process() {
+async fn a_cancellation_is_done_once_and_replayed_by_another_process() {
     let service = Service::start().await;
     let mut event = event("cancel-subscription/ok");
     event["headers"]["x-api-key"] = json!(service.api_key);
@@ -41,7 +41,7 @@ async fn it_cancels_once_and_replays_from_another_process() {
 }
 
 #[tokio::test]
-async fn a_body_in_base64_is_the_same_body() {
+async fn a_body_in_base64_is_decoded() {
     let service = Service::start().await;
     let mut event = event("cancel-subscription/ok");
     event["headers"]["x-api-key"] = json!(service.api_key);
@@ -52,7 +52,7 @@ async fn a_body_in_base64_is_the_same_body() {
 }
 
 #[tokio::test]
-async fn an_event_with_anything_in_it_is_answered() {
+async fn an_event_with_malformed_parts_is_answered() {
     let service = Service::start().await;
     for (part, value, status) in [
         ("/rawQueryString", json!("<a b>"), 400),

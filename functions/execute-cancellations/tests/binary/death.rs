@@ -10,7 +10,7 @@ use crate::BINARY;
 const DUE: u64 = 60;
 
 #[tokio::test]
-async fn a_sweep_that_is_killed_loses_nothing() {
+async fn the_next_sweep_executes_exactly_the_cancellations_that_a_killed_sweep_left() {
     // In the middle of a write: before the database has it, and after.
     for write_arrives in [false, true] {
         let documents: Vec<_> = (0..DUE)

@@ -15,7 +15,7 @@ use serde_json::json;
 const BINARY: &str = env!("CARGO_BIN_EXE_execute-cancellations");
 
 #[tokio::test]
-async fn it_executes_what_is_due_and_returns_its_summary() {
+async fn a_sweep_executes_due_cancellations_and_returns_a_summary() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     // The binary goes by the system's clock, so the date is brought to it.
@@ -42,7 +42,7 @@ async fn it_executes_what_is_due_and_returns_its_summary() {
 }
 
 #[tokio::test]
-async fn a_sweep_that_can_not_read_the_index_does_not_say_that_nothing_is_late() {
+async fn a_sweep_with_an_unread_shard_counts_the_shard_instead_of_reporting_the_lag() {
     let service = Service::start().await;
     let wire = Wire::start(&service.dynamodb_url).await;
     wire.next("Query", [Fault::refusal("ResourceNotFoundException")]);
@@ -52,7 +52,7 @@ async fn a_sweep_that_can_not_read_the_index_does_not_say_that_nothing_is_late()
 }
 
 #[tokio::test]
-async fn an_event_that_is_none_of_the_schedules_is_an_error() {
+async fn an_event_from_another_source_is_an_error() {
     let service = Service::start().await;
     let mut event = event("execute-cancellations/ok");
     event["source"] = json!("aws.s3");
