@@ -131,7 +131,7 @@ fn path(file: &NamedTempFile) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_from_nothing_to_its_first_cancellation() {
+async fn a_new_tenant_can_cancel_and_its_cancellation_is_executed_on_its_date() {
     let service = Service::start().await;
     let subscription =
         file(&format!(r#"{{"subscriptionId": "{ID}", "status": "ACTIVATED", "referenceId": "r"}}"#));
@@ -157,14 +157,14 @@ async fn a_tenant_from_nothing_to_its_first_cancellation() {
 }
 
 #[test]
-fn the_version_names_the_release_of_the_time_zones_too() {
+fn the_version_names_the_release_of_the_time_zone_database() {
     let output = Command::new(env!("CARGO_BIN_EXE_connect")).arg("--version").output().unwrap();
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(Said::of(output).done(), format!("connect {version} (time zones: IANA {IANA_RELEASE})"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_done_is_one_clear_line() {
+async fn a_failing_command_prints_one_clear_line() {
     let service = Service::start().await;
     for (arguments, code, line) in [
         (&["tenants", "create", "demo"][..], 1, "there is a tenant demo already"),
@@ -241,7 +241,7 @@ async fn what_can_not_be_done_is_one_clear_line() {
 }
 
 #[test]
-fn a_database_is_named_by_a_url() {
+fn a_database_endpoint_that_is_not_a_url_is_refused() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
     let command = command.args(["tenants", "list", "--dynamodb-endpoint", "127.0.0.1:8000"]);
     let said = Said::of(command.output().unwrap()).failed(2);
@@ -249,14 +249,14 @@ fn a_database_is_named_by_a_url() {
 }
 
 #[test]
-fn a_command_that_lacks_another_says_which_there_are() {
+fn a_command_without_a_subcommand_lists_its_subcommands() {
     let said = Said::of(Command::new(env!("CARGO_BIN_EXE_connect")).arg("keys").output().unwrap());
     assert_eq!((said.code, said.out.as_str()), (2, ""));
     assert!(["create", "list", "rotate", "revoke"].iter().all(|name| said.notes.contains(name)), "{said:?}");
 }
 
 #[test]
-fn without_a_database_it_says_what_is_missing() {
+fn a_command_without_a_database_names_the_missing_setting() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
     let said = Said::of(command.args(["tenants", "create", "acme"]).env_clear().output().unwrap());
     let missing =
@@ -266,7 +266,7 @@ fn without_a_database_it_says_what_is_missing() {
 
 /// Every command, option and argument says what it is for.
 #[test]
-fn everything_has_a_help_text() {
+fn every_command_option_and_argument_has_a_help_text() {
     fn look_at(command: &clap::Command, name: &str) {
         assert!(command.get_about().is_some(), "{name}");
         for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
@@ -284,7 +284,7 @@ fn everything_has_a_help_text() {
 
 /// What is printed goes into a program that may stop reading.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_reads_may_stop() {
+async fn a_command_ends_well_when_its_reader_stops_early() {
     let service = Service::start().await;
     let mut command =
         process(&service, &service.dynamodb_url, &["subscriptions", "export", "--tenant", "demo"]);

@@ -18,7 +18,7 @@ async fn status(service: &Service) -> Value {
 }
 
 #[tokio::test]
-async fn the_pages_are_there_and_load_nothing_from_elsewhere() {
+async fn the_pages_are_served_with_a_policy_that_allows_only_their_own_origin() {
     let service = Service::start().await;
     for path in ["/", "/docs", "/openapi.yaml", "/pages/home.js", "/pages/docs.js", "/pages/style.css"] {
         let answer = Client::new().get(format!("{}{path}", service.api_url)).send().await.unwrap();
@@ -46,7 +46,7 @@ async fn the_type_of_every_problem_leads_to_its_page() {
 }
 
 #[tokio::test]
-async fn the_status_tells_where_everything_is_and_what_was_executed() {
+async fn the_status_names_addresses_dates_subscriptions_and_executions() {
     let service = Service::start().await;
     let before = status(&service).await;
     assert_eq!(before["apiUrl"], json!(service.api_url));
@@ -73,7 +73,7 @@ async fn the_status_tells_where_everything_is_and_what_was_executed() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_can_use_neither_port() {
+async fn cross_origin_requests_get_403_on_both_ports() {
     let service = Service::start().await;
     let now = status(&service).await["now"].clone();
     let body = json!({"advance": "P400D"}).to_string();

@@ -123,7 +123,7 @@ async fn read_all(stream: &mut Stream) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn a_shard_is_read_to_its_end_before_its_children_and_new_ones_are_found() {
+async fn a_shard_is_read_to_its_end_before_its_children_and_new_shards_are_found() {
     let table = Table::default();
     table.add("b-parent", None);
     table.add("a-child", Some("b-parent"));
@@ -142,7 +142,7 @@ async fn a_shard_is_read_to_its_end_before_its_children_and_new_ones_are_found()
 }
 
 #[tokio::test]
-async fn what_could_be_read_is_not_lost_when_something_could_not() {
+async fn a_failing_shard_is_read_later_and_the_others_at_once() {
     let table = Table::default();
     for (shard, number) in [("a", 1), ("b", 2), ("c", 3)] {
         table.add(shard, None);
@@ -167,7 +167,7 @@ async fn what_could_be_read_is_not_lost_when_something_could_not() {
 }
 
 #[tokio::test]
-async fn an_iterator_that_expired_is_replaced_by_one_from_the_last_record_on() {
+async fn an_expired_iterator_is_replaced_by_one_after_the_last_record() {
     let table = Table::default();
     table.add("a", None);
     table.write("a", 1);
@@ -180,7 +180,7 @@ async fn an_iterator_that_expired_is_replaced_by_one_from_the_last_record_on() {
 }
 
 #[tokio::test]
-async fn what_is_gone_is_said_to_be_lost_and_what_is_left_is_read() {
+async fn lost_records_are_reported_and_the_remaining_ones_are_read() {
     let table = Table::default();
     table.add("a", None);
     table.add("b", None);
@@ -201,7 +201,7 @@ async fn what_is_gone_is_said_to_be_lost_and_what_is_left_is_read() {
 }
 
 #[tokio::test]
-async fn from_now_on_is_what_is_written_after_the_first_read_in_whatever_shard() {
+async fn a_read_from_now_brings_only_records_written_after_the_first_read() {
     let table = Table::default();
     table.add("a-parent", None);
     table.end("a-parent");
@@ -222,7 +222,7 @@ async fn from_now_on_is_what_is_written_after_the_first_read_in_whatever_shard()
 }
 
 #[tokio::test]
-async fn after_what_was_read_comes_the_rest_and_new_shards_from_their_beginning() {
+async fn a_read_from_saved_positions_brings_later_records_and_new_shards_from_their_start() {
     let table = Table::default();
     table.add("a", None);
     table.add("b", None);

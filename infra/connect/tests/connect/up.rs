@@ -100,7 +100,7 @@ fn path(path: &Path) -> &str {
 }
 
 #[tokio::test]
-async fn for_programs_it_prints_one_line_and_ends_well_when_asked() {
+async fn connect_up_with_json_prints_one_line_and_ends_well_on_a_signal() {
     for signal in ["TERM", "INT"] {
         let process = Process::start(&["--memory"]);
         assert_eq!(process.text("tenant"), "demo");
@@ -113,7 +113,7 @@ async fn for_programs_it_prints_one_line_and_ends_well_when_asked() {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_everything_and_the_first_sweep_catches_up() {
+async fn a_restart_keeps_the_data_and_the_next_sweep_catches_up() {
     let folder = tempdir().unwrap();
     let data = folder.path().join("made/on/the/way");
     let first = Process::start(&["--data", path(&data), "--now", "2026-01-31T12:00:00Z", "--tick", "0"]);
@@ -132,7 +132,7 @@ async fn a_restart_keeps_everything_and_the_first_sweep_catches_up() {
 }
 
 #[tokio::test]
-async fn it_sweeps_by_itself() {
+async fn the_service_sweeps_by_itself_from_the_start() {
     let folder = tempdir().unwrap();
     let data = path(folder.path());
     let first = Process::start(&["--data", data, "--now", "2026-01-31T12:00:00Z", "--tick", "0"]);
@@ -151,7 +151,7 @@ async fn it_sweeps_by_itself() {
 }
 
 #[test]
-fn a_folder_serves_one_process_at_a_time() {
+fn a_data_folder_serves_one_process_at_a_time() {
     let folder = tempdir().unwrap();
     let data = path(folder.path());
     let first = Process::start(&["--data", data]);
@@ -163,7 +163,7 @@ fn a_folder_serves_one_process_at_a_time() {
 }
 
 #[test]
-fn the_demo_key_of_a_database_elsewhere_is_secret_and_for_its_owner_only() {
+fn the_demo_key_for_an_external_database_is_new_and_readable_only_by_its_owner() {
     let database = Process::start(&["--memory"]);
     let folder = tempdir().unwrap();
     let url = database.text("dynamodbUrl");
@@ -179,7 +179,7 @@ fn the_demo_key_of_a_database_elsewhere_is_secret_and_for_its_owner_only() {
 }
 
 #[test]
-fn it_uses_a_database_that_is_running_already() {
+fn the_service_uses_a_database_that_already_runs() {
     let database = Process::start(&["--memory"]);
     let url = database.text("dynamodbUrl");
     let mut child = up(&["--json", "--memory", "--port", "0", "--dynamodb-endpoint", url])
@@ -220,7 +220,7 @@ fn a_folder_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_named() {
+fn a_file_that_is_not_a_database_is_named() {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("dynamodb.sqlite"), "not a database, but long enough to be read as one")
         .unwrap();
@@ -245,7 +245,7 @@ fn a_broken_seed_file_is_named_with_its_line() {
 }
 
 #[test]
-fn what_is_no_option_is_named() {
+fn an_invalid_option_value_is_named() {
     for (arguments, named) in [
         (["--time-zone", "Mars/Olympus"], "Mars/Olympus"),
         (["--now", "yesterday"], "yesterday"),
@@ -260,7 +260,7 @@ fn what_is_no_option_is_named() {
 }
 
 #[tokio::test]
-async fn the_demo_is_there_at_the_first_and_the_last_instant_of_a_clock() {
+async fn the_demo_works_at_the_first_and_the_last_instant_of_a_clock() {
     for now in ["1970-01-01T00:00:00Z", "9998-12-31T23:59:59Z"] {
         let process = Process::start(&["--memory", "--now", now, "--tick", "0"]);
         let ids = process.addresses["subscriptionIds"].as_array().unwrap();
@@ -269,7 +269,7 @@ async fn the_demo_is_there_at_the_first_and_the_last_instant_of_a_clock() {
 }
 
 #[test]
-fn a_database_that_cannot_be_reached_is_named() {
+fn an_unreachable_database_is_named() {
     // Nothing listens on a port that was free a moment ago.
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}");
@@ -279,7 +279,7 @@ fn a_database_that_cannot_be_reached_is_named() {
 }
 
 #[tokio::test]
-async fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
+async fn a_proxy_from_the_environment_is_not_used_for_this_machine() {
     // Nobody listens there.
     let nowhere = "http://127.0.0.1:9";
     let proxies = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, nowhere));
@@ -293,7 +293,7 @@ async fn a_proxy_of_the_environment_is_not_asked_for_this_machine() {
 }
 
 #[test]
-fn a_proxy_that_leads_to_a_database_is_named_when_that_fails() {
+fn a_failing_proxy_to_a_database_is_named_without_its_password() {
     let proxies = [("HTTP_PROXY", "http://user:secret@127.0.0.1:9"), ("NO_PROXY", "")];
     for arguments in [["up", "--memory", "--port=0"].as_slice(), &["tenants", "list"], &["doctor"]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
@@ -307,7 +307,7 @@ fn a_proxy_that_leads_to_a_database_is_named_when_that_fails() {
 }
 
 #[tokio::test]
-async fn a_client_that_says_half_a_head_keeps_nothing_from_stopping() {
+async fn the_process_stops_in_time_although_a_client_has_sent_half_a_head() {
     let process = Process::start(&["--memory", "--tick", "0"]);
     let mut clients = Vec::new();
     for url in ["apiUrl", "dynamodbUrl"] {
@@ -322,7 +322,7 @@ async fn a_client_that_says_half_a_head_keeps_nothing_from_stopping() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_ends_the_process_at_once() {
     // A receiver that takes what comes, and never answers.
     let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/events", receiver.local_addr().unwrap());
@@ -352,7 +352,7 @@ async fn a_second_signal_ends_it_at_once() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn what_is_kept_is_for_its_owner_alone() {
+async fn stored_files_are_readable_only_by_their_owner() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempdir().unwrap();

@@ -27,7 +27,7 @@ async fn due(service: &Service, now: &str, options: &[&str]) -> Vec<(String, boo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_to_come_is_listed_in_its_order() {
+async fn upcoming_cancellations_are_listed_in_order_of_their_date() {
     let service = with_cancellations().await;
     let entries =
         |ids: &[&str], overdue| ids.iter().map(|id| ((*id).to_owned(), overdue)).collect::<Vec<_>>();
@@ -51,7 +51,7 @@ async fn what_is_to_come_is_listed_in_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_due_is_executed_and_its_lag_is_known() {
+async fn due_cancellations_are_executed_and_their_lag_is_reported() {
     let service = with_cancellations().await;
     let lag = ["cancellations", "lag", "--json"];
     assert_eq!(connect_at(&service, harness::START, &lag).await.json()["due"], 0);
@@ -68,7 +68,7 @@ async fn what_is_due_is_executed_and_its_lag_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn by_a_clock_that_is_ahead_nothing_takes_effect_early() {
+async fn a_command_whose_clock_is_ahead_executes_only_cancellations_that_are_due() {
     let service = with_cancellations().await;
     assert_eq!(service.cancel(ACTIVATED_TOO, &cancel_at("2998-12-31")).await.status, 200);
     // By the database's clock the three are due, and the fourth is not.
@@ -78,7 +78,7 @@ async fn by_a_clock_that_is_ahead_nothing_takes_effect_early() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_executed_is_reported() {
+async fn a_cancellation_that_cannot_be_executed_is_reported() {
     let service = with_cancellations().await;
     // A document that is no map can't be written into.
     let key = format!("demo#{PAUSED}");
@@ -147,7 +147,7 @@ async fn write_as_another_system(service: &Service, subscription: &str, expressi
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_time_zone_moves_instants_and_no_dates() {
+async fn rederiving_after_a_change_of_time_zone_moves_instants_and_keeps_dates() {
     let service = with_cancellations().await;
     let zone = ["tenants", "set-time-zone", "demo", "America/New_York"];
     assert_eq!(connect(&service, &zone).code, 0);
@@ -181,7 +181,7 @@ async fn a_change_of_time_zone_moves_instants_and_no_dates() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_of_the_index_that_no_sweep_executes_is_not_told_and_can_be_mended() {
+async fn a_cancellation_with_a_damaged_index_entry_is_neither_shown_nor_executed_until_repaired() {
     for entry in [
         "dueAt = :entry, cancellation.effectiveAt = :entry",
         "dueAt = :other",
@@ -225,7 +225,7 @@ async fn an_entry_of_the_index_that_no_sweep_executes_is_not_told_and_can_be_men
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_contradicts_itself_is_named_and_made_whole_by_the_part_that_counts() {
+async fn a_contradiction_is_reported_and_repaired_by_the_part_that_the_operator_chooses() {
     let service = with_cancellations().await;
     write_as_another_system(&service, BLOCKED, "REMOVE document.pendingStatus").await;
     write_as_another_system(&service, ACTIVATED, "REMOVE dueAt, dueShard, cancellationId, cancellation")

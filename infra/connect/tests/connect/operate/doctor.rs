@@ -42,7 +42,7 @@ async fn wrong(service: &Service, tables: &TableNames) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_is_well_with_the_tables_that_it_creates() {
+async fn tables_created_by_connect_pass_the_doctor() {
     let (service, tables) = with_tables().await;
     assert_eq!(wrong(&service, &tables).await, [""; 0]);
 
@@ -60,7 +60,7 @@ async fn all_is_well_with_the_tables_that_it_creates() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_not_as_it_should_be_is_named() {
+async fn a_missing_or_malformed_table_is_named() {
     let (service, tables) = with_tables().await;
     let dynamodb = service.dynamodb();
     let missing = TableNames { tenants: "nowhere".to_owned(), ..tables.clone() };
@@ -88,7 +88,7 @@ async fn a_table_that_is_not_as_it_should_be_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_turned_off_is_noticed() {
+async fn a_disabled_stream_or_expiry_is_noticed() {
     let (service, tables) = with_tables().await;
     let dynamodb = service.dynamodb();
     let off = TimeToLiveSpecification::builder().enabled(false).attribute_name("removeAt").build().unwrap();
@@ -104,7 +104,7 @@ async fn what_was_turned_off_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_wrong_and_cancellations_that_are_late_are_noticed() {
+async fn a_wrong_clock_and_late_cancellations_are_noticed() {
     let service = Service::start().await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
     let late = connect_at(&service, "2026-01-31T23:05:01Z", &["doctor"]).await;
@@ -117,7 +117,7 @@ async fn a_clock_that_is_wrong_and_cancellations_that_are_late_are_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_can_not_be_reached_or_refuses_is_told_apart() {
+async fn an_unreachable_database_and_a_refusing_one_are_reported_differently() {
     let (_database, service, wire) = Service::start_wired().await;
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let said = Said::of(process(&service, &format!("http://{free}"), &["doctor"]).output().unwrap());
@@ -135,7 +135,7 @@ async fn a_database_that_can_not_be_reached_or_refuses_is_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_there_is_no_database_the_tables_can_be_created() {
+async fn tables_create_leaves_existing_tables_and_says_so() {
     let service = Service::start().await;
     let said = connect(&service, &["tables", "create"]).done();
     let TableNames { subscriptions, idempotency, tenants } = &service.tables;
@@ -143,7 +143,7 @@ async fn where_there_is_no_database_the_tables_can_be_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_whose_time_zone_can_not_be_read_is_named_and_put_right() {
+async fn a_tenant_with_an_unreadable_time_zone_is_named_until_a_valid_one_is_set() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let update = service.dynamodb().update_item().table_name(&service.tables.tenants);
@@ -166,7 +166,7 @@ async fn a_tenant_whose_time_zone_can_not_be_read_is_named_and_put_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_without_a_document_is_named_by_a_repair() {
+async fn a_repair_names_a_subscription_without_a_document() {
     let service = Service::start().await;
     let key = format!("demo#{ACTIVATED}");
     let shard = AttributeValue::N("1".to_owned());

@@ -94,7 +94,7 @@ async fn events_are_shown_as_they_happen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_another_tenants_is_left_out_and_what_can_not_be_read_is_named() {
+async fn another_tenants_events_are_left_out_and_unreadable_items_are_named() {
     let service = Service::start().await;
     let others = Tail::start(&service, &["--tenant", "acme"]);
     let demos = Tail::start(&service, &["--tenant", "demo"]);
@@ -109,7 +109,7 @@ async fn what_is_another_tenants_is_left_out_and_what_can_not_be_read_is_named()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn there_are_none_without_a_table() {
+async fn events_tail_fails_for_a_missing_table_or_an_invalid_tenant() {
     let service = Service::start().await;
     let nowhere = process(&service, &service.dynamodb_url, &["events", "tail"])
         .env("SUBSCRIPTIONS_TABLE", "nothing")

@@ -34,7 +34,7 @@ fn counts(said: &Said) -> [u64; 5] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_is_rejected_with_its_line_and_the_rest_imported() {
+async fn faulty_lines_are_rejected_by_number_and_the_others_are_imported() {
     let service = Service::start().await;
     let folder = tempdir().unwrap();
     let file = folder.path().join("all.ndjson");
@@ -88,7 +88,7 @@ async fn what_is_wrong_is_rejected_with_its_line_and_the_rest_imported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_of_a_file_may_have_nothing_good_in_it() {
+async fn a_file_may_be_empty_or_hold_a_long_run_of_faulty_lines() {
     let service = Service::start().await;
     let good = document(ID, json!({})).to_string();
     let many_faults = "{}\n".repeat(1_100);
@@ -110,7 +110,7 @@ async fn a_part_of_a_file_may_have_nothing_good_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rejects_take_the_place_of_nothing_that_is_about_something_else() {
+async fn rejects_overwrite_an_existing_file_only_if_it_is_named() {
     let service = Service::start().await;
     let folder = tempdir().unwrap();
     let kept = folder.path().join("import.rejects");
@@ -141,7 +141,7 @@ async fn rejects_take_the_place_of_nothing_that_is_about_something_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_there_is_kept_unless_told() {
+async fn an_existing_subscription_is_replaced_only_on_request() {
     let service = Service::start().await;
     let renamed = [document(ACTIVATED, json!({"display": "new", "referenceId": "crm-1001"}))];
     assert_eq!(counts(&import(&service, &renamed, &[])), [0, 0, 0, 1, 0]);
@@ -161,7 +161,7 @@ async fn what_is_there_is_kept_unless_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancellation_is_not_undone_unless_told() {
+async fn an_import_undoes_a_cancellation_only_on_request() {
     let service = Service::start().await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-10")).await.status, 200);
     let documents = [ACTIVATED, CANCELLED].map(|id| document(id, json!({"display": "new"})));
@@ -191,7 +191,7 @@ async fn a_cancellation_is_not_undone_unless_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_older_than_a_withdrawal_does_not_undo_it() {
+async fn an_import_undoes_a_withdrawal_only_on_request() {
     let service = Service::start().await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2099-02-10")).await.status, 200);
     let documents = [service.get(ACTIVATED).await.json()];
@@ -206,7 +206,7 @@ async fn a_file_that_is_older_than_a_withdrawal_does_not_undo_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancellation_in_a_document_takes_the_place_of_one_only_if_told() {
+async fn an_imported_cancellation_replaces_a_pending_one_only_on_request() {
     let service = Service::start().await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-10")).await.status, 200);
     let pending = json!({"pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-02-05"}});
@@ -219,7 +219,7 @@ async fn a_cancellation_in_a_document_takes_the_place_of_one_only_if_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancellation_whose_date_has_begun_is_not_taken_in_unless_told() {
+async fn an_overdue_cancellation_is_imported_only_on_request() {
     let service = Service::start().await;
     // By the clock of this machine, which is what the command goes by, that date is long past.
     let pending = json!({"pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-01-31"}});
@@ -236,7 +236,7 @@ async fn a_cancellation_whose_date_has_begun_is_not_taken_in_unless_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancellation_of_which_the_file_says_the_same_keeps_its_reason_and_its_instant() {
+async fn an_import_that_repeats_a_cancellation_keeps_its_reason_and_instant() {
     let service = Service::start().await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-10")).await.status, 200);
     let before = service.stored(ACTIVATED).await;
@@ -256,7 +256,7 @@ async fn a_cancellation_of_which_the_file_says_the_same_keeps_its_reason_and_its
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_former_reference_id_that_names_another_one_is_not_taken_from_it() {
+async fn a_former_reference_id_now_held_by_another_subscription_stays_with_it() {
     let service = Service::start().await;
     let former = AttributeValue::S(ACTIVATED_TOO.into());
     service.update("subscriptions", "demo#rid_crm-1001", "SET subscriptionId = :value", former).await;
@@ -267,7 +267,7 @@ async fn a_former_reference_id_that_names_another_one_is_not_taken_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reference_id_that_no_path_can_name_is_rejected_by_its_place() {
+async fn a_reference_id_that_a_path_cannot_carry_is_rejected() {
     let service = Service::start().await;
     let references = ["a/b", "a?b", "50%", "%41", "a\u{1}b", "a\u{7f}", "a\u{85}", "", &"x".repeat(256)];
     let documents = references.map(|reference| document(ID, json!({"referenceId": reference})));
@@ -280,7 +280,7 @@ async fn a_reference_id_that_no_path_can_name_is_rejected_by_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reference_id_of_an_earlier_version_is_exported_and_can_be_replaced() {
+async fn an_invalid_reference_id_that_is_already_stored_is_exported_and_can_be_replaced() {
     let service = Service::start().await;
     let former = AttributeValue::S("a/b?".to_owned());
     let key = format!("demo#{ACTIVATED}");
@@ -298,7 +298,7 @@ async fn a_reference_id_of_an_earlier_version_is_exported_and_can_be_replaced() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_who_cancels_meanwhile_is_not_overwritten() {
+async fn an_import_keeps_a_cancellation_that_a_caller_makes_meanwhile() {
     let (database, service, wire) = Service::start_wired().await;
     let file = lines(&[
         document(ACTIVATED, json!({"display": "new"})),
@@ -320,7 +320,7 @@ async fn a_caller_who_cancels_meanwhile_is_not_overwritten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_take_effect_in_their_order() {
+async fn lines_take_effect_in_the_order_of_the_file() {
     let service = Service::start().await;
     // A reference id wanders from one subscription to another, which can have it once the first gives it up.
     let documents = [
@@ -383,7 +383,7 @@ async fn a_database_that_refuses_stops_the_import() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_can_not_be_read_is_rejected_and_holds_up_nothing() {
+async fn a_line_for_an_unreadable_item_is_rejected_and_the_others_are_imported() {
     let service = Service::start().await;
     let key = format!("demo#{ACTIVATED}");
     service.update("subscriptions", &key, "SET version = :value", AttributeValue::S("x".into())).await;
@@ -399,7 +399,7 @@ async fn one_that_can_not_be_read_is_rejected_and_holds_up_nothing() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_is_interrupted_goes_on_to_the_same_end() {
+async fn an_interrupted_import_ends_in_the_same_state_when_it_is_run_again() {
     let service = Service::start().await;
     let id = |n: usize| format!("00000000-0000-4000-8000-{n:012x}");
     let documents: Vec<_> =
@@ -482,7 +482,7 @@ fn rejected(service: &Service, text: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_would_be_altered_is_refused_by_its_place_and_the_rest_imported() {
+async fn a_line_that_cannot_be_kept_exactly_or_contradicts_itself_is_rejected_by_place() {
     let service = Service::start().await;
     let line = |more: &str| format!(r#"{{"subscriptionId": "{ID}", "status": "ACTIVATED", {more}}}"#);
     let text = [
@@ -523,7 +523,7 @@ async fn what_would_be_altered_is_refused_by_its_place_and_the_rest_imported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_read_is_replaced_on_request() {
+async fn an_unreadable_item_is_replaced_only_on_request() {
     let service = Service::start().await;
     let key = format!("demo#{ACTIVATED}");
     service.update("subscriptions", &key, "SET document = :value", AttributeValue::S("x".into())).await;
@@ -541,7 +541,7 @@ async fn what_can_not_be_read_is_replaced_on_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_contradicts_itself_is_written_anew_on_request() {
+async fn a_contradictory_subscription_is_replaced_on_request() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     let cancelled = AttributeValue::S("CANCELLED".to_owned());
@@ -566,7 +566,7 @@ async fn what_contradicts_itself_is_written_anew_on_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_is_behind_takes_no_date_for_one_to_come() {
+async fn a_machine_whose_clock_is_behind_still_rejects_a_date_that_has_begun() {
     let service = Service::start().await;
     let pending =
         document(ID, json!({"pendingStatus": {"status": "CANCELLED", "scheduledAt": "2026-03-01"}}));
@@ -580,7 +580,7 @@ async fn a_clock_that_is_behind_takes_no_date_for_one_to_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_is_updated_later_than_what_was_there() {
+async fn an_import_sets_updated_at_later_than_before() {
     let service = Service::start().await;
     let ahead = [document(ID, json!({"display": "a", "updatedAt": "2999-01-01T00:00:00Z"}))];
     assert_eq!(counts(&import(&service, &ahead, &[])), [1, 0, 0, 0, 0]);
@@ -592,7 +592,7 @@ async fn an_import_is_updated_later_than_what_was_there() {
 
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn rejects_never_touch_the_file_that_is_imported_and_are_for_their_owner_alone() {
+async fn rejects_never_overwrite_the_imported_file_and_only_their_owner_can_read_them() {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     let service = Service::start().await;

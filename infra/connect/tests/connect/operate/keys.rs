@@ -21,7 +21,7 @@ async fn create(service: &Service, options: &[&str]) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_may_do_what_it_was_made_for_until_it_expires() {
+async fn a_key_allows_its_scopes_until_it_expires() {
     let service = Service::start().await;
     let (key, _) = create(&service, &["--scope", "subscriptions:cancel"]).await;
     service.get_as(&key, ACTIVATED).await.assert_problem(403, "insufficient_scope");
@@ -39,7 +39,7 @@ async fn a_key_may_do_what_it_was_made_for_until_it_expires() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_shown_once_and_told_by_its_last_four_characters() {
+async fn a_token_is_shown_once_and_listed_by_its_last_four_characters() {
     let service = Service::start().await;
     let said = connect(&service, &["keys", "create", "--tenant", "demo", "--name", "CRM"]);
     let token = said.out.trim_end().to_owned();
@@ -57,7 +57,7 @@ async fn a_token_is_shown_once_and_told_by_its_last_four_characters() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotated_key_is_valid_beside_its_successor_for_as_long_as_was_said() {
+async fn a_rotated_key_stays_valid_until_the_time_that_was_given() {
     let service = Service::start().await;
     let (former, id) = create(&service, &["--name", "CRM", "--scope", "subscriptions:read"]).await;
     let rotate = ["keys", "rotate", &id, "--tenant", "demo", "--until", "1h", "--expires", "90d", "--json"];
@@ -75,7 +75,7 @@ async fn a_rotated_key_is_valid_beside_its_successor_for_as_long_as_was_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_successor_may_do_what_the_former_key_may_also_elsewhere() {
+async fn a_rotation_copies_all_scopes_including_unknown_ones() {
     let service = Service::start().await;
     let (_, id) = create(&service, &["--scope", "subscriptions:read"]).await;
     let scopes = ["subscriptions:read", "invoices:read"].map(|scope| AttributeValue::S(scope.into()));
@@ -89,7 +89,7 @@ async fn a_successor_may_do_what_the_former_key_may_also_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_never_prolongs_a_key_nor_revives_one() {
+async fn a_rotation_neither_extends_nor_revives_a_key() {
     let service = Service::start().await;
     let (_, id) = create(&service, &["--expires", "1h"]).await;
     let rotate = ["keys", "rotate", &id, "--tenant", "demo", "--until", "7d"];
@@ -113,7 +113,7 @@ async fn a_rotation_never_prolongs_a_key_nor_revives_one() {
 
 /// All that one has of a key that has leaked may be its token.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_can_be_named_by_its_token_which_is_never_shown() {
+async fn a_key_can_be_named_by_its_token_and_the_token_is_never_printed() {
     let service = Service::start().await;
     let (key, id) = create(&service, &[]).await;
     service.add_tenant("other", &[]).await;
@@ -141,7 +141,7 @@ async fn a_key_can_be_named_by_its_token_which_is_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_can_not_be_read_hides_no_other() {
+async fn an_unreadable_key_is_named_and_the_others_are_listed() {
     let service = Service::start().await;
     let (_, id) = create(&service, &[]).await;
     let broken = AttributeValue::S("x".into());
@@ -153,7 +153,7 @@ async fn a_key_that_can_not_be_read_hides_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_nobody_reads_is_no_success() {
+async fn a_key_whose_token_cannot_be_printed_is_an_error() {
     let service = Service::start().await;
     let mut command = process(&service, &service.dynamodb_url, &["keys", "create", "--tenant", "demo"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -187,7 +187,7 @@ async fn a_revoked_key_is_refused_from_the_next_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_has_leaked_is_replaced_and_revoked_at_once() {
+async fn a_rotation_without_overlap_revokes_the_former_key_at_once() {
     let service = Service::start().await;
     for at_once in [&["--now"][..], &["--until", "0s"]] {
         let (token, id) = create(&service, &["--name", "CRM"]).await;

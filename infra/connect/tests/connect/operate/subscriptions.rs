@@ -43,7 +43,7 @@ async fn an_export_can_be_imported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_export_holds_what_callers_see_and_names_what_it_can_not_read() {
+async fn an_export_holds_the_visible_members_and_names_unreadable_items() {
     let service = Service::start().await;
     let key = format!("demo#{ACTIVATED}");
     service
@@ -62,7 +62,7 @@ async fn an_export_holds_what_callers_see_and_names_what_it_can_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_subscription_is_shown_with_who_cancelled_it_and_why() {
+async fn a_shown_subscription_names_the_key_and_the_reason_of_its_cancellation() {
     let service = Service::start().await;
     let show = ["subscriptions", "show", "--tenant", "demo", "rid_crm-1001"];
     let before = connect_at(&service, harness::START, &[&show[..], &["--json"]].concat()).await.json();

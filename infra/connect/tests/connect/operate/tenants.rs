@@ -5,7 +5,7 @@ use harness::{ACTIVATED, START, Service, cancel_next_day};
 use super::{Said, connect_at, process};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tenants_are_listed_with_the_time_that_it_is_there() {
+async fn tenants_are_listed_with_their_local_time() {
     let service = Service::start().await;
     connect_at(&service, START, &["tenants", "create", "acme", "--time-zone", "Asia/Tokyo"]).await.done();
     let said = connect_at(&service, START, &["tenants", "list"]).await.done();
@@ -21,7 +21,7 @@ async fn tenants_are_listed_with_the_time_that_it_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_time_zone_is_stored_as_the_iana_database_spells_it_and_an_old_name_stays() {
+async fn a_time_zone_is_stored_in_the_iana_spelling_and_an_old_name_is_kept() {
     let service = Service::start().await;
     for (typed, stored) in [("asia/TOKYO", "Asia/Tokyo"), ("Asia/Calcutta", "Asia/Calcutta"), ("utc", "UTC")]
     {
@@ -32,7 +32,7 @@ async fn a_time_zone_is_stored_as_the_iana_database_spells_it_and_an_old_name_st
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_that_moves_keeps_what_it_was_promised() {
+async fn a_new_time_zone_leaves_pending_cancellations_and_applies_to_later_ones() {
     let service = Service::start().await;
     let scheduled = service.cancel(ACTIVATED, &cancel_next_day()).await.json();
     assert_eq!(scheduled["pendingStatus"]["scheduledAt"], "2026-02-01");
@@ -46,7 +46,7 @@ async fn a_tenant_that_moves_keeps_what_it_was_promised() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_whose_acknowledgement_was_lost_is_no_one_elses() {
+async fn creating_a_tenant_succeeds_although_the_acknowledgement_was_lost() {
     let (_database, service, wire) = Service::start_wired().await;
     for fault in [harness::Fault::DropAnswer, harness::Fault::GatewayTimeout, harness::Fault::CutAnswer] {
         let id = format!("t{}", wire.faults());

@@ -59,7 +59,7 @@ async fn start() -> (Service, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_shown_is_escaped_in_text_and_in_json() {
+async fn printed_values_are_escaped_in_text_and_in_json() {
     let (service, id) = start().await;
     let demo = |arguments: &[&'static str]| [arguments, &["--tenant", "demo"]].concat();
     let show = demo(&["subscriptions", "show", "rid_crm-1001"]);
@@ -105,7 +105,7 @@ async fn what_is_shown_is_escaped_in_text_and_in_json() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_read_or_done_is_named_with_escapes() {
+async fn errors_and_unreadable_items_are_printed_with_escapes() {
     let (service, _) = start().await;
     let name = hostile();
     let rotten = format!("demo#{name}");
@@ -151,7 +151,7 @@ async fn faults_and_rejects_of_an_import_are_escaped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_changes_nothing_about_how_text_is_shown() {
+async fn a_name_with_control_or_direction_characters_is_refused() {
     let service = Service::start().await;
     for hidden in hostile().chars().filter(|c| c.is_control() || !c.is_ascii()) {
         let name = format!("a{hidden}b");
@@ -170,7 +170,7 @@ async fn a_name_changes_nothing_about_how_text_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_can_not_be_read_are_named_with_escapes() {
+async fn unreadable_events_are_named_with_escapes() {
     let service = Service::start().await;
     let nothing = AttributeValue::S("x".into());
     service.update("subscriptions", &hostile(), "SET document = :value", nothing).await;
