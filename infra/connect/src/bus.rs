@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_bus_takes_no_more_than_can_wait_and_nothing_that_is_no_event() {
+    async fn the_bus_refuses_a_malformed_event_and_throttles_when_too_many_events_wait() {
         let stopped = CancellationToken::new();
         stopped.cancel();
         let nowhere = "http://127.0.0.1:9/".parse().unwrap();

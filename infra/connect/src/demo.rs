@@ -93,7 +93,7 @@ mod tests {
     use crate::ndjson::Lines;
 
     #[test]
-    fn there_are_four_activated_and_one_of_each_other_status() {
+    fn the_demo_has_four_activated_subscriptions_and_one_of_each_other_status() {
         let now = "2026-01-31T22:30:00Z".parse().unwrap();
         let lines = Lines::new(SUBSCRIPTIONS.as_bytes(), Calendar::new(TimeZone::UTC, now), now);
         let mut statuses = BTreeMap::new();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_known_keys_are_of_the_demo_tenant_and_named_after_what_they_may_do() {
+    fn the_demo_keys_belong_to_the_demo_tenant_and_are_named_after_their_scopes() {
         let keys = KEYS.map(|(token, _)| token.parse::<Token>().unwrap());
         assert!(keys.iter().all(|token| token.tenant().to_string() == TENANT));
         assert_eq!(keys.map(|token| token.key_id().to_string()), ["all", "read", "cancel"]);

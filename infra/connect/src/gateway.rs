@@ -357,7 +357,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_has_what_api_gateway_would_put_into_it() {
+    fn an_event_has_the_members_that_api_gateway_sets() {
         let request = Request::post("/subscriptions/rid_a%20b/cancel?x=1&y=%C3%BC+z&x=2&flag")
             .header("Host", "localhost:3000")
             .header("Cookie", "a=1; b=2")
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_decoded_as_http_apis_were_captured_to_decode_it() {
+    fn a_path_is_decoded_as_an_http_api_decodes_it() {
         for (sent, handed_over) in [
             ("/space%20value", Some("/space value")),
             ("/hash%23value", Some("/hash#value")),
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_with_a_broken_escape_is_refused_wherever_it_breaks() {
+    fn a_path_with_a_broken_escape_is_refused() {
         for sent in ["/%", "/%4", "/%zz", "/a%25", "/a%254", "/a%25zz/b"] {
             assert_eq!(decode_path(sent), None, "{sent}");
         }
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_fits_a_path_of_as_many_parts_that_are_not_empty() {
+    fn a_route_matches_a_path_with_the_same_number_of_non_empty_parts() {
         let template = "/subscriptions/{subscriptionId}/cancel";
         let id = |path| Some(path_parameters(template, path)?["subscriptionId"].clone());
         assert_eq!(id("/subscriptions/a b/cancel").as_deref(), Some("a b"));
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_text_is_in_base64() {
+    fn a_binary_body_is_encoded_in_base64() {
         let headers =
             |kind: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
         assert_eq!(encode(&headers("text/plain"), b"a"), (Some("a".to_owned()), false));
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_function_returns_becomes_the_response() {
+    fn the_return_value_of_a_function_becomes_the_response_and_a_malformed_one_a_500() {
         let returned = json!({
             "statusCode": 201,
             "headers": {"x-a": "1"},

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_faulty_line_is_named_without_its_content() {
+    fn a_faulty_line_is_reported_by_number_without_its_content() {
         for (bad, fault) in [
             ("{", "not JSON, or a repeated member, at column 1"),
             ("[]", ""),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_a_limit_and_the_next_one_is_read() {
+    fn a_line_that_is_too_long_is_rejected_and_the_next_one_is_read() {
         let longest = usize_of(LONGEST);
         let padded = |length: usize| format!("{GOOD}{}\n{GOOD}\n", " ".repeat(length - GOOD.len()));
         assert_eq!(read(padded(longest).as_bytes()), [(1, None), (2, None)]);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_that_is_pending_in_a_document_needs_a_date_to_come() {
+    fn a_pending_cancellation_is_refused_in_a_cancelled_document_or_with_an_invalid_date() {
         let line = |status: &str, date: &str| {
             fault(&format!(
                 r#"{{"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "{status}", "pendingStatus": {{"status": "CANCELLED", "scheduledAt": "{date}"}}}}"#

@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_only_for_this_machine_is_not_for_other_pages_in_its_browser() {
+    fn only_a_request_to_a_local_host_from_its_own_origin_counts_as_local() {
         let is_from_here = |host: &'static str, origin: Option<&'static str>| {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, host.parse().unwrap());
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_or_origins_are_none() {
+    fn a_request_with_two_hosts_or_two_origins_is_not_local() {
         let here = ("127.0.0.1:3000", "http://127.0.0.1:3000");
         let origin_of = |hosts: &[&'static str], origins: &[&'static str]| {
             let mut headers = HeaderMap::new();
@@ -257,20 +257,20 @@ mod tests {
 
     // While everything waits, time passes at once.
     #[tokio::test(start_paused = true)]
-    async fn who_begins_a_head_and_does_not_go_on_is_cut_off() {
+    async fn a_client_that_stops_in_the_middle_of_a_head_is_disconnected() {
         let (mut client, ..) = begun("POST / HTTP/1.1\r\nHost: loc").await;
         assert!(!answer(&mut client).await.contains("200"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_begins_a_body_and_does_not_go_on_is_told_so() {
+    async fn a_client_that_stops_in_the_middle_of_a_body_gets_408() {
         let (mut client, ..) =
             begun("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nbegun").await;
         assert!(answer(&mut client).await.starts_with("HTTP/1.1 408 "));
     }
 
     #[tokio::test]
-    async fn who_does_not_go_on_keeps_nobody_from_stopping() {
+    async fn the_server_stops_in_time_although_a_client_has_stalled() {
         let head = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n";
         for said in ["POST / HTTP/1.1\r\nHost: loc", head, &format!("{head}begun")] {
             let (client, stop, server) = begun(said).await;

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exactly_what_a_terminal_acts_on_is_escaped() {
+    fn exactly_the_characters_that_a_terminal_acts_on_are_escaped() {
         let control = ('\0'..='\u{1f}').chain('\u{7f}'..='\u{9f}');
         let direction = ['\u{61c}', '\u{200e}', '\u{200f}'].into_iter().chain('\u{202a}'..='\u{202e}');
         let rest = ('\u{2066}'..='\u{2069}').chain('\u{2028}'..='\u{2029}');
@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn a_newline_is_between_lines_and_not_in_values() {
+    fn a_newline_separates_lines_and_is_escaped_inside_a_value() {
         let text: Text = ["first\nFAKE", "second"].into_iter().collect();
         assert_eq!(text.and("third").to_string(), "first\\nFAKE\nsecond\nthird");
     }
 
     #[test]
-    fn json_is_escaped_and_read_as_it_was() {
+    fn escaped_json_is_read_back_as_the_same_value() {
         let value = json!({"a\u{7f}\u{9b}": ["\u{1b}\u{202e}\n\u{2028}", "é\u{10ffff}"]});
         let texts = [json(&value).unwrap(), pretty_json(&value).unwrap().to_string()];
         for text in texts {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_line_is_one_whatever_it_tells_of() {
+    fn a_log_line_stays_one_line_whatever_its_text() {
         let mut lines = Vec::new();
         for line in ["first \u{1b}[2J\nFAKE\u{202e}\n", "second\n"] {
             LogLines(&mut lines).write_all(line.as_bytes()).unwrap();

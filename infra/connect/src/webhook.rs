@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_are_sent_as_authorization_and_nowhere_else() {
+    fn user_and_password_of_a_url_are_sent_only_as_authorization() {
         let request = request("http://anna:s%40fe:x@127.0.0.1:4000/events?a=1#b");
         assert_eq!(request.uri(), "http://127.0.0.1:4000/events?a=1");
         let authorization = request.headers().get(AUTHORIZATION).unwrap();
@@ -264,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn without_them_there_is_none() {
+    fn a_url_without_user_and_password_sends_no_authorization() {
         let request = request("https://example.com");
         assert_eq!(request.uri(), "https://example.com/");
         assert_eq!(request.headers().get(AUTHORIZATION), None);
     }
 
     #[test]
-    fn a_url_that_no_request_can_be_sent_to_is_refused() {
+    fn an_unusable_webhook_url_is_refused() {
         let long = format!("http://127.0.0.1/{}", "a".repeat(70_000));
         for url in ["127.0.0.1:4000", "ftp://127.0.0.1/", "file:///events", &long] {
             assert!(url.parse::<Webhook>().is_err(), "{}", url.get(..30).unwrap_or(url));
