@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_expires_admits_nobody_from_that_instant() {
+    fn a_key_is_refused_from_the_instant_of_its_expiry() {
         let token = token();
         let end = DateTime::UNIX_EPOCH + TimeDelta::days(1);
         let before = end - TimeDelta::milliseconds(1);
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_admits_nobody_whatever_the_time() {
+    fn a_revoked_key_is_refused_at_any_time() {
         let token = token();
         let now = DateTime::UNIX_EPOCH + TimeDelta::days(1);
         for clock_of_the_operator in [now - TimeDelta::hours(1), now, now + TimeDelta::hours(1)] {
@@ -346,7 +346,7 @@ mod tests {
         }
 
         #[test]
-        fn a_checksum_alone_makes_no_token(
+        fn a_valid_checksum_is_not_enough_for_a_token(
             prefix in "ck|c|CK|",
             tenant in "[a-z0-9-]{1,32}|[a-zA-Z_#ü-]{0,34}",
             key_id in "[A-Za-z0-9]{1,32}|[a-z_#ü-]{0,34}",
@@ -365,7 +365,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_a_token_by_chance(text: String) {
+        fn a_random_text_is_not_a_token(text: String) {
             prop_assert!(text.parse::<Token>().is_err());
             let behind_a_good_beginning = format!("ck_demo_k1_{text}");
             prop_assert!(behind_a_good_beginning.parse::<Token>().is_err());

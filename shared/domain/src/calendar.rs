@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_is_skipped_gives_way_to_the_next_and_the_last_one_never_begins() {
+    fn a_skipped_date_gives_way_to_the_next_and_extreme_dates_stay_past_or_future() {
         let apia = calendar("Pacific/Apia", "2011-12-01T00:00:00Z");
         assert_eq!(apia.beginning_of(date("2011-12-30")), None);
         assert_eq!(apia.beginning_on_or_after(date("2011-12-30")).date(), date("2011-12-31"));
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn in_havana_a_day_whose_midnight_hour_repeats_begins_at_the_first() {
+    fn in_havana_a_day_with_two_midnights_begins_at_the_first() {
         // 2026-11-01: clocks go from 01:00 (-04:00) back to 00:00 (-05:00).
         let calendar = calendar("America/Havana", "2026-10-31T12:00:00Z");
         let first_midnight = effective("2026-11-01", "2026-11-01T04:00:00Z");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn in_apia_the_day_that_was_skipped_is_nobodys_next_day() {
+    fn in_apia_the_skipped_day_is_not_the_next_day_and_cannot_be_chosen() {
         // 30 December 2011 was left out when Samoa moved across the date line.
         let calendar = calendar("Pacific/Apia", "2011-12-30T03:00:00Z");
         assert_eq!(calendar.today(), date("2011-12-29"));
@@ -241,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn in_kathmandu_a_day_begins_a_quarter_past() {
+    fn in_kathmandu_a_day_begins_at_18_15_utc() {
         let calendar = calendar("Asia/Kathmandu", "2026-06-30T18:14:59Z");
         assert_eq!(calendar.today(), date("2026-06-30"));
         assert_eq!(calendar.next_day(), effective("2026-07-01", "2026-06-30T18:15:00Z"));
     }
 
     #[test]
-    fn in_kwajalein_a_skipped_day_is_followed_by_the_day_after_it() {
+    fn in_kwajalein_the_next_day_passes_over_the_skipped_one() {
         // 21 August 1993 was left out.
         let calendar = calendar("Pacific/Kwajalein", "1993-08-21T11:59:59Z");
         assert_eq!(calendar.today(), date("1993-08-20"));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn in_st_johns_a_date_that_was_left_again_has_begun_all_the_same() {
+    fn in_st_johns_a_date_counts_as_begun_although_clocks_go_back_to_the_day_before() {
         // 2010-11-07: clocks go from 00:01 (-02:30) back to 23:01 (-03:30) of the day before.
         let repeated_evening = calendar("America/St_Johns", "2010-11-07T03:00:00Z");
         assert_eq!(repeated_evening.today(), date("2010-11-07"));
@@ -355,7 +355,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn the_next_day_is_the_first_instant_of_its_date_within_48_hours(calendar in anywhere_and_any_time()) {
+        fn the_next_day_begins_at_the_first_instant_of_its_date_within_48_hours(calendar in anywhere_and_any_time()) {
             let next = calendar.next_day();
             prop_assert!(is_first_instant(&calendar.zone, next));
             prop_assert!(next.instant > calendar.now);

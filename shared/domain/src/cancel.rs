@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_is_not_found() {
+    fn a_missing_subscription_is_not_found() {
         let request = request(Schedule::NextDay, Reason::NoNeed);
         assert!(cancel(None, &request, &asking()) == Decision::Refuse(Refusal::NotFound));
     }

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_may_be_sent_is_kept() {
+    fn all_optional_members_are_kept() {
         let request = read(&json!({
             "schedule": {"type": "CancelAtDate", "date": "2026-12-31"},
             "reason": "OTHER",
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_the_eleven_reasons_is_known() {
+    fn every_reason_but_other_is_accepted_without_a_comment() {
         for reason in &REASONS[..10] {
             assert!(read(&with("reason", json!(reason))).is_ok(), "{reason}");
         }
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_that_is_none_is_not_repeated() {
+    fn an_unknown_reason_is_not_repeated_in_the_fault() {
         let Err(InvalidBody::Faulty(faults)) = read(&with("reason", json!("x, expected +46701740605")))
         else {
             panic!("accepted");
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn other_needs_a_comment_that_says_something() {
+    fn the_reason_other_needs_a_comment_with_text() {
         let mut body = with("reason", json!("OTHER"));
         assert_eq!(fault(&body), ("/comment".into(), FaultCode::Required));
         body["comment"] = json!(" \t\u{2003}\n");
@@ -389,13 +389,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_chosen_date_has_a_date() {
+    fn only_cancel_at_date_takes_a_date() {
         let body = with("schedule", json!({"type": "CancelNextDay", "date": "2026-12-31"}));
         assert_eq!(fault(&body), ("/schedule/date".into(), FaultCode::UnknownMember));
     }
 
     #[test]
-    fn null_says_that_an_optional_member_is_absent() {
+    fn null_means_that_an_optional_member_is_absent() {
         let body = json!({
             "schedule": {"type": "CancelNextDay", "date": null},
             "reason": "NO_NEED",
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_a_surrogate_pair_is_a_fault_of_its_place() {
+    fn a_lone_surrogate_is_a_fault_at_its_pointer() {
         let body = br#"{"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED", "comment": "moved \ud83d", "metadata": {"k": "\ude00"}}"#;
         let Err(InvalidBody::Faulty(faults)) = read_text(body) else { panic!("accepted") };
         let places: Vec<_> = faults.listed.iter().map(|fault| (fault.pointer.as_str(), fault.code)).collect();
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_alone_makes_no_body_wrong() {
+    fn a_date_that_has_begun_is_a_fault_of_the_body_only_beside_another_fault() {
         let today = with("schedule", json!({"type": "CancelAtDate", "date": "2026-01-31"}));
         let request = CancelRequest::from_json(today.to_string().as_bytes(), &calendar()).unwrap();
         assert_eq!(request.schedule, Schedule::AtDate("2026-01-31".parse().unwrap()));
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_listed_however_long_its_name() {
+    fn a_fault_with_a_very_long_name_is_listed_at_its_parent() {
         let name = "n".repeat(5_000);
         let faults = |body: &Value| faults(body);
         assert_eq!(
@@ -626,7 +626,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_body_is_a_request_exactly_if_it_obeys_every_rule(body in bodies()) {
+        fn a_body_is_accepted_exactly_if_it_obeys_every_rule(body in bodies()) {
             match read(&body) {
                 Ok(request) => {
                     prop_assert!(obeys_every_rule(&body), "accepted: {body}");
@@ -647,7 +647,7 @@ mod tests {
         }
 
         #[test]
-        fn a_body_with_a_character_changed_is_read_as_what_it_has_become(
+        fn a_body_with_one_character_changed_is_judged_by_its_new_text(
             text in near_miss(bodies().prop_map(|body| body.to_string()))
         ) {
             match read_text(text.as_bytes()) {
@@ -660,7 +660,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(body: Vec<u8>) {
+        fn arbitrary_bytes_do_not_make_the_parser_panic(body: Vec<u8>) {
             let _ = CancelRequest::from_json(&body, &calendar());
         }
     }

@@ -243,7 +243,7 @@ mod tests {
     use crate::fixtures::*;
 
     #[test]
-    fn each_change_is_updated_later_than_the_one_before() {
+    fn each_change_sets_updated_at_later_than_the_one_before() {
         let first = request(Schedule::NextDay, Reason::NoNeed);
         let pending = changed(cancel(Some(stored(Status::Activated)), &first, &asking()));
         let other = request(Schedule::NextDay, Reason::Fraud);

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_published_in_the_shape_of_the_contract() {
+    fn an_event_has_the_shape_of_the_contract() {
         let before = plain(1, json!({"updatedAt": "2026-01-01T00:00:00Z"}));
         let after = pending(2, cancellation(ID, json!({"comment": "moved", "metadata": "{}"})));
         let told = event(&before, &after).unwrap();
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn each_event_says_what_changed_it_and_where_the_cancellation_stands() {
+    fn each_event_names_its_cause_and_the_state_of_the_cancellation() {
         let first = pending(2, cancellation(ID, json!({})));
         let second = pending(3, cancellation(OTHER_ID, json!({"reason": "FRAUD"})));
         let withdrawn = with(
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_version_wrote_has_the_date_that_its_document_had() {
+    fn a_cancellation_stored_without_a_date_gets_the_date_of_the_document() {
         let mut kept = cancellation(ID, json!({}));
         kept.scheduled_at = None;
         let before = pending(2, kept.clone());
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_effect_occurred_at_the_instant_that_was_promised() {
+    fn a_cancelled_event_occurred_at_the_promised_instant() {
         let before = pending(2, cancellation(ID, json!({})));
         let document = json!({
             "status": "CANCELLED", "cancelledAt": "2026-01-31T23:00:00Z", "updatedAt": "2026-01-31T23:00:41Z",
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_imported_changed_when_it_was_written() {
+    fn an_event_of_an_import_occurred_when_it_was_written() {
         let before = plain(1, json!({"updatedAt": "2026-01-01T00:00:00Z"}));
         for document in [
             json!({"updatedAt": "2026-01-01T00:00:00Z", "display": "new"}),
@@ -377,12 +377,12 @@ mod tests {
     }
 
     #[test]
-    fn what_callers_do_not_see_is_no_change() {
+    fn a_change_of_hidden_members_makes_no_event() {
         assert_eq!(event(&plain(1, json!({})), &plain(2, json!({"puk": "1234"}))), None);
     }
 
     #[test]
-    fn an_id_is_of_one_change() {
+    fn an_event_id_belongs_to_one_change() {
         let before = plain(1, json!({}));
         let id = |after: &StoredSubscription| event(&before, after).unwrap().event_id;
         let after = plain(2, json!({"display": "a"}));
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn each_type_is_sent_by_its_name() {
+    fn each_event_type_is_written_as_its_name() {
         for kind in EventType::VARIANTS {
             assert_eq!(json!(kind), kind.as_str());
         }

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_executed_before_its_instant() {
+    fn a_cancellation_is_not_executed_before_its_instant() {
         let in_stockholm = |now| executed(zone("Europe/Stockholm"), now, None);
         assert!(in_stockholm("2026-01-31T22:59:59.999Z").is_none());
 
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_executed_before_its_date_has_begun_in_the_time_zone_that_is_in_force() {
+    fn a_cancellation_is_not_executed_before_its_date_has_begun_in_the_current_time_zone() {
         let in_new_york = |now| executed(zone("America/New_York"), now, None);
         assert!(in_new_york("2026-02-01T04:59:59Z").is_none());
         let members = in_new_york("2026-02-01T05:00:00Z").unwrap();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_execution_is_updated_later_than_what_it_finds() {
+    fn an_execution_sets_updated_at_later_than_before() {
         let members = executed(TimeZone::UTC, "2026-02-01T00:00:00Z", Some("2026-02-01T00:30:00Z")).unwrap();
         assert_eq!(set(members.updated_at).to_rfc3339(), "2026-02-01T00:30:00.001+00:00");
     }

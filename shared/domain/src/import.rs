@@ -660,7 +660,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_written_anew_on_request() {
+    fn a_contradictory_subscription_is_replaced_on_request() {
         let there = contradictory();
         let same = json!({"status": "PAUSED"});
         assert_eq!(decide(same.clone(), Some(&there), Existing::Update), ImportDecision::Keep);
@@ -677,7 +677,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_read_is_only_written_over_on_request() {
+    fn an_unreadable_item_is_overwritten_only_on_request() {
         let item = |version: Option<StoredValue>| {
             let reference_id = "old".parse().ok();
             Present::Unreadable(UnreadableItem { version, reference_id, is_due: true })
@@ -704,7 +704,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_is_updated_later_than_what_it_replaces() {
+    fn a_replacement_sets_updated_at_later_than_before() {
         let of = |display: &str, at: Option<&str>| {
             let mut document = json!({"status": "PAUSED", "display": display});
             document.as_object_mut().unwrap().extend(at.map(|at| ("updatedAt".to_owned(), json!(at))));
@@ -731,7 +731,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_about_its_end_or_its_time_is_refused_by_place() {
+    fn a_document_with_a_contradictory_end_or_an_invalid_time_is_refused_by_place() {
         let fault = |mut document: Value| {
             document["subscriptionId"] = json!(ID);
             check(document, now()).err().map(|fault| fault.to_string())
@@ -773,7 +773,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_unless_the_operator_says_otherwise() {
+    fn an_existing_document_is_replaced_only_on_request() {
         let renamed = || json!({"status": "ACTIVATED", "display": "new"});
         let there = present(json!({"status": "ACTIVATED", "display": "old"}));
         assert!(adds(&decide(renamed(), None, Existing::Keep)));
@@ -785,7 +785,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_pending_or_done_is_only_undone_or_changed_on_request() {
+    fn a_pending_or_executed_cancellation_is_undone_or_changed_only_on_request() {
         let done = present(json!({"status": "CANCELLED", "cancelledAt": "2026-01-01T00:00:00Z"}));
         for there in [present(pending("2026-03-01")), contradictory(), done] {
             for document in [json!({"status": "ACTIVATED"}), pending("2026-03-02")] {
@@ -799,7 +799,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_that_was_withdrawn_only_comes_back_on_request() {
+    fn a_withdrawn_cancellation_comes_back_only_on_request() {
         let there = withdrawn(json!({"status": "ACTIVATED"}));
         for document in [pending("2026-03-02"), json!({"status": "CANCELLED"})] {
             for existing in [Existing::Keep, Existing::Update] {
@@ -816,7 +816,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_of_which_the_document_says_the_same_stays_as_it_is() {
+    fn a_cancellation_that_the_document_repeats_stays_as_it_is() {
         let named = |mut document: Value| {
             document["display"] = json!("new");
             document
@@ -832,7 +832,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_that_nothing_would_execute_is_mended() {
+    fn a_pending_date_without_a_stored_cancellation_is_repaired_by_an_update() {
         let NewSubscription { subscription, document, .. } = new(pending("2026-03-01"));
         let forgotten = PresentSubscription { stored: stored(subscription, None, None), document };
         assert_eq!(decide(pending("2026-03-01"), Some(&forgotten), Existing::Keep), ImportDecision::Keep);
@@ -840,7 +840,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_whose_date_has_begun_is_only_taken_in_on_request() {
+    fn a_cancellation_whose_date_has_begun_is_imported_only_on_request() {
         let (begun, to_come) = (pending("2026-01-31"), pending("2026-02-01"));
         assert_eq!(decide(begun.clone(), None, Existing::Keep), ImportDecision::Overdue);
         assert!(adds(&decide(to_come, None, Existing::Keep)));
@@ -854,7 +854,7 @@ mod tests {
     }
 
     #[test]
-    fn when_it_took_effect_is_not_forgotten_nor_changed() {
+    fn cancelled_at_is_neither_removed_nor_changed_by_an_update() {
         let done = |at: Option<&str>| {
             let mut document = json!({"status": "CANCELLED", "display": "new"});
             document.as_object_mut().unwrap().extend(at.map(|at| ("cancelledAt".to_owned(), json!(at))));
@@ -873,7 +873,7 @@ mod tests {
     }
 
     #[test]
-    fn what_callers_do_not_see_survives_to_the_digit_unless_its_part_is_another() {
+    fn hidden_members_survive_an_import_unless_their_part_is_replaced_by_another() {
         let mut there =
             present(json!({"status": "ACTIVATED", "sim": {"iccid": "1", "imei": "a"}, "msisdn": "+46"}));
         let unseen = [
@@ -911,7 +911,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_inherits_what_callers_do_not_see_of_another() {
+    fn a_new_customer_does_not_inherit_hidden_members_of_the_former_one() {
         let customer =
             |id: &str, customer: Value| json!({"status": "PAUSED", "customerId": id, "customer": customer});
         let mut there = present(customer("c-1", json!({"name": "Anna"})));
@@ -935,7 +935,7 @@ mod tests {
     }
 
     #[test]
-    fn what_callers_see_less_exactly_than_it_is_stored_stays_as_it_is() {
+    fn a_stored_number_or_set_stays_exact_when_an_export_is_imported() {
         let mut there =
             present(json!({"status": "PAUSED", "extensions": {"a": 1}, "metadata": {"tags": ["x", "y"]}}));
         let exact = StoredValue::Number("12345678901234567890.123456".to_owned());
@@ -955,7 +955,7 @@ mod tests {
     }
 
     #[test]
-    fn one_thing_has_one_spelling() {
+    fn another_spelling_of_the_same_value_changes_nothing() {
         let spelled = |at: &str, date: &str| {
             let mut document = pending(date);
             document["createdAt"] = json!(at);
@@ -969,7 +969,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_is_not_written_again() {
+    fn an_equal_document_is_not_written_again() {
         let document = |price: Value| json!({"status": "PAUSED", "extensions": {"a": [price, {"b": null}]}});
         let there = present(document(json!(20)));
         assert_eq!(
@@ -987,7 +987,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_id_names_one_subscription_and_is_free_when_it_names_none() {
+    fn a_reference_id_names_one_subscription_and_is_freed_when_it_is_given_up() {
         let named = |reference: &str| json!({"status": "ACTIVATED", "referenceId": reference});
         let other = "a81bc81b-dead-4e5d-abff-90865d1e13b2".parse().ok();
         let taken = decide_import(&new(named("r")), None, other, rules(Existing::Keep), now());

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_not_unicode_is_found_wherever_it_is() {
+    fn a_text_with_a_lone_surrogate_is_found_wherever_it_is() {
         let invalid = |text: &str| parse(text.as_bytes()).unwrap().invalid_texts;
         assert_eq!(
             invalid(r#"{"a": "cut \ud83d", "b": ["\uDE00", "\ud83d\ude00", "\\ud83d"]}"#),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_can_not_be_held_to_the_digit_is_found() {
+    fn a_number_that_cannot_be_held_exactly_is_found() {
         for exact in [
             "123456789012345",
             "0.1",
@@ -332,7 +332,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_is_read_that_serde_json_would_read_otherwise(
+        fn accepted_json_is_read_as_serde_json_reads_it(
             text in near_miss(values().prop_map(|value| value.to_string()))
         ) {
             match parse(text.as_bytes()) {
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_has_an_end() {
+    fn nesting_is_limited_to_127_levels() {
         let nested = |levels| "[".repeat(levels) + &"]".repeat(levels);
         assert!(parse(nested(127).as_bytes()).is_ok());
         assert!(parse(nested(128).as_bytes()).is_err());

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancellation_is_pending_only_if_all_parts_say_so() {
+    fn a_cancellation_is_pending_only_if_all_parts_agree() {
         let agreed = parts(Status::Activated, Some("2026-02-01"), true, true);
         assert_eq!(agreed.standing(), Standing::Pending);
         assert!(agreed.pending_cancellation().is_some());
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_ended_by_others_is_not_executed() {
+    fn a_subscription_ended_by_another_system_is_a_contradiction() {
         let mut stored = parts(Status::Activated, None, true, true);
         stored.document.status = Status::Cancelled;
         let entry = stored.cancellation.as_ref().map(Cancellation::entry);

@@ -36,7 +36,7 @@ mod tests {
     use crate::fixtures::*;
 
     #[test]
-    fn a_withdrawn_cancellation_is_kept_as_withdrawn_and_the_subscription_stays_as_it_was() {
+    fn a_withdrawal_keeps_the_cancellation_as_withdrawn_and_the_status_as_it_was() {
         for status in [Status::Pending, Status::Activated, Status::Blocked, Status::Paused] {
             let request = request(Schedule::NextDay, Reason::NoNeed);
             let pending = changed(cancel(Some(stored(status)), &request, &asking()));

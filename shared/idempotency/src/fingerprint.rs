@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_part_of_a_request_counts_and_borders_between_them_do() {
+    fn every_part_of_a_request_and_every_border_between_parts_counts() {
         let original: [&[u8]; 5] = [b"POST", b"/a", b"q=1", b"application/json", b"{}"];
         for part in 0..original.len() {
             let mut other = original;

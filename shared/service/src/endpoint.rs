@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_is_asked_for_this_machine() {
+    fn addresses_of_this_machine_are_recognised() {
         for here in [
             "http://127.0.0.1:8000",
             "http://127.1.2.3",
@@ -231,13 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn the_roots_of_amazon_are_five_certificates_that_can_be_trusted() {
+    fn the_five_amazon_root_certificates_can_be_read() {
         assert_eq!(read("amazon", AMAZON_ROOTS).as_deref(), Ok(AMAZON_ROOTS));
         assert_eq!(AMAZON_ROOTS.matches("BEGIN CERTIFICATE").count(), 5);
     }
 
     #[test]
-    fn a_file_without_certificates_is_refused_before_anything_is_trusted() {
+    fn a_file_without_valid_certificates_is_refused() {
         assert!(read("empty", "").unwrap_err().ends_with("no certificate"));
         let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for text in [nonsense, &format!("{AMAZON_ROOTS}{nonsense}"), &nonsense.replace("AAAA", "&&")] {

@@ -64,12 +64,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_comes_back(text in any::<Vec<u8>>()) {
+        fn a_compressed_text_is_decompressed_unchanged(text in any::<Vec<u8>>()) {
             prop_assert_eq!(decompress(&compress(&text).unwrap()), Some(text));
         }
 
         #[test]
-        fn what_breaks_off_or_is_something_else_is_no_text(bytes in any::<Vec<u8>>(), text in ".{1,80}") {
+        fn a_truncated_stream_or_random_bytes_are_not_decompressed(bytes in any::<Vec<u8>>(), text in ".{1,80}") {
             prop_assert_eq!(decompress(&bytes), None);
             let whole = compress(text.as_bytes()).unwrap();
             for length in 0..whole.len() {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_fill_the_memory_is_no_text() {
+    fn a_text_over_the_limit_is_neither_compressed_nor_decompressed() {
         let mut text = vec![b' '; LONGEST];
         assert_eq!(decompress(&compress(&text).unwrap()).as_ref(), Some(&text));
         text.push(b' ');
@@ -89,7 +89,7 @@ mod tests {
 
     /// What is stored must stay readable. This was written with zlib and the first dictionary.
     #[test]
-    fn the_first_dictionary_is_still_known() {
+    fn a_stream_with_the_first_dictionary_is_still_read() {
         let stored = hex::decode("78f96c6074d0abc69ebf9033919982395025000d2d0bf4").unwrap();
         assert_eq!(decompress(&stored).unwrap(), br#"{"status":"ACTIVATED","display":"+46 70"}"#);
     }

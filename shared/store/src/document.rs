@@ -172,17 +172,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_document_comes_back_to_the_digit(document in documents()) {
+        fn a_stored_document_is_read_back_exactly(document in documents()) {
             prop_assert_eq!(again(&document, HashMap::new()), Some(document));
         }
 
         #[test]
-        fn an_attribute_is_the_value_that_it_was_written_as(value in value()) {
+        fn an_attribute_survives_conversion_and_back(value in value()) {
             prop_assert_eq!(attribute(&stored_value(&value)), value);
         }
 
         #[test]
-        fn what_others_have_added_counts(document in documents(), added in documents()) {
+        fn attributes_added_by_others_override_the_compressed_ones(document in documents(), added in documents()) {
             let mut both = document.clone();
             both.extend(added.clone());
             prop_assert_eq!(again(&document, added), Some(both));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_is_an_attribute() {
+    fn members_that_change_are_stored_as_attributes() {
         let document: Attributes = CHANGING
             .iter()
             .chain(&["display"])
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_database_refuses_is_left_to_be_refused() {
+    fn a_value_that_the_database_refuses_is_left_uncompressed() {
         let is_left = |value: Stored| {
             written(&Attributes::from([("display".to_owned(), value)])).contains_key("display")
         };
@@ -226,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_is_written_over_is_that_document() {
+    fn a_document_written_whole_by_others_is_read_as_it_is() {
         let document = Attributes::from([("display".to_owned(), Stored::S("x".to_owned()))]);
         let mut item = Item::from(HashMap::from([(DOCUMENT.to_owned(), Stored::M(document.clone()))]));
         assert_eq!(assemble(&mut item), Some(&document));
     }
 
     #[test]
-    fn what_is_compressed_and_no_object_is_no_document() {
+    fn a_compressed_value_that_is_not_an_object_is_not_a_document() {
         for bytes in [Vec::new(), compress(b"{").unwrap(), compress(b"[]").unwrap()] {
             let document = HashMap::from([(COMPRESSED.to_owned(), Stored::B(bytes))]);
             let mut item = Item::from(HashMap::from([(DOCUMENT.to_owned(), Stored::M(document))]));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_may_have_a_member_of_that_name() {
+    fn a_document_may_have_a_member_called_compressed() {
         for value in [Stored::S("x".to_owned()), Stored::Ss(vec!["x".to_owned()])] {
             let document = Attributes::from([
                 (COMPRESSED.to_owned(), value),

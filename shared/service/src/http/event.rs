@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_that_no_uri_can_have_is_read_as_it_was_sent() {
+    async fn a_query_that_a_uri_cannot_hold_is_read_as_it_was_sent() {
         for query in ["<", "a=\"b\"", "{}", "ü", "a#b", "\0", "a b", "%", "?", &"q".repeat(70_000)] {
             let mut event = event();
             event["rawQueryString"] = json!(query);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_path_that_no_uri_can_have_is_read_as_it_was_sent() {
+    async fn a_path_that_a_uri_cannot_hold_is_read_as_it_was_sent() {
         for path in ["", "x", ":99999", "@[", "//", "/a?b#c", "/a\\b", "/\0", "/\n", &"/p".repeat(35_000)] {
             for stage in ["$default", "v1"] {
                 let mut event = event();
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_that_is_none_matters_to_nobody() {
+    async fn an_invalid_host_or_scheme_is_ignored() {
         for host in ["", "a b", "[::1", "%zz", "256.256.256.256", "a:99999", "a/b?c#d", "@"] {
             for scheme in ["https", "", ":", "1", "a b"] {
                 let mut event = event();
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_not_the_base64_it_claims_to_be_is_empty() {
+    async fn a_body_with_invalid_base64_is_read_as_empty() {
         let mut event = event();
         event["isBase64Encoded"] = json!(true);
         for (sent, read) in [("e30=", "{}"), ("", ""), ("e30", ""), ("{}", ""), ("e3 0=", ""), ("ü", "")] {
@@ -218,7 +218,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_it_panic(
+        fn arbitrary_text_in_an_event_does_not_cause_a_panic(
             [path, query, stage, domain, body] in any::<[String; 5]>(),
             [host, scheme] in ["[ -~ü]*", "[ -~ü]*"],
             is_base64_encoded: bool,
