@@ -1,5 +1,5 @@
 //! The contract with callers, as far as it holds for every event: whatever is in it, the answer is a
-//! success or a problem that a caller can mend, and no problem is longer than 8 KiB.
+//! success or a problem that the caller can fix, and no problem is longer than 8 KiB.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;

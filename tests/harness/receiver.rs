@@ -1,4 +1,4 @@
-//! Whoever wants to know: a server that events are posted to.
+//! A receiver of events: a server that webhooks are posted to.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

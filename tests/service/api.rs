@@ -1,4 +1,4 @@
-//! What callers see, one file per operation, and what holds for all of them.
+//! The API as callers see it: one file per operation, and the rules that hold for all of them.
 
 mod api_keys;
 mod cancel_subscription;

@@ -1,4 +1,4 @@
-//! Whatever is sent: nothing panics, and every answer is one of the contract.
+//! Input of any kind: nothing panics, and every answer is one of the contract.
 
 mod events;
 mod imports;

@@ -1,4 +1,4 @@
-//! The release binaries, wherever they were built: each starts and answers an event.
+//! The release binaries: each starts and answers an event. `.ci/binaries` builds them and names their folder.
 
 use std::env;
 

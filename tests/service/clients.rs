@@ -1,4 +1,4 @@
-//! The examples of clients do what they say: each cancels once, whatever happens to its requests.
+//! The example clients: each cancels once, whatever happens to its requests.
 
 use std::env;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! When the date arrives, a cancellation takes effect: once, not early, and for its own instant.
+//! The execution of cancellations: once, not early, and for the promised instant.
 
 use std::collections::HashMap;
 use std::env;

@@ -1,4 +1,4 @@
-//! The document of the API says what the code says, and the harness notices if it does not.
+//! The document of the API agrees with the code, and the harness notices an answer that does not agree with it.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What an earlier version has stored stays readable, and goes on.
+//! Databases of earlier versions stay readable, and their cancellations take effect.
 //!
 //! `tests/stored` has whole databases as earlier versions left them, at noon of 1 February 2026 in Stockholm: one cancellation
 //! pending under the key `kept`, one withdrawn under `kept-too`, one refused under `refused`, one executed.

@@ -1,4 +1,4 @@
-//! What must always hold, checked at every write and every answer.
+//! The rules that must always hold, checked at every write and every answer.
 //!
 //! The ledger looks at what each write has left in the database and knows what was there before, so it
 //! sees every change that ever was, in order. It knows the rules only as a caller does: of the service's code

@@ -1,4 +1,4 @@
-//! What Lambda does with the stream of the table: it invokes the function that publishes changes, one invocation at a time, with
+//! Lambda, as the reader of the stream of the table: it invokes the function that publishes changes, one invocation at a time, with
 //! the records after those that were published.
 
 use std::sync::Arc;

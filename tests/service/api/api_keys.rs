@@ -1,4 +1,4 @@
-//! Who is let in.
+//! API keys: authentication and scopes.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::api_key::Scope;

@@ -1,4 +1,4 @@
-//! The event files of `tests/events`: what they stand for is in their names.
+//! The event files of `tests/events`: each is named after the outcome that it gets.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What API Gateway answers itself, and what it hands on.
+//! The gateway: the answers that API Gateway gives itself, and the requests that it passes on.
 
 use harness::{ACTIVATED, Service, cancel_next_day};
 use reqwest::Method;

@@ -1,4 +1,4 @@
-//! Everything that can be answered but success.
+//! Problems: every answer that is not a success.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::api_key::Scope;

@@ -1,5 +1,5 @@
-//! What an operation costs: requests to the database, counted at the wire. And what a busy database or a
-//! lost answer adds to it.
+//! The requests to the database that each operation takes, counted at the wire; and those that a busy database
+//! or a lost answer adds.
 
 use harness::{ACTIVATED, BLOCKED, CANCELLED, Fault, Service, Wire, cancel_next_day};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Tenants never meet.
+//! Tenants are separate: none can read or change the data of another.
 
 use domain::api_key::Scope;
 use domain::calendar::{Calendar, TimeZone};

@@ -1,4 +1,4 @@
-//! Events of API Gateway with anything in them, for the functions as Lambda runs them.
+//! Random events of API Gateway, given to the functions as Lambda runs them.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Documents of subscriptions that are imported, with anything in them.
+//! Random documents of subscriptions, checked for an import.
 
 use domain::calendar::Calendar;
 use domain::import::NewSubscription;

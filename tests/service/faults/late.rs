@@ -1,4 +1,4 @@
-//! Writes that arrive late: their sender has given them up, and the world has moved on.
+//! Writes that arrive late: their sender has given up, and the state has changed since.
 
 use harness::{ACTIVATED, Fault, Service, cancel_at, cancel_next_day};
 

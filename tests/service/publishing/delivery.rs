@@ -1,4 +1,4 @@
-//! From a change to its receiver: what happens on the way delays events, and loses none.
+//! Delivery, from a change to its receiver: a fault on the way delays events and loses none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

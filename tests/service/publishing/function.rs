@@ -1,4 +1,4 @@
-//! What `publish-events` does with the records of the stream, and with a bus that does not take them.
+//! `publish-events`: the records of the stream, and a bus that refuses or fails.
 
 use std::time::Duration;
 

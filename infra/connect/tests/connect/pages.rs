@@ -1,4 +1,4 @@
-//! What `connect up` serves beside the API. What a person sees of it is tested in a browser, by `tests/pages/run`.
+//! The pages and the local paths of `connect up`. `tests/pages/run` tests them in a browser.
 
 use harness::{ACTIVATED, Service, cancel_next_day};
 use reqwest::{Client, Method, StatusCode};

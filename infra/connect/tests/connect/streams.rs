@@ -1,4 +1,4 @@
-//! Streams of several shards, which no embedded database has: an interface of DynamoDB Streams that does what the test says.
+//! Streams of several shards, which the embedded database does not have: a server that speaks DynamoDB Streams for the test.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};

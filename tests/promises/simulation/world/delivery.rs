@@ -1,4 +1,4 @@
-//! What becomes of a message: it arrives, or it meets a network that loses things and a database and a bus that are busy.
+//! The fate of a message: it arrives, or it meets a network that loses things and a database and a bus that are busy.
 
 use serde_json::json;
 

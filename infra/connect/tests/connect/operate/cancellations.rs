@@ -1,4 +1,4 @@
-//! What is to come, what is due, what has been.
+//! Cancellations: upcoming, due and executed ones, and the repair of contradictions.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{ACTIVATED, ACTIVATED_TOO, BLOCKED, PAUSED, Service, cancel_at};

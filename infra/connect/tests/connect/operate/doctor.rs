@@ -1,4 +1,4 @@
-//! What the doctor finds, and what it says to do about it.
+//! The doctor: its findings, and the remedies that it names.
 
 use std::net::TcpListener;
 

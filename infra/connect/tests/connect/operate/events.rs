@@ -1,4 +1,4 @@
-//! Events, as they happen.
+//! `connect events tail`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};

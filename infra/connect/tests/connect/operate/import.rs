@@ -1,4 +1,4 @@
-//! Importing: what is taken in, what is kept, and that nothing is lost on the way.
+//! Importing: which lines are taken in, which stored subscriptions are kept, and that nothing is lost.
 
 use std::fs;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Subscriptions, exported and looked at.
+//! Subscriptions: `export` and `show`.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{ACTIVATED, Service, cancel_next_day};

@@ -1,4 +1,4 @@
-//! What reaches a terminal: nothing that it would act on, wherever it comes from.
+//! Output for a terminal: characters that it would act on are escaped, whatever their source.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
