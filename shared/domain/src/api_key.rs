@@ -1,9 +1,8 @@
-//! API keys: who asks, and what they may do.
+//! API keys: authentication, and the scopes of a caller.
 //!
-//! A key is a token of the form `ck_<tenant>_<keyId>_<secret><checksum>`. The checksum lets garbage be
-//! refused, and leaked keys be recognised by secret scanners, without a look into the database. Of the
-//! secret, 256 random bits, only the SHA-256 is stored: with that much entropy a plain hash can't be
-//! searched, and it is compared in constant time.
+//! A key is a token of the form `ck_<tenant>_<keyId>_<secret><checksum>`. With the checksum, a malformed key is refused without
+//! a request to the database, and secret scanners recognise a leaked one. The secret is 256 random bits. Only its SHA-256 is
+//! stored: with that much entropy, a plain hash can't be searched. It is compared in constant time.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,10 +1,9 @@
-//! When a local date begins.
+//! The calendar of a tenant: at which instant a local date begins.
 //!
-//! A cancellation takes effect at the first instant of a date in the tenant's time zone. Zones make
-//! that harder than midnight: clocks skip midnight (Cairo, Havana), skip whole days (Apia), and go
-//! back across midnight, so that a date begins, is left again, and comes back (St John's, until
-//! 2011). One definition covers them all: **a date begins at the earliest instant that the zone's
-//! clocks show it, and today is the latest date that has begun.**
+//! A cancellation takes effect at the first instant of a date in the tenant's time zone. That is not always midnight. Clocks
+//! skip midnight (Cairo, Havana), skip whole days (Apia), and went back across midnight (St John's, until 2011), so that a date
+//! began, gave way to the day before, and came back. One definition covers all of these: **a date begins at the earliest
+//! instant at which the zone's clocks show it, and today is the latest date that has begun.**
 
 mod time_zone;
 

@@ -1,7 +1,7 @@
 //! The body of a request to cancel: read once, checked whole, and every fault reported at once.
 //!
-//! A caller that sends five mistakes learns of five. Nothing that was sent is dropped in silence:
-//! a member this page doesn't know is a fault too, and so is a value of another type.
+//! A caller that sends five mistakes learns of five. No member is dropped in silence: an unknown member is a fault, and so is a
+//! value of another type.
 
 use chrono::NaiveDate;
 use serde::Deserialize;

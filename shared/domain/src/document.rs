@@ -1,4 +1,4 @@
-//! A document as a database holds it: numbers to the digit, sets, and members that this service knows nothing of.
+//! A document as the database holds it: exact numbers, sets, and members that this service does not know.
 
 use std::collections::HashMap;
 

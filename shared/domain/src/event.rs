@@ -1,8 +1,8 @@
-//! Events: what is published about a subscription when it changes, for whoever wants to know.
+//! Events: the changes of a subscription that are published.
 //!
-//! An event is decided from the subscription before and after one write, and from nothing else. So the same
-//! write always gives the same event, with the same id, however often it is looked at: whoever gets one twice can tell. What
-//! callers can't see is no change, and has no event.
+//! An event is decided from the subscription before and after one write, and from nothing else. So one write always gives the
+//! same event with the same id, and a receiver that gets an event twice recognises it. A change that callers can't see has no
+//! event.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;

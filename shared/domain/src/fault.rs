@@ -1,7 +1,7 @@
-//! What is wrong with a body, place by place: the `errors` of an answer with status 422.
+//! Faults of a body, by place: the `errors` of an answer with status 422.
 //!
-//! All faults of a body are listed at once, in the order of its rules, as long as the answer stays
-//! small; of those beyond that, the number is given.
+//! All faults of a body are listed at once, in the order of its rules, as long as the answer stays small. Of the others, the
+//! number is given.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -1,7 +1,7 @@
-//! The names of things: tenants, API keys' ids, subscriptions, cancellations.
+//! Identifiers of tenants, API keys, subscriptions, cancellations and writes.
 //!
-//! Each is parsed once, where it enters the service; a value of one of these types needs no further
-//! check, and none of them can carry the `#` and `_` that separate them in table keys and API keys.
+//! Each is parsed once, where it enters the service, and needs no check after that. None of them can hold the `#` and `_` that
+//! separate them in table keys and API keys, except a reference id, which always comes last.
 
 use std::fmt;
 use std::str::FromStr;

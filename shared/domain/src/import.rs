@@ -1,8 +1,8 @@
-//! Which subscriptions from outside are taken in, and what they may take the place of.
+//! Importing: which documents are accepted, and which stored subscriptions they may replace.
 //!
-//! A document is checked whole before anything is done with it. Over a subscription that is there already it goes
-//! only if the operator says so; and over one that is being cancelled, or has been, only if the operator says that
-//! too: a file that is older than a customer's word must not undo it.
+//! A document is checked whole before anything is done with it. It replaces a stored subscription only if the operator asks
+//! for that. It undoes or changes a cancellation, pending or executed, or brings a withdrawn one back, only if the operator
+//! asks for that as well: a file may be older than a customer's request.
 
 mod unseen;
 

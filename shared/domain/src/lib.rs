@@ -1,20 +1,19 @@
-//! The rules of Connect Subscriptions: what a request to cancel does, what withdrawing it does, and what the arrival of the
-//! date does.
+//! The rules of Connect Subscriptions: the effects of a request to cancel, of a withdrawal, and of the arrival of a date.
 //!
-//! *Invariant:* nothing here can do I/O, read a clock or draw randomness, and no dependency can. Ids and time come in as values, a
-//! decision goes out as a value.
+//! *Invariant:* nothing here can do I/O, read a clock or draw randomness, and no dependency can. Ids and time come in as
+//! values; a decision goes out as a value.
 //!
 //! In reading order:
 //! - [`identifiers`]: the names of things, parsed once at the edge.
 //! - [`subscription`]: the document that callers see.
-//! - [`calendar`]: when a local date begins.
-//! - [`cancellation`], [`standing`], [`stored`]: what is kept of a cancellation, and when it is pending.
+//! - [`calendar`]: the instant at which a local date begins.
+//! - [`cancellation`], [`standing`], [`stored`]: a cancellation as it is kept, and when it is pending.
 //! - [`cancel`], [`withdraw`], [`execute`], [`repair`]: the decisions.
-//! - [`change`]: what a decision writes.
-//! - [`event`]: what is published about a change.
-//! - [`document`], [`import`]: which subscriptions from outside are taken in, and what they may take the place of.
+//! - [`change`]: the attributes that a decision writes.
+//! - [`event`]: the changes that are published.
+//! - [`document`], [`import`]: the documents that are imported, and the subscriptions that they may replace.
 //! - [`json`], [`fault`], [`cancel_request`]: reading a request to cancel, with every fault at once.
-//! - [`api_key`], [`tenant`]: who asks, and what they may do.
+//! - [`api_key`], [`tenant`]: authentication, scopes, and the operators that use the API.
 
 #![warn(missing_docs)]
 

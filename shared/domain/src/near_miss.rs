@@ -1,4 +1,4 @@
-//! Texts that are almost right: for tests that a rule draws its line exactly where it says.
+//! Texts that are almost valid, for tests of the exact borders of a rule.
 
 use proptest::prelude::*;
 use proptest::sample::Index;

@@ -1,9 +1,8 @@
-//! The subscription document: what a caller sees, and nothing else.
+//! The subscription document: all that a caller sees, and nothing else.
 //!
-//! These types are the whole list of fields that may leave the service. What is stored beside them (a
-//! PUK, a PIN, an attribute of another system) is kept in the database and has no way out, because
-//! nothing here can hold it. On the wire and in the database the names are the same, in camelCase;
-//! a field that is absent is left out, never null.
+//! These types are the whole list of fields that may leave the service. The database keeps other attributes beside them (a PUK,
+//! a PIN, those of another system). They can't leave, because no type here can hold them. Names are the same on the wire and in
+//! the database, in camelCase. An absent field is left out; it is never null.
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
-//! Trying again what the database can't do at the moment: the one place that does.
+//! Retrying requests that the database can't answer at the moment, with one backoff for each kind of caller.
 //!
-//! The SDK tries again what got no answer, or a refusal that it knows to pass. Left to this is what only the caller of a
-//! transaction can: conflicts and throttling, which DynamoDB reports as a cancelled transaction, and an earlier attempt that it
-//! is still at.
+//! The SDK itself retries requests that got no answer, and refusals that it knows to be temporary. Three cases are left to this
+//! module, because only the caller of a transaction can retry them: conflicts and throttling, which DynamoDB reports as a
+//! cancelled transaction, and a transaction of which an earlier attempt is still in progress. For an operator's command, it also
+//! retries while the database is unavailable.
 
 use std::mem;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! The one place that asks what time it is.
+//! The clock: the one place that asks the time.
 //!
-//! Everything else is told. A function in Lambda has the system's clock; the service on one machine
-//! has one that can be set and moved, so that the date of a cancellation can be made to arrive; and where
-//! nothing may depend on how long things take, there is one that stands still until it is set.
+//! Everything else gets the time as an argument. A function in Lambda has the system's clock. The service on one machine has a
+//! clock that can be set and moved, so that the date of a cancellation can be made to arrive. A third kind of clock stands still
+//! until it is set, for tests that must not depend on how long things take.
 
 #![expect(clippy::disallowed_methods, reason = "this is the place")]
 

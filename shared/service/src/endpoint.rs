@@ -1,12 +1,12 @@
-//! Where AWS is, and as whom to speak to it.
+//! The endpoint of AWS: its address, its certificates, and the credentials for it.
 //!
-//! Nothing but the environment is asked for credentials: that is where Lambda puts them, and asking elsewhere
-//! would only make a start slower. For the same reason no file is read to know whom to trust: the roots of Amazon
-//! Trust Services, which vouch for the endpoints of AWS, are compiled in. No call waits without bound: connecting,
-//! each attempt and each operation have time-outs, and retries are counted.
+//! Credentials come from the environment alone: Lambda puts them there, and looking elsewhere would only make a start slower.
+//! For the same reason, no file of certificates is read: the roots of Amazon Trust Services, which vouch for the endpoints of
+//! AWS, are compiled in. No call waits without a limit: connecting, each attempt and each operation have time-outs, and the
+//! number of retries is limited.
 //!
-//! A proxy is used if the environment names one (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), and never to reach this
-//! machine: it would look for itself there, and what is said on one machine is nobody else's.
+//! A proxy is used if the environment names one (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), but never to reach this
+//! machine: the proxy would connect to itself, and local traffic would leave the machine.
 
 use std::fs;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! How the service is spoken over HTTP: what is read from a request, and what is answered.
+//! HTTP: reading requests, and writing answers.
 
 pub mod event;
 pub mod problem;

@@ -1,11 +1,11 @@
-//! What the service does, and what a function runs on.
+//! The use cases of the service, and the parts that a function needs to run.
 //!
 //! - [`get`], [`cancel`]: what a caller asks for.
 //! - [`import`]: what an operator brings in.
 //! - [`sweep`]: executes the cancellations that are due.
-//! - [`publish`]: makes events of what was written.
-//! - [`http`]: requests into types, decisions and problems into answers.
-//! - [`ids`]: where new ids and secrets come from.
+//! - [`publish`]: turns writes into events on a bus.
+//! - [`http`]: turns requests into types, and decisions and problems into answers.
+//! - [`ids`]: makes new ids and secrets.
 //! - [`clock`], [`endpoint`], [`environment`], [`telemetry`].
 
 #![warn(missing_docs)]

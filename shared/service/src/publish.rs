@@ -1,8 +1,8 @@
 //! Publishing: each write that callers can see becomes an event on a bus.
 //!
-//! The stream of the table is the outbox: it has every write, in the order of each item, and keeps it for 24 hours. What
-//! it holds is published at least once, each time with the same id. Of one subscription, nothing is published before what came
-//! before it has been taken. A write that can never be published goes into a queue, with its key, and holds up nothing.
+//! The stream of the table is the outbox. It has every write, in the order of each item, and keeps it for 24 hours. Each event
+//! is published at least once, always with the same id. An event about a subscription is published only after the bus has taken
+//! all earlier ones about it. A write that can never be published goes into a queue, with its key, and does not hold up others.
 
 mod bus;
 mod queue;

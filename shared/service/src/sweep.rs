@@ -1,9 +1,9 @@
 //! The sweep: executes the cancellations that are due.
 //!
-//! Each is one conditional write, so it takes effect once, however often sweeps run and however many run at once. It takes
-//! effect when its instant has come and its date has begun in the tenant's time zone, by the rules that are in force now. A
-//! cancellation that can't be executed now is counted, logged, and left in the index for the next sweep; no failure holds up
-//! the rest. A sweep stops in time before its deadline.
+//! Each execution is one conditional write, so a cancellation takes effect once, however many sweeps run, also at once. It takes
+//! effect when its instant has come and its date has begun in the tenant's time zone, by the rules in force now. A cancellation
+//! that can't be executed now is counted, logged, and left in the index for the next sweep; no failure holds up the others. A
+//! sweep stops in time before its deadline.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};

@@ -1,12 +1,11 @@
-//! What a function says of itself: logs and metrics, as JSON lines on standard output, where Lambda
-//! collects them.
+//! Telemetry of a function: logs and metrics, as JSON lines on standard output, which Lambda collects.
 //!
-//! Of the logs, only this service's own events are written in full. Libraries are heard when they warn: at
-//! finer levels they print requests and items, which hold secrets and personal data.
+//! This service's own log events are written down to the level that is set, those of libraries from warnings on: at finer levels,
+//! libraries print requests and items, which hold secrets and personal data.
 //!
-//! Metrics are counted wherever something happens, and written when the invocation ends, before Lambda
-//! freezes the process: in CloudWatch's embedded metric format, so no request is made for them and none
-//! can fail. Where telemetry was not started, as on one machine, counting does nothing.
+//! Metrics are counted where things happen, and written when the invocation ends, before Lambda freezes the process. They are in
+//! CloudWatch's embedded metric format, so counting makes no request and can't fail. Where telemetry was not started, as on one
+//! machine, counting does nothing.
 
 use std::env;
 use std::io;

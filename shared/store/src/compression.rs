@@ -1,7 +1,7 @@
-//! Texts made small: DynamoDB charges a write by the KiB, in a transaction twice.
+//! Compression of texts. DynamoDB charges a write by the KiB, and in a transaction twice.
 //!
-//! They are zlib streams (RFC 1950) with a preset dictionary. A stream names its dictionary by a checksum, so a dictionary
-//! may be followed by a better one as long as those of streams that are still stored are kept here.
+//! Compressed texts are zlib streams (RFC 1950) with a preset dictionary. A stream names its dictionary by a checksum. So a
+//! better dictionary can follow, as long as those of stored streams are kept here.
 
 use std::io::{self, Read, Write};
 

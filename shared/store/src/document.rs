@@ -1,10 +1,10 @@
-//! How a document is stored: a map in which the members that change are attributes, so that a write can name one and leave
-//! the others alone; all others are compressed, as one member more.
+//! The stored form of a document: a map. Members that change are attributes of their own, so that a write can name one and leave
+//! the others alone. All other members are compressed together, as one more member.
 //!
-//! A document whose members are all attributes is as good, so other systems may write one over it, or add to it: what is an
-//! attribute counts, whatever is compressed. They can't change or remove what is compressed. They write a new `version` with it, on
-//! the condition of the one they read, and leave `pendingStatus` as it was: a cancellation that the document says nothing of, or
-//! another date, is not executed.
+//! A document whose members are all attributes is valid too, so other systems may write a whole one, or add members: an
+//! attribute takes precedence over the compressed member of its name. They can't change or remove a compressed member. They
+//! also write a new `version`, on the condition of the one they read, and leave `pendingStatus` as it was. A cancellation is
+//! not executed if the document does not name it, or names another date.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Whether the tables are as this service needs them, and what the database takes for the time.
+//! Inspecting the database: whether the tables are as this service needs them, and the time by the database's clock.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,11 +1,12 @@
-//! How subscriptions, keys and records are stored: three DynamoDB tables and the writes that keep them true.
+//! The store: subscriptions, API keys and idempotency records in three DynamoDB tables, and the writes that keep them
+//! consistent.
 //!
-//! *Invariant:* nothing is decided here. A change goes in as a value, and each part of it is written; what is stored comes out as
+//! *Invariant:* nothing is decided here. A change comes in as a value, and each part of it is written; stored items go out as
 //! values.
 //!
-//! A request reads everything it needs in one round trip ([`load`]) and writes everything it decided in one more ([`commit`]).
-//! Every write of a decision is conditional on the state it was decided from, and every condition that fails is answered from the
-//! item that DynamoDB returns with the failure. Every write is in the table's stream, which events are made from ([`stream`]).
+//! A request reads everything it needs in one round trip ([`load`]), and writes everything it decided in one more ([`commit`]).
+//! Every write of a decision is conditional on the state it was decided from. Every condition that fails is answered from the
+//! item that DynamoDB returns with the failure. Every write is in the table's stream, from which events are made ([`stream`]).
 
 pub mod answer;
 pub mod commit;

@@ -1,8 +1,8 @@
-//! One read for everything a request needs: API key, subscription, and for a cancellation tenant and idempotency record.
+//! One read for everything a request needs: API key and subscription; for a change, the idempotency record too; and to cancel,
+//! the tenant.
 //!
-//! The API key names its tenant, so nothing has to be read before the rest, and one `BatchGetItem`
-//! with consistent reads brings it all. What it brings stays sealed until the key is verified: there
-//! is no way to a stored subscription but through [`Sealed::open`].
+//! The API key names its tenant, so nothing has to be read before the rest, and one `BatchGetItem` with consistent reads brings
+//! all of it. The result stays sealed until the key is verified: only [`Sealed::open`] gives access to a stored subscription.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

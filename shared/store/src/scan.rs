@@ -1,5 +1,5 @@
-//! Reading subscriptions in bulk, page by page: for exports and reports. No function does so: it costs as much as there
-//! are subscriptions.
+//! Reading subscriptions in bulk, page by page, for exports and reports. No function does this: the cost grows with the number of
+//! subscriptions.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::cancellation::Reason;

@@ -1,7 +1,7 @@
-//! What the stream of the table holds: each write, with the item before and after it.
+//! The stream of the table: each write, with the item before and after it.
 //!
-//! The stream is written with the table, so a change and its event can't part. Beside subscriptions the table holds the
-//! reference ids that name them; what becomes of those is to be seen of the subscription that has them.
+//! DynamoDB writes the stream together with the table, so no change is missing from it. Beside subscriptions, the table holds
+//! pointers from reference ids to them. Writes of pointers make no events: the subscription shows the same change.
 
 use chrono::{DateTime, Utc};
 use domain::event::{Event, decide_event};

@@ -1,7 +1,7 @@
 //! The three tables: their names, keys, index, and settings.
 //!
-//! They are three so that each function can be given exactly the rights it needs: reading a
-//! subscription can't write one, and executing cancellations can't read an API key.
+//! They are three so that each function can be given exactly the rights it needs: the function that reads subscriptions can't
+//! write one, and the function that executes cancellations can't read an API key.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Tenants and their API keys: what an operator sets up before a caller can do anything.
+//! Tenants and their API keys: an operator sets them up before a caller can do anything.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
-//! Time zones: what a place's clocks show, by the rules of the IANA time zone database.
+//! Time zones: the local time of a place, by the rules of the IANA time zone database.
 //!
-//! The rules are compiled in, so that every instance of one build reckons alike, whatever the machine has installed.
+//! The rules are compiled in, so every instance of one build computes the same times, whatever the machine has installed.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! Members of a stored document that callers don't see, and that survive its replacement.
+//! Members of a stored document that callers don't see. They survive its replacement.
 
 use crate::document::{StoredDocument, StoredValue, stored_value};
 use crate::subscription::Subscription;

@@ -1,13 +1,12 @@
-//! A Lambda event becomes a request for a handler, and the handler's answer what API Gateway expects.
+//! A Lambda event as a request for a handler, and the handler's answer in the form that API Gateway expects.
 //!
-//! This is total: whatever a caller has put into an event, the handler is called, and nothing panics
-//! on the way. `lambda_http` alone does: it builds a URI from host, stage, path and query, decodes the body,
-//! and unwraps both. A release build ends with its first panic, so any caller could end the process.
+//! The conversion is total: whatever a caller has put into an event, the handler is called, and nothing panics on the way.
+//! `lambda_http` alone does panic: it builds a URI from host, stage, path and query, decodes the body, and unwraps both. A
+//! release build ends with its first panic, so any caller could end the process.
 //!
-//! Therefore what a caller has sent stays out of that URI. It is taken from the event before the
-//! conversion, and put into the request after it, as it was sent: the path for
-//! [`RequestExt::raw_http_path`], the query for [`raw_query`], and the body decoded. The URI of a
-//! request says nothing, and its `Host` is gone.
+//! Therefore the parts that a caller controls stay out of that URI. They are taken from the event before the conversion, and
+//! put into the request after it, as they were sent: the path for [`RequestExt::raw_http_path`], the query for [`raw_query`],
+//! and the body decoded. The URI of a request says nothing, and its `Host` is gone.
 
 use std::convert::Infallible;
 use std::mem;

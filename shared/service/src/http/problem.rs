@@ -1,8 +1,7 @@
-//! Everything that can be answered but success, in one table.
+//! Problems: every answer that is not a success, in one table.
 //!
-//! A problem is answered as `application/problem+json` (RFC 9457). Its `code` is stable: it is what
-//! programs switch on, and a `type` of `/problems/<code>` names it for people. What went wrong inside
-//! is for the log; the answer never shows it.
+//! A problem is answered as `application/problem+json` (RFC 9457). Its `code` is stable, and programs switch on it. Its `type`,
+//! `/problems/<code>`, leads people to a page about it. Internal causes go into the log and never into the answer.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Reading a request: each part becomes a type of the domain here, or a problem.
+//! Reading a request: each part becomes a type of the domain, or a problem.
 
 use std::collections::BTreeSet;
 

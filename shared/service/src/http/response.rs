@@ -1,4 +1,4 @@
-//! Answering a request, and writing the one line of log that says how.
+//! Answering a request, and writing its one line of log.
 
 use std::collections::BTreeMap;
 use std::future::Future;

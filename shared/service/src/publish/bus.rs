@@ -1,4 +1,4 @@
-//! The bus that events are put onto: Amazon EventBridge.
+//! The bus of events: Amazon EventBridge.
 
 use std::collections::HashSet;
 

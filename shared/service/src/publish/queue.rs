@@ -1,5 +1,5 @@
-//! The queue of what can't be an event: Amazon SQS. A message names what it is about, and has nothing
-//! personal in it. It may come twice.
+//! The queue of writes that can't be published: Amazon SQS. A message names the item and the reason, and holds no personal
+//! data. It may come twice.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Builder;
