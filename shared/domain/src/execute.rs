@@ -205,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_index_alone_lets_expect_exactly_what_is_pending(
+        fn the_condition_of_an_execution_holds_exactly_if_its_cancellation_is_pending(
             (due, claims) in Just(due()).prop_flat_map(|due| (Just(due.clone()), claims(&due)))
         ) {
             let calendar = Calendar::new(zone("Europe/Stockholm"), "2026-02-03T08:00:00Z".parse().unwrap());

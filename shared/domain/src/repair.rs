@@ -91,7 +91,7 @@ mod tests {
     use crate::fixtures::*;
 
     #[test]
-    fn a_repair_keeps_another_change_of_status_that_is_scheduled() {
+    fn a_repair_keeps_a_scheduled_change_to_another_status() {
         let pending = changed(cancel(
             Some(stored(Status::Activated)),
             &request(Schedule::NextDay, Reason::NoNeed),

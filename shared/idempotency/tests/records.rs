@@ -73,7 +73,7 @@ async fn another_request_with_the_key_is_refused_and_has_no_effect() {
 }
 
 #[tokio::test]
-async fn an_effect_that_is_refused_leaves_no_record_and_says_which_condition_failed() {
+async fn a_refused_effect_leaves_no_record_and_names_the_failed_condition() {
     let client = accounts(50).await;
     let Outcome::Refused(conditions) = transfer(&client, "k", "r1", &SIXTY, noon()).await.unwrap() else {
         panic!("not refused");
@@ -98,7 +98,7 @@ async fn a_key_is_free_after_its_lifetime_though_its_record_is_still_stored() {
 }
 
 #[tokio::test]
-async fn of_many_equal_requests_at_once_one_takes_effect() {
+async fn one_of_many_equal_simultaneous_requests_takes_effect() {
     let client = accounts(1_000).await;
     let ids: Vec<_> = (0..20).map(|n| format!("r{n}")).collect();
     let attempts = ids.iter().map(|id| transfer(&client, "k", id, &SIXTY, noon()));
@@ -139,7 +139,7 @@ async fn a_commit_without_an_attempt_leaves_no_record() {
 }
 
 #[tokio::test]
-async fn a_record_that_can_not_be_read_is_an_error_which_does_not_say_its_key() {
+async fn an_unreadable_record_is_an_error_that_does_not_name_its_key() {
     let client = accounts(100).await;
     let pk = AttributeValue::S(Records::pk("transfers", &"secret".parse().unwrap()));
     let expires_at = AttributeValue::N((noon().timestamp() + 60).to_string());
