@@ -1,4 +1,4 @@
-//! What a request to cancel does to a subscription.
+//! Cancelling: the decision on a request to cancel a subscription.
 
 use chrono::{DateTime, Utc};
 

@@ -1,4 +1,4 @@
-//! Changes: what a write does to a stored subscription, attribute by attribute.
+//! Changes: the attributes of a stored subscription that a write sets or removes.
 //!
 //! A decision ends in a [`Change`], and the store turns that into the write. No rule is stated a second time in the words of the
 //! database.

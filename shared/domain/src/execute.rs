@@ -1,4 +1,4 @@
-//! What the arrival of its date does to a subscription.
+//! Executing: the decision when the date of a cancellation has arrived.
 
 use chrono::{DateTime, Utc};
 use strum::VariantArray;

@@ -1,4 +1,4 @@
-//! What an operator does about a pending cancellation whose instant or parts are no longer right.
+//! Rederivation and repair: the decisions about a pending cancellation whose instant or parts are no longer right.
 
 use chrono::Datelike;
 

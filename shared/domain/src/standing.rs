@@ -1,6 +1,6 @@
 //! **One truth of "pending"**: a cancellation is pending if the index of due dates names it, the subscription keeps it, and the
-//! document says so, all three of the same ([`Claims::standing`]). Every reader and every writer goes by that. What only one of the
-//! three says is a [`Contradiction`], which nothing executes.
+//! document says so, all three of the same ([`Claims::standing`]). Every reader and every writer goes by that. If the three
+//! disagree, that is a [`Contradiction`], which nothing executes.
 
 use chrono::{DateTime, NaiveDate, Utc};
 

@@ -1,4 +1,4 @@
-//! What withdrawing a cancellation does to a subscription.
+//! Withdrawing: the decision on a request to withdraw the pending cancellation.
 
 use crate::cancel::{Asking, Decision, Refusal};
 use crate::cancellation::Cancellation;

@@ -1,4 +1,4 @@
-//! Reading a subscription, as it is now: what a caller has written, it reads.
+//! Reading a subscription, as it is now: a caller reads its own writes.
 
 use domain::api_key::{Scope, Token};
 use domain::identifiers::SubscriptionName;

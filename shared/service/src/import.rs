@@ -1,4 +1,4 @@
-//! Importing subscriptions: what is there is read, what is to be done decided, and the rest written together.
+//! Importing subscriptions: the stored ones are read, each document is decided on, and the changes are written together.
 //!
 //! A batch that can't be written together is imported one by one, so that one subscription does not hold up the others.
 

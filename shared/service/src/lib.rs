@@ -1,7 +1,7 @@
 //! The use cases of the service, and the parts that a function needs to run.
 //!
-//! - [`get`], [`cancel`]: what a caller asks for.
-//! - [`import`]: what an operator brings in.
+//! - [`get`], [`cancel`]: the requests of callers, to read, cancel and withdraw.
+//! - [`import`]: imports subscriptions for an operator.
 //! - [`sweep`]: executes the cancellations that are due.
 //! - [`publish`]: turns writes into events on a bus.
 //! - [`http`]: turns requests into types, and decisions and problems into answers.

@@ -1,6 +1,6 @@
 //! A change as a write: each attribute that the change names is set or removed, on the condition of what it was decided from.
 //!
-//! No rule is here. The parts of a change are taken apart without a rest, so that a part which is not written does not compile.
+//! No rule is here. A change is destructured completely, so a part that is not written does not compile.
 
 use std::collections::HashMap;
 
