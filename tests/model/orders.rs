@@ -100,7 +100,7 @@ fn a_key_keeps_its_answer_whatever_a_request_without_a_key_does() {
     holds(keyed_withdrawal(), &with(&[REPLACEMENT, LOCKED, NOT_IN_FUTURE]));
 }
 
-/// That is why a record stays in the table for an hour after its key is free.
+/// Therefore a record stays in the table for an hour after its key is free.
 #[test]
 fn a_late_deletion_of_records_covers_requests_sent_at_the_end_of_a_keys_life() {
     // Of a date that is still to come at the end of a life.

@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(decompress(&deflate(&text).unwrap()), None);
     }
 
-    /// What is stored must stay readable. This was written with zlib and the first dictionary.
+    /// Stored texts must stay readable. This one was written with zlib and the first dictionary.
     #[test]
     fn a_stream_with_the_first_dictionary_is_still_read() {
         let stored = hex::decode("78f96c6074d0abc69ebf9033919982395025000d2d0bf4").unwrap();

@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use crate::layout::CHANGING;
 
-    /// What a write may remove must be an attribute of its own, and not be compressed with the rest.
+    /// A member that a write may remove must be an attribute of its own, and not be compressed with the others.
     #[test]
     fn every_member_that_a_write_edits_is_stored_as_an_attribute() {
         assert_eq!(members(&Members::default()).unwrap().map(|(name, _)| name), CHANGING);

@@ -282,7 +282,7 @@ fn every_command_option_and_argument_has_a_help_text() {
     }
 }
 
-/// What is printed goes into a program that may stop reading.
+/// The reader may be a program that stops early, such as `head`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_ends_well_when_its_reader_stops_early() {
     let service = Service::start().await;

@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    /// Names that have been accepted may be stored, in whatever release they became links.
+    /// An accepted name may be stored, and a later release may turn it into a link.
     #[test]
     fn every_name_that_was_ever_accepted_is_still_read_and_keeps_its_spelling() {
         for name in include_str!("../../../../tests/zones/names").lines() {

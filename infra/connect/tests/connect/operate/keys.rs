@@ -111,7 +111,7 @@ async fn a_rotation_neither_extends_nor_revives_a_key() {
     assert_eq!(said, "the end of the former key does not lie in the future");
 }
 
-/// All that one has of a key that has leaked may be its token.
+/// The token may be all that is known of a leaked key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_can_be_named_by_its_token_and_the_token_is_never_printed() {
     let service = Service::start().await;
