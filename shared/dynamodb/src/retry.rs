@@ -1,9 +1,11 @@
-//! Retrying requests that the database can't answer at the moment, with one backoff for each kind of caller.
+//! Retrying: the one place that does, with one backoff for each kind of caller.
 //!
 //! The SDK itself retries requests that got no answer, and refusals that it knows to be temporary. Three cases are left to this
 //! module, because only the caller of a transaction can retry them: conflicts and throttling, which DynamoDB reports as a
 //! cancelled transaction, and a transaction of which an earlier attempt is still in progress. For an operator's command, it also
 //! retries while the database is unavailable.
+//!
+//! [`repeat`] is for attempts that may leave a rest, such as keys that DynamoDB has not processed.
 
 use std::mem;
 use std::time::Duration;
