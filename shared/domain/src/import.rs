@@ -4,260 +4,22 @@
 //! for that. It undoes or changes a cancellation, pending or executed, or brings a withdrawn one back, only if the operator
 //! asks for that as well: a file may be older than a customer's request.
 
+mod fault;
+mod new;
 mod unseen;
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
-use serde_json::{Map, Value};
+use chrono::{DateTime, NaiveDate, Utc};
 
+pub use self::new::{InvalidSubscription, NewSubscription, fault_at};
 use self::unseen::keep_unseen;
-use crate::calendar::Calendar;
-use crate::cancellation::Cancellation;
 use crate::change::{Change, DecidedFrom, DocumentChange, Edit, updated_at};
-use crate::document::{StoredDocument, StoredValue, is_same, stored, stored_value};
-use crate::fault::member;
-use crate::identifiers::{NewIds, ReferenceId, SubscriptionId, WriteId};
+use crate::document::{StoredDocument, StoredValue, is_same, stored_value};
+use crate::identifiers::{ReferenceId, SubscriptionId};
 use crate::standing::{Contradiction, Standing};
 use crate::stored::StoredSubscription;
-use crate::subscription::{PendingStatus, Status, Subscription};
-
-/// A subscription from outside, checked.
-#[derive(Clone)]
-pub struct NewSubscription {
-    subscription: Subscription,
-    document: StoredDocument,
-    cancellation: Option<Cancellation>,
-    write_id: WriteId,
-}
-
-/// Why a document is no subscription that could be imported. It names the place, not the value.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidSubscription(String);
-
-impl NewSubscription {
-    /// Checks a document in the wire shape. If a cancellation is pending in it, that cancellation will
-    /// take effect like any other, at the beginning of its date in the tenant's `calendar`.
-    ///
-    /// # Errors
-    /// A field that this service knows is missing, of another type, or contradicts another.
-    pub fn from_json(
-        document: Value,
-        calendar: &Calendar,
-        now: DateTime<Utc>,
-        ids: NewIds,
-    ) -> Result<Self, InvalidSubscription> {
-        let invalid = |message: &str| InvalidSubscription(message.to_owned());
-        if let Some(place) = reserved_name("", &document) {
-            return Err(InvalidSubscription(fault_at(&place, "a member can't be called so")));
-        }
-        let Value::Object(document) = document else {
-            return Err(invalid("expected an object"));
-        };
-        let subscription: Subscription = serde_path_to_error::deserialize(&document)
-            .map_err(|error| InvalidSubscription(fault(&error)))?;
-        if subscription.reference_id.as_ref().is_some_and(|reference| !reference.is_addressable()) {
-            return Err(InvalidSubscription(format!("referenceId: {}", ReferenceId::FORM)));
-        }
-        check_instants(&document)?;
-        let document = in_one_spelling(&subscription, document)
-            .ok_or_else(|| invalid("something in it can't be stored"))?;
-
-        check_times(&subscription)?;
-        check_end(&subscription, now)?;
-
-        let is_cancellation = |pending: &&PendingStatus| pending.status == Status::Cancelled;
-        let cancellation = match subscription.pending_status.as_ref().filter(is_cancellation) {
-            None => None,
-            Some(pending) if !(1970..=9999).contains(&pending.scheduled_at.year()) => {
-                return Err(invalid("pendingStatus: scheduledAt must lie in the years 1970 to 9999"));
-            }
-            Some(pending) => {
-                let effective = calendar.beginning_of(pending.scheduled_at);
-                let skipped = || invalid("pendingStatus: the tenant's time zone has no such date");
-                Some(Cancellation::new(ids.cancellation, effective.ok_or_else(skipped)?, now))
-            }
-        };
-        Ok(Self { subscription, document, cancellation, write_id: ids.write })
-    }
-
-    /// The subscription that was checked.
-    #[must_use]
-    pub fn subscription(&self) -> &Subscription {
-        &self.subscription
-    }
-
-    /// Its id.
-    #[must_use]
-    pub fn id(&self) -> SubscriptionId {
-        self.subscription.subscription_id
-    }
-
-    /// Its reference id.
-    #[must_use]
-    pub fn reference_id(&self) -> Option<&ReferenceId> {
-        self.subscription.reference_id.as_ref()
-    }
-
-    /// The id of the write that takes it in.
-    #[must_use]
-    pub fn write_id(&self) -> &WriteId {
-        &self.write_id
-    }
-
-    /// Whether the date of the cancellation that is pending in it has begun.
-    fn is_overdue(&self, now: DateTime<Utc>) -> bool {
-        self.cancellation.as_ref().is_some_and(|pending| pending.effective_at <= now)
-    }
-
-    /// The document, to be stored: what this service knows in the one spelling that it has, and beside it what came with
-    /// it. Numbers are doubles, as JSON's are wherever it is read (RFC 8259, section 6).
-    #[must_use]
-    pub fn document(&self) -> &StoredDocument {
-        &self.document
-    }
-
-    /// The cancellation that is pending in it.
-    #[must_use]
-    pub fn cancellation(&self) -> Option<&Cancellation> {
-        self.cancellation.as_ref()
-    }
-}
-
-/// What the names of members begin with that the JSON library gives a meaning of its own.
-const RESERVED: &str = "$serde_json::private::";
-
-/// Where a member has such a name, as a pointer (RFC 6901).
-fn reserved_name(pointer: &str, value: &Value) -> Option<String> {
-    match value {
-        Value::Object(members) => members.iter().find_map(|(name, value)| {
-            let pointer = member(pointer, name);
-            if name.starts_with(RESERVED) { Some(pointer) } else { reserved_name(&pointer, value) }
-        }),
-        Value::Array(values) => {
-            let mut values = values.iter().enumerate();
-            values.find_map(|(index, value)| reserved_name(&format!("{pointer}/{index}"), value))
-        }
-        _ => None,
-    }
-}
-
-/// A fault at a pointer, as the faults of types are told: `sim.iccid: …`.
-#[must_use]
-pub fn fault_at(pointer: &str, fault: &str) -> String {
-    match pointer.strip_prefix('/') {
-        Some(path) => format!("{}: {fault}", path.replace('/', ".").replace("~1", "/").replace("~0", "~")),
-        None => fault.to_owned(),
-    }
-}
-
-/// Refuses an instant of which something would be lost: a tenth digit of its second, or spaces around it.
-fn check_instants(document: &Map<String, Value>) -> Result<(), InvalidSubscription> {
-    let of = |prefix: &'static str, members: &Map<String, Value>, names: &[&'static str]| {
-        let is_kept = |text: &str| {
-            let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
-            text == text.trim() && fraction.bytes().take_while(u8::is_ascii_digit).count() <= 9
-        };
-        let altered = names
-            .iter()
-            .find(|name| members.get(**name).and_then(Value::as_str).is_some_and(|text| !is_kept(text)));
-        altered.map(|name| {
-            format!("{prefix}{name}: an instant has at most nine digits after the second, and no spaces")
-        })
-    };
-    let subscriber = document.get("subscriber").and_then(Value::as_object);
-    let altered = of("", document, &["activatedAt", "createdAt", "updatedAt", "cancelledAt"])
-        .or_else(|| of("subscriber.", subscriber?, &["createdAt", "updatedAt"]));
-    altered.map_or(Ok(()), |fault| Err(InvalidSubscription(fault)))
-}
-
-/// RFC 3339 has the years 0000 to 9999, and so has JSON Schema.
-fn check_times(subscription: &Subscription) -> Result<(), InvalidSubscription> {
-    let subscriber = subscription.subscriber.as_ref();
-    let instants = [
-        ("activatedAt", subscription.activated_at),
-        ("createdAt", subscription.created_at),
-        ("updatedAt", subscription.updated_at),
-        ("cancelledAt", subscription.cancelled_at),
-        ("subscriber.createdAt", subscriber.and_then(|subscriber| subscriber.created_at)),
-        ("subscriber.updatedAt", subscriber.and_then(|subscriber| subscriber.updated_at)),
-    ]
-    .map(|(place, instant)| (place, instant.map(|instant| instant.year())));
-    let product = subscription.pending_product_offering.as_ref();
-    let dates = [
-        (
-            "pendingStatus.scheduledAt",
-            subscription.pending_status.as_ref().map(|pending| pending.scheduled_at),
-        ),
-        (
-            "pendingMsisdn.scheduledAt",
-            subscription.pending_msisdn.as_ref().and_then(|pending| pending.scheduled_at),
-        ),
-        ("pendingProductOffering.scheduledAt", product.and_then(|pending| pending.scheduled_at)),
-        ("porting.scheduledAt", subscription.porting.as_ref().and_then(|porting| porting.scheduled_at)),
-    ]
-    .map(|(place, date)| (place, date.map(|date| date.year())));
-    match instants
-        .into_iter()
-        .chain(dates)
-        .find(|(_, year)| year.is_some_and(|year| !(0..=9999).contains(&year)))
-    {
-        Some((place, _)) => Err(InvalidSubscription(format!("{place}: must lie in the years 0000 to 9999"))),
-        None => Ok(()),
-    }
-}
-
-/// By how much the clock that wrote `cancelledAt` may be ahead.
-const MOST_SKEW: TimeDelta = TimeDelta::minutes(5);
-
-/// What a document says of the end must hold together.
-fn check_end(subscription: &Subscription, now: DateTime<Utc>) -> Result<(), InvalidSubscription> {
-    let contradiction = match (subscription.status, subscription.cancelled_at) {
-        (Status::Cancelled, Some(at)) if at > now + MOST_SKEW => "cancelledAt: must not lie in the future",
-        (Status::Cancelled, _) if subscription.pending_status.is_some() => {
-            "pendingStatus: a subscription that is CANCELLED has no change of status to come"
-        }
-        (Status::Cancelled, _) | (_, None) => return Ok(()),
-        (_, Some(_)) => "cancelledAt: a subscription that is not CANCELLED has not been",
-    };
-    Err(InvalidSubscription(contradiction.to_owned()))
-}
-
-/// A document in which a date, an instant, an id is written in one way, whatever way it came in, so that it can be compared;
-/// with what this service doesn't know.
-fn in_one_spelling(subscription: &Subscription, came: Map<String, Value>) -> Option<StoredDocument> {
-    fn add_unknown(known: &mut Map<String, Value>, came: Map<String, Value>) {
-        for (name, value) in came {
-            match (known.get_mut(&name), value) {
-                (_, Value::Null) => {}
-                (None, value) => {
-                    known.insert(name, value);
-                }
-                (Some(Value::Object(known)), Value::Object(came)) => add_unknown(known, came),
-                (Some(_), _) => {}
-            }
-        }
-    }
-    let Value::Object(mut document) = serde_json::to_value(subscription).ok()? else { return None };
-    add_unknown(&mut document, came);
-    Some(stored(document))
-}
-
-/// Where serde found something wrong, and what it expected there; not what it found, which may be personal.
-fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
-    let text = error.inner().to_string();
-    let place = error.path().to_string();
-    // The last one: the value that was found is quoted before it.
-    let expected = match text.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("expected {expected}"),
-        // What chrono says of a text that is no time does not say what would be one.
-        None if place.ends_with("scheduledAt") => "expected a date (2026-12-31)".to_owned(),
-        None if place.ends_with("At") => "expected an instant (2026-12-31T23:00:00Z)".to_owned(),
-        None => text,
-    };
-    if place == "." { expected } else { format!("{place}: {expected}") }
-}
+use crate::subscription::Status;
 
 /// What an import does with a subscription that is there already, and differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -541,13 +303,16 @@ fn set_updated_at(document: &mut StoredDocument, at: Option<DateTime<Utc>>) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::calendar::TimeZone;
+    use crate::calendar::{Calendar, TimeZone};
+    use crate::cancellation::Cancellation;
+    use crate::identifiers::NewIds;
     use crate::ids::uuid;
     use crate::standing::IndexEntry;
     use crate::stored::Revision;
+    use crate::subscription::Subscription;
 
     const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
 
