@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_dynamodbstreams::types::Record;
 use lambda_http::{Context, Error, LambdaEvent};
 use serde_json::json;
 use service::clock;
 use service::endpoint::Endpoint;
 use service::publish::Publisher;
+use streams::{Page, Positions, Record, Start, Stream, StreamError, as_in_an_event, sequence_number};
 use tempfile::NamedTempFile;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,6 @@ use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::private;
-use crate::stream::{Page, Positions, Start, Stream, StreamError, as_in_an_event, sequence_number};
 
 /// How long an invocation may take.
 const TIMEOUT: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@
 //! - [`demo`]: a tenant, keys and a few subscriptions to begin with.
 //! - [`gateway`]: what API Gateway does, from an HTTP request to an event, and back.
 //! - [`scheduler`]: what EventBridge Scheduler does, every minute.
-//! - [`stream`], [`event_source`]: what Lambda does with the stream of a table.
+//! - [`event_source`]: what Lambda does with the stream of a table.
 //! - [`bus`], [`webhook`]: what EventBridge does with events.
 //! - [`local`]: what only exists here, the clock that can be moved.
 //! - [`pages`]: what people read and click.
@@ -32,7 +32,6 @@ pub mod gateway;
 pub mod scheduler;
 
 pub mod event_source;
-pub mod stream;
 
 pub mod bus;
 pub mod webhook;

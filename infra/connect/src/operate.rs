@@ -25,6 +25,7 @@ use domain::identifiers::{KeyId, TenantId};
 use domain::tenant::Tenant;
 use service::ids::NoEntropy;
 use store::{Store, StoreError};
+use streams::StreamError;
 
 pub use self::cancellations::Cancellations;
 pub use self::doctor::Doctor;
@@ -38,7 +39,6 @@ pub use self::tables::Tables;
 pub use self::tenants::Tenants;
 pub use self::when::When;
 use crate::scheduler::NoTime;
-use crate::stream::StreamError;
 use crate::terminal;
 
 /// The commands.

@@ -25,6 +25,7 @@ use service::import::import;
 use service::publish::Publisher;
 use store::tables::TableNames;
 use store::{Store, StoreError};
+use streams::StreamError;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +41,6 @@ use crate::local::{self, Local};
 use crate::ndjson::{Line, Lines};
 use crate::scheduler::{Database, Scheduler};
 use crate::server;
-use crate::stream::StreamError;
 use crate::webhook::{Deliveries, Webhook};
 
 /// How long what is under way gets to finish when the service is stopped: longer than a request or a

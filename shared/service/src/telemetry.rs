@@ -82,6 +82,7 @@ pub fn filter(level: LevelFilter) -> Targets {
         "idempotency",
         "store",
         "service",
+        "streams",
         "get_subscription",
         "cancel_subscription",
         "execute_cancellations",

@@ -7,10 +7,10 @@ use domain::event::{Event, EventType};
 use domain::identifiers::TenantId;
 use domain::subscription::Status;
 use store::stream::TenantEvent;
+use streams::{Start, Stream, StreamError, as_write};
 
 use super::session::{Session, instant};
 use super::{CommandError, parse_tenant};
-use crate::stream::{Start, Stream, StreamError, as_write};
 
 /// How long the stream is left alone when there is nothing new in it.
 const PAUSE: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! The binary `connect`: the service on one machine, its streams and pages, and the operator's commands.
+//! The binary `connect`: the service on one machine, its pages, and the operator's commands.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,5 +9,4 @@
 
 mod operate;
 mod pages;
-mod streams;
 mod up;

@@ -1,17 +1,24 @@
 //! Streams of several shards, which the embedded database does not have: a server that speaks DynamoDB Streams for the test.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that meets what it does not expect should panic"
+)]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use ::service::endpoint::Endpoint;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use connect::stream::{Positions, Start, Stream, StreamError, sequence_number};
 use serde_json::{Value, json};
+use service::endpoint::Endpoint;
+use streams::{Positions, Start, Stream, StreamError, sequence_number};
 use tokio::net::TcpListener;
 
 /// A table's stream.
