@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::private;
+use operator::private;
 
 /// The folder in which the service keeps what shall survive it. While it runs, no other may use it.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use domain::api_key::{MalformedToken, Scope, Token};
 use domain::identifiers::TenantId;
 use service::ids::{self, NoEntropy};
 
-use crate::private;
+use operator::private;
 
 /// The demo tenant's id.
 pub const TENANT: &str = "demo";
@@ -90,7 +90,7 @@ mod tests {
     use domain::calendar::{Calendar, TimeZone};
 
     use super::*;
-    use crate::ndjson::Lines;
+    use operator::ndjson::Lines;
 
     #[test]
     fn the_demo_has_four_activated_subscriptions_and_one_of_each_other_status() {

@@ -24,7 +24,7 @@ use tracing::{error, warn};
 use uuid::Uuid;
 
 use crate::bus::Bus;
-use crate::private;
+use operator::private;
 
 /// How long an invocation may take.
 const TIMEOUT: Duration = Duration::from_secs(60);

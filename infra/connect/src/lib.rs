@@ -1,4 +1,4 @@
-//! The binary `connect`: Connect Subscriptions on one machine, and the operator's commands.
+//! Connect Subscriptions on one machine.
 //!
 //! On one machine, the functions run as they do in Lambda: their own handlers are called with the events that
 //! API Gateway, EventBridge Scheduler and DynamoDB send, and speak to a DynamoDB over HTTP. What AWS does
@@ -13,12 +13,6 @@
 //! - [`bus`], [`webhook`]: what EventBridge does with events.
 //! - [`local`]: what only exists here, the clock that can be moved.
 //! - [`pages`]: what people read and click.
-//!
-//! The operator's commands work on any DynamoDB.
-//! - [`operate`]: tenants, keys, subscriptions, cancellations; and whether all is as it should be.
-//! - [`ndjson`]: files of subscriptions.
-//! - [`private`]: files that only their owner can read.
-//! - [`terminal`]: text with nothing in it that a terminal acts on.
 
 #![warn(missing_docs)]
 
@@ -38,8 +32,3 @@ pub mod webhook;
 
 pub mod local;
 pub mod pages;
-
-pub mod ndjson;
-pub mod operate;
-pub mod private;
-pub mod terminal;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use connect::operate::{self, CommandError, SCHEDULE_VARIABLE, Session};
-use connect::terminal::{self, LogLines, Text};
 use connect::up::{self, Addresses, Options, Running};
 use domain::calendar::IANA_RELEASE;
+use operator::terminal::{self, LogLines, Text};
+use operator::{CommandError, SCHEDULE_VARIABLE, Session};
 use service::clock::Clock;
 use service::endpoint::Endpoint;
 use service::environment::table_names;
@@ -59,7 +59,7 @@ enum Command {
     /// Run the whole service on this machine (the default)
     Up(Options),
     #[command(flatten)]
-    Operate(operate::Command),
+    Operate(operator::Command),
 }
 
 fn main() -> ExitCode {
@@ -114,7 +114,7 @@ fn log(level: LevelFilter) {
 }
 
 #[tokio::main]
-async fn operate(command: operate::Command, global: Global) -> ExitCode {
+async fn operate(command: operator::Command, global: Global) -> ExitCode {
     log(LevelFilter::WARN);
     let endpoint = match global.dynamodb_endpoint.map_or_else(Endpoint::from_env, |url| Ok(Endpoint::at(url)))
     {
@@ -139,7 +139,7 @@ async fn operate(command: operate::Command, global: Global) -> ExitCode {
 
 /// Carries out a command, unless a signal comes. One that ends by itself is told to; a second signal ends that too.
 async fn until_stopped(
-    command: operate::Command,
+    command: operator::Command,
     endpoint: Endpoint,
     json: bool,
 ) -> Result<(), CommandError> {
@@ -158,7 +158,7 @@ async fn until_stopped(
         stop: stop.clone(),
     };
     tokio::spawn(end_at_signals(signals, stop.clone(), ends_by_itself, goes_on));
-    let running = operate::run(command, &mut session);
+    let running = operator::run(command, &mut session);
     tokio::select! {
         outcome = running => outcome,
         () = stop.cancelled(), if !ends_by_itself => match goes_on {

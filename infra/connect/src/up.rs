@@ -38,10 +38,10 @@ use crate::demo::{self, KeyError};
 use crate::event_source::EventSource;
 use crate::gateway;
 use crate::local::{self, Local};
-use crate::ndjson::{Line, Lines};
 use crate::scheduler::{Database, Scheduler};
 use crate::server;
 use crate::webhook::{Deliveries, Webhook};
+use operator::ndjson::{Line, Lines};
 
 /// How long what is under way gets to finish when the service is stopped: longer than a request or a
 /// sweep may take.

@@ -87,6 +87,7 @@ pub fn filter(level: LevelFilter) -> Targets {
         "cancel_subscription",
         "execute_cancellations",
         "publish_events",
+        "operator",
         "connect",
     ]
     .into_iter()

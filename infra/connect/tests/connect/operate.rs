@@ -18,8 +18,8 @@ use ::service::clock::Clock;
 use ::service::endpoint::Endpoint;
 use ::store::tables::TableNames;
 use clap::{CommandFactory, Parser};
-use connect::operate::{self, Session};
 use harness::{Service, cancel_next_day, instant};
+use operator::Session;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
@@ -103,8 +103,8 @@ async fn connect_in(service: &Service, tables: &TableNames, now: &str, arguments
         notes: &mut notes,
         stop: CancellationToken::new(),
     };
-    let outcome = operate::run(line.command, &mut session).await;
-    let code = outcome.as_ref().err().map_or(0, operate::CommandError::exit_code);
+    let outcome = operator::run(line.command, &mut session).await;
+    let code = outcome.as_ref().err().map_or(0, operator::CommandError::exit_code);
     if let Err(error) = outcome {
         writeln!(notes, "error: {error}").unwrap();
     }
@@ -115,7 +115,7 @@ async fn connect_in(service: &Service, tables: &TableNames, now: &str, arguments
 #[derive(Parser)]
 struct CommandLine {
     #[command(subcommand)]
-    command: operate::Command,
+    command: operator::Command,
     #[arg(long, global = true)]
     json: bool,
 }

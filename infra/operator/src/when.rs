@@ -40,7 +40,7 @@ impl FromStr for When {
 ///
 /// # Errors
 /// It is none, or is negative, or has months or years, which have no length of their own.
-pub(super) fn duration(text: &str) -> Result<TimeDelta, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<TimeDelta, &'static str> {
     let wrong = "write a duration in weeks, days, hours, minutes or seconds (7d, 1w 12h)";
     let span: Span = text.parse().map_err(|_| wrong)?;
     let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong)?;

@@ -11,8 +11,8 @@ use service::ids;
 use store::Store;
 use store::tenants::{Former, Revoked};
 
-use super::session::{NOTHING, Session, instant, or_nothing, table};
-use super::{CommandError, When, find_tenant, parse_name, parse_tenant};
+use crate::session::{NOTHING, Session, instant, or_nothing, table};
+use crate::{CommandError, When, find_tenant, parse_name, parse_tenant};
 
 /// Commands on API keys.
 #[derive(Clone, Debug, Subcommand)]
@@ -190,7 +190,7 @@ impl Shown {
     }
 }
 
-pub(super) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), CommandError> {
     let (store, now) = (session.store(), session.now());
     match command {
         Keys::Create { tenant, name, scopes, expires } => {

@@ -8,8 +8,8 @@ use domain::identifiers::TenantId;
 use domain::tenant::Tenant;
 use serde::Serialize;
 
-use super::session::{Session, table};
-use super::{CommandError, find_tenant, parse_name, parse_tenant};
+use crate::session::{Session, table};
+use crate::{CommandError, find_tenant, parse_name, parse_tenant};
 
 /// Commands on tenants.
 #[derive(Clone, Debug, Subcommand)]
@@ -69,7 +69,7 @@ impl Shown {
     }
 }
 
-pub(super) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(), CommandError> {
     let (store, now) = (session.store(), session.now());
     match command {
         Tenants::Create { id, name, time_zone } => {

@@ -29,9 +29,9 @@ use store::{Store, StoreError};
 
 use self::parts::Part;
 use self::rejects::{Reject, Rejects};
-use super::session::{Session, counted};
-use super::{CommandError, find_tenant, parse_tenant};
 use crate::ndjson::{Line, Lines};
+use crate::session::{Session, counted};
+use crate::{CommandError, find_tenant, parse_tenant};
 
 /// A batch ends after [`TOGETHER`] subscriptions, or so many bytes: what a slow line can carry before a request times out.
 const BATCH_BYTES: usize = 512 << 10;
@@ -104,7 +104,7 @@ struct Tally {
     lines_per_second: f64,
 }
 
-pub(super) async fn run(import: Import, session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(import: Import, session: &mut Session<'_>) -> Result<(), CommandError> {
     let store = session.store();
     let tenant = find_tenant(&store, import.tenant.clone()).await?;
     let unreadable = |source| CommandError::Read { path: import.file.clone(), source };

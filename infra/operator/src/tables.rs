@@ -4,8 +4,8 @@ use clap::Subcommand;
 use serde_json::json;
 use store::tables::TableNames;
 
-use super::CommandError;
-use super::session::Session;
+use crate::CommandError;
+use crate::session::Session;
 
 /// Commands on tables.
 #[derive(Clone, Debug, Subcommand)]
@@ -16,7 +16,7 @@ pub enum Tables {
     Create,
 }
 
-pub(super) async fn run(Tables::Create: Tables, session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(Tables::Create: Tables, session: &mut Session<'_>) -> Result<(), CommandError> {
     let created = session.store().create_tables().await?;
     let TableNames { subscriptions, idempotency, tenants } = &session.tables;
     let existed: Vec<_> = [subscriptions, idempotency, tenants]

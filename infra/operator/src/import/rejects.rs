@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
-use crate::operate::CommandError;
-use crate::private;
-use crate::terminal;
+use crate::{CommandError, private, terminal};
 
 /// A line that is not imported.
 #[derive(Serialize)]

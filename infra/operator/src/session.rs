@@ -13,7 +13,7 @@ use store::tables::TableNames;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::CommandError;
+use crate::CommandError;
 use crate::terminal::{self, Text};
 
 /// The environment variable that names the schedule that sweeps, as the stack's output `Environment` sets it.
@@ -40,16 +40,16 @@ pub struct Session<'s> {
 }
 
 impl Session<'_> {
-    pub(super) fn store(&self) -> Store {
+    pub(crate) fn store(&self) -> Store {
         Store::new(&self.endpoint.sdk_config(), self.tables.clone())
     }
 
-    pub(super) fn now(&self) -> DateTime<Utc> {
+    pub(crate) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
     /// Says what was asked for: a value for programs, or a text for people.
-    pub(super) fn print<T: Into<Text>>(
+    pub(crate) fn print<T: Into<Text>>(
         &mut self,
         value: &impl Serialize,
         text: impl FnOnce() -> T,
@@ -63,7 +63,7 @@ impl Session<'_> {
     }
 
     /// Says what was asked for, and then how it went: what went wrong is worse than that nobody reads it.
-    pub(super) fn conclude<T: Into<Text>>(
+    pub(crate) fn conclude<T: Into<Text>>(
         &mut self,
         value: &impl Serialize,
         text: impl FnOnce() -> T,
@@ -74,13 +74,13 @@ impl Session<'_> {
     }
 
     /// Says something beside it, on one line.
-    pub(super) fn note(&mut self, line: &str) {
+    pub(crate) fn note(&mut self, line: &str) {
         // If nobody listens, the command is to be carried out all the same.
         let _ = writeln!(self.notes, "{}", Text::from(line));
     }
 
     /// Names what can't be read, by its key; a command that leaves something out has not done all of it.
-    pub(super) fn complain(&mut self, unreadable: &[String]) -> Result<(), CommandError> {
+    pub(crate) fn complain(&mut self, unreadable: &[String]) -> Result<(), CommandError> {
         for key in unreadable {
             self.note(&format!("not what this service writes: {key}"));
         }
@@ -91,7 +91,7 @@ impl Session<'_> {
     }
 
     /// Asks whether something that can't be taken back shall be done, unless it was answered before.
-    pub(super) async fn confirm(&mut self, yes: bool, what: String) -> Result<(), CommandError> {
+    pub(crate) async fn confirm(&mut self, yes: bool, what: String) -> Result<(), CommandError> {
         if yes {
             return Ok(());
         }
@@ -118,13 +118,13 @@ impl Session<'_> {
 }
 
 /// So many of something.
-pub(super) fn counted(count: impl ToString, one: &str) -> String {
+pub(crate) fn counted(count: impl ToString, one: &str) -> String {
     let count = count.to_string();
     if count == "1" { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
 /// Rows under a heading. Columns whose heading begins with `#` are numbers.
-pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Text {
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Text {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heading.map(|name| name.trim_start_matches('#')));
@@ -141,13 +141,13 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<
 }
 
 /// An instant, to the second.
-pub(super) fn instant(at: DateTime<Utc>) -> String {
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// What stands where there is nothing.
-pub(super) const NOTHING: &str = "-";
+pub(crate) const NOTHING: &str = "-";
 
-pub(super) fn or_nothing(text: Option<impl ToString>) -> String {
+pub(crate) fn or_nothing(text: Option<impl ToString>) -> String {
     text.map_or_else(|| NOTHING.to_owned(), |text| text.to_string())
 }

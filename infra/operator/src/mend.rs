@@ -14,9 +14,9 @@ use store::commit::Changing;
 use store::{NextPage, Store};
 use store::{Patience, try_again};
 
-use super::cancellations::{Entry, Index, Zones, read_index};
-use super::session::{Session, counted, instant, or_nothing, table};
-use super::{CommandError, find_tenant};
+use crate::cancellations::{Entry, Index, Zones, read_index};
+use crate::session::{Session, counted, instant, or_nothing, table};
+use crate::{CommandError, find_tenant};
 
 /// How often a subscription is decided about that others change meanwhile.
 const MOST_DECISIONS: u32 = 5;
@@ -44,7 +44,7 @@ const EVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Moved {
+pub(crate) struct Moved {
     tenant: TenantId,
     subscription_id: SubscriptionId,
     date: NaiveDate,
@@ -53,7 +53,7 @@ pub(super) struct Moved {
 }
 
 /// The pending cancellations whose instant is not the first of their date.
-pub(super) fn misplaced(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Vec<Moved> {
+pub(crate) fn misplaced(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Vec<Moved> {
     let misplaced = |Entry { due, details }: &Entry| {
         let date = details.date.filter(|_| details.standing == Some(Standing::Pending))?;
         let to = zones.calendar(&due.tenant, now)?.beginning_on_or_after(date).instant();
@@ -69,13 +69,13 @@ pub(super) fn misplaced(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Vec
 }
 
 /// All that the index has, however far away.
-pub(super) async fn read_all(store: &Store, tenant: Option<&TenantId>) -> Result<Index, CommandError> {
+pub(crate) async fn read_all(store: &Store, tenant: Option<&TenantId>) -> Result<Index, CommandError> {
     // Instants are compared as text, which has four digits for a year.
     let until = "9999-12-31T23:59:59Z".parse().unwrap_or(EVER);
     read_index(store, until, tenant).await
 }
 
-pub(super) async fn rederive(
+pub(crate) async fn rederive(
     session: &mut Session<'_>,
     tenant: Option<TenantId>,
     dry_run: bool,
@@ -124,7 +124,7 @@ struct Repaired {
     overdue: bool,
 }
 
-pub(super) async fn repair(
+pub(crate) async fn repair(
     session: &mut Session<'_>,
     by: Part,
     tenant: Option<TenantId>,
@@ -213,7 +213,7 @@ async fn change(
 }
 
 /// What is contradictory in the index, by its key.
-pub(super) fn contradictory(index: &Index) -> Vec<(String, Contradiction)> {
+pub(crate) fn contradictory(index: &Index) -> Vec<(String, Contradiction)> {
     let contradictory = |entry: &Entry| match entry.details.standing {
         Some(Standing::Contradictory(contradiction)) => Some((entry.key(), contradiction)),
         _ => None,

@@ -13,10 +13,10 @@ use store::Store;
 use store::inspect::{InspectedTable, TableFault};
 use store::tables::TableNames;
 
-use super::cancellations::{Entry, Index, Lag, Zones};
-use super::session::{SCHEDULE_VARIABLE, Session, counted, instant};
-use super::{CommandError, clock, mend};
+use crate::cancellations::{Entry, Index, Lag, Zones};
+use crate::session::{SCHEDULE_VARIABLE, Session, counted, instant};
 use crate::terminal::Text;
+use crate::{CommandError, clock, mend};
 
 /// What is not to be blamed on the network.
 const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
@@ -60,7 +60,7 @@ impl Finding {
     }
 }
 
-pub(super) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), CommandError> {
     let store = session.store();
     let zones = Finding::ok("zones", format!("IANA {IANA_RELEASE}, compiled in"));
     let mut findings = vec![database(session, &store).await, zones];

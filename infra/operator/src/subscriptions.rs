@@ -15,11 +15,11 @@ use store::{NextPage, Store};
 use store::{Patience, try_again};
 use tempfile::NamedTempFile;
 
-use super::import::{self, Import};
-use super::session::{Session, counted, instant, or_nothing};
-use super::{CommandError, find_tenant, parse_tenant};
+use crate::import::{self, Import};
 use crate::private;
+use crate::session::{Session, counted, instant, or_nothing};
 use crate::terminal::{self, Text};
+use crate::{CommandError, find_tenant, parse_tenant};
 
 /// Commands on subscriptions.
 #[derive(Clone, Debug, Subcommand)]
@@ -64,7 +64,7 @@ fn parse_name(text: &str) -> Result<SubscriptionName, &'static str> {
     text.parse().map_err(|_| "write the UUID of a subscription, or its reference id behind rid_")
 }
 
-pub(super) async fn run(command: Subscriptions, session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(command: Subscriptions, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         Subscriptions::Import(import) => import::run(import, session).await,
         Subscriptions::Export { file, tenant } => export(session, tenant, file).await,

@@ -11,9 +11,9 @@ use serde::Serialize;
 use store::NextPage;
 use store::{Patience, try_again};
 
-use super::session::{Session, counted, table};
-use super::{CommandError, find_tenant, parse_tenant};
+use crate::session::{Session, counted, table};
 use crate::terminal::Text;
+use crate::{CommandError, find_tenant, parse_tenant};
 
 /// How wide the longest bar is, in characters.
 const WIDEST: usize = 40;
@@ -63,7 +63,7 @@ impl Count {
     }
 }
 
-pub(super) async fn run(report: Report, session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(report: Report, session: &mut Session<'_>) -> Result<(), CommandError> {
     let (store, now) = (session.store(), session.now());
     let today = now.date_naive();
     let a_year = || first_of_month(today).checked_sub_months(Months::new(11)).unwrap_or(today);

@@ -18,12 +18,12 @@ use store::due::DueEntry;
 use store::scan::{EntryDetails, Page};
 use store::tables::DUE_SHARDS;
 
-use super::mend::Part;
-use super::report::{self, Report};
-use super::session::{Session, counted, instant, or_nothing, table};
-use super::when::duration;
-use super::{CommandError, find_tenant, mend, parse_tenant};
-use crate::scheduler::{invoke, not_ahead};
+use crate::mend::Part;
+use crate::report::{self, Report};
+use crate::session::{Session, counted, instant, or_nothing, table};
+use crate::sweep::{invoke, not_ahead};
+use crate::when::duration;
+use crate::{CommandError, find_tenant, mend, parse_tenant};
 
 /// How long a sweep may take: as long as a function in Lambda may.
 const SWEEP: Duration = Duration::from_secs(15 * 60);
@@ -93,7 +93,7 @@ pub enum Cancellations {
 
 impl Cancellations {
     /// Whether it changes nothing.
-    pub(super) fn only_reads(&self) -> bool {
+    pub(crate) fn only_reads(&self) -> bool {
         match self {
             Self::Due { .. } | Self::Lag | Self::Report(_) => true,
             Self::Rederive { dry_run, .. } | Self::Repair { dry_run, .. } => *dry_run,
@@ -102,7 +102,7 @@ impl Cancellations {
     }
 }
 
-pub(super) async fn run(command: Cancellations, session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(command: Cancellations, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         Cancellations::Due { within, tenant } => due(session, within, tenant).await,
         Cancellations::Run => sweep(session).await,
@@ -225,9 +225,9 @@ async fn sweep(session: &mut Session<'_>) -> Result<(), CommandError> {
 /// How late the oldest cancellation is that is due.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Lag {
-    pub(super) due: usize,
-    pub(super) lag_seconds: i64,
+pub(crate) struct Lag {
+    pub(crate) due: usize,
+    pub(crate) lag_seconds: i64,
     oldest: Option<Oldest>,
 }
 
@@ -248,7 +248,7 @@ async fn measure_lag(store: &Store, now: DateTime<Utc>) -> Result<(Lag, Vec<Stri
 
 impl Index {
     /// How late it is at `now`, of what can be executed.
-    pub(super) fn lag(&self, zones: &Zones, now: DateTime<Utc>) -> Lag {
+    pub(crate) fn lag(&self, zones: &Zones, now: DateTime<Utc>) -> Lag {
         let is_late = |entry: &&Entry| entry.due.effective_at <= now && entry.can_be_executed(zones, now);
         let late: Vec<_> = self.entries.iter().filter(is_late).collect();
         let oldest = late.iter().min_by_key(|entry| entry.due.effective_at).map(|Entry { due, .. }| Oldest {
@@ -263,7 +263,7 @@ impl Index {
 
 impl Entry {
     /// The key of its item.
-    pub(super) fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         format!("{}#{}", self.due.tenant, self.due.subscription_id)
     }
 
@@ -279,27 +279,27 @@ impl Entry {
 }
 
 /// The time zones of all tenants.
-pub(super) struct Zones {
+pub(crate) struct Zones {
     known: HashMap<TenantId, TimeZone>,
     unreadable: Vec<String>,
 }
 
 impl Zones {
-    pub(super) async fn read(store: &Store) -> Result<Self, CommandError> {
+    pub(crate) async fn read(store: &Store) -> Result<Self, CommandError> {
         let Page { found, unreadable, .. } = store.tenants().await?;
         let known = found.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
         Ok(Self { known, unreadable })
     }
 
     /// The tenants that can't be read, and those that there are not, although the index has cancellations of theirs.
-    pub(super) fn missing(&self, index: &Index) -> Vec<String> {
+    pub(crate) fn missing(&self, index: &Index) -> Vec<String> {
         let named = index.entries.iter().map(|entry| &entry.due.tenant);
         let missing = named.filter(|tenant| !self.known.contains_key(tenant)).map(TenantId::to_string);
         missing.chain(self.unreadable.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The calendar of a tenant; none of one that there is not.
-    pub(super) fn calendar(&self, tenant: &TenantId, now: DateTime<Utc>) -> Option<Calendar> {
+    pub(crate) fn calendar(&self, tenant: &TenantId, now: DateTime<Utc>) -> Option<Calendar> {
         self.known.get(tenant).map(|zone| Calendar::new(zone.clone(), now))
     }
 }
@@ -320,19 +320,19 @@ async fn lag(session: &mut Session<'_>) -> Result<(), CommandError> {
 }
 
 /// What the index has, and what is stored of that.
-pub(super) struct Index {
-    pub(super) entries: Vec<Entry>,
-    pub(super) unreadable: Vec<String>,
+pub(crate) struct Index {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) unreadable: Vec<String>,
 }
 
 /// An entry of the index that is still true.
-pub(super) struct Entry {
-    pub(super) due: DueCancellation,
-    pub(super) details: EntryDetails,
+pub(crate) struct Entry {
+    pub(crate) due: DueCancellation,
+    pub(crate) details: EntryDetails,
 }
 
 /// What the index has until an instant, of a tenant or of all.
-pub(super) async fn read_index(
+pub(crate) async fn read_index(
     store: &Store,
     until: DateTime<Utc>,
     tenant: Option<&TenantId>,

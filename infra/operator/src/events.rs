@@ -9,8 +9,8 @@ use domain::subscription::Status;
 use store::stream::TenantEvent;
 use streams::{Start, Stream, StreamError, as_write};
 
-use super::session::{Session, instant};
-use super::{CommandError, parse_tenant};
+use crate::session::{Session, instant};
+use crate::{CommandError, parse_tenant};
 
 /// How long the stream is left alone when there is nothing new in it.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -35,7 +35,7 @@ pub enum Events {
     },
 }
 
-pub(super) async fn run(command: Events, session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(command: Events, session: &mut Session<'_>) -> Result<(), CommandError> {
     let Events::Tail { tenant, from_beginning } = command;
     let arn = session.store().stream_arn().await?.ok_or(CommandError::NoStream)?;
     let start = if from_beginning { Start::Oldest } else { Start::Now };

@@ -3,11 +3,11 @@
 use chrono::TimeDelta;
 use store::{Store, StoreError};
 
-use super::session::Session;
+use crate::session::Session;
 
 /// By how much this machine's clock is ahead of the database's; negative if it is behind, `None` if the database does not
 /// say what time it is. It says so to the second, some time between the question and the answer; that much is not counted.
-pub(super) async fn skew(session: &Session<'_>, store: &Store) -> Result<Option<TimeDelta>, StoreError> {
+pub(crate) async fn skew(session: &Session<'_>, store: &Store) -> Result<Option<TimeDelta>, StoreError> {
     let before = session.now();
     let there = store.time().await?;
     let after = session.now();

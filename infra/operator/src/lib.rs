@@ -1,7 +1,18 @@
-//! What an operator does from the command line, on this machine or on AWS; the endpoint decides which.
+//! The operator's commands, on any DynamoDB: on this machine or on AWS, as the endpoint says.
 //!
-//! What was asked for goes to standard output: a table, or JSON on one line. What is said beside it goes to standard
-//! error. A command that fails says why in one line.
+//! The result of a command goes to standard output: a table, or JSON on one line. Everything else goes to standard error. A command
+//! that fails gives the reason in one line.
+//!
+//! *Invariant:* nothing here knows the service on one machine (`local`). That one knows this crate, for what both need and no
+//! function does: files of subscriptions ([`ndjson`]), files for their owner alone ([`private`]) and a sweep on demand ([`sweep`]).
+//! - [`terminal`]: text with nothing in it that a terminal acts on.
+
+#![warn(missing_docs)]
+
+pub mod ndjson;
+pub mod private;
+pub mod sweep;
+pub mod terminal;
 
 mod cancellations;
 mod clock;
@@ -35,11 +46,10 @@ pub use self::keys::{Expiry, Keys};
 pub use self::report::Report;
 pub use self::session::{SCHEDULE_VARIABLE, Session};
 pub use self::subscriptions::Subscriptions;
+use self::sweep::NoTime;
 pub use self::tables::Tables;
 pub use self::tenants::Tenants;
 pub use self::when::When;
-use crate::scheduler::NoTime;
-use crate::terminal;
 
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
