@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use connect::database;
 use domain::api_key::{ApiKey, Scope, Token};
 use domain::identifiers::TenantId;
 use domain::tenant::Tenant;
 use dynoxide::Database;
+use local::database;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;

@@ -1,10 +1,10 @@
 //! What is cancelled, and the events that do it.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use connect::demo;
 use domain::api_key::Token;
 use domain::calendar::Calendar;
 use domain::import::NewSubscription;
+use local::demo;
 use serde_json::{Value, json};
 use service::ids;
 use uuid::Uuid;

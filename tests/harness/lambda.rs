@@ -16,7 +16,7 @@ use axum::extract::{self, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use connect::bus;
+use local::bus;
 use serde_json::Value;
 use service::clock;
 use service::telemetry::NAMESPACE;

@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use connect::gateway::decode_path;
 use domain::json;
 use jsonschema::Validator;
+use local::gateway::decode_path;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 use service::http::problem::MAX_BODY_BYTES;

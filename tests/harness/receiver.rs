@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use connect::webhook::Webhook;
+use local::webhook::Webhook;
 use serde_json::Value;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;

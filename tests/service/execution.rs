@@ -5,7 +5,6 @@ use std::env;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use connect::up::Options;
 use domain::calendar::{Calendar, TimeZone};
 use domain::change::Change;
 use domain::execute::{DueCancellation, Execution, decide_execution};
@@ -16,6 +15,7 @@ use harness::{
     instant, options,
 };
 use lambda_runtime::{Context, LambdaEvent};
+use local::up::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
 use service::clock::{self, Clock};

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use connect::gateway;
 use domain::cancel_request::{
     MAX_COMMENT_CHARACTERS, MAX_METADATA_BYTES, MAX_METADATA_MEMBERS, MAX_METADATA_NAME_CHARACTERS,
 };
@@ -12,6 +11,7 @@ use domain::fault::FaultCode;
 use domain::subscription::{PortingDirection, PortingStatus, Status};
 use harness::openapi::{DOCUMENT, OPERATIONS, check, check_exchange, resolve, validator};
 use harness::{ACTIVATED, Response, SentRequest, Service, cancel_next_day};
+use local::gateway;
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use connect::up::Options;
 use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, PENDING, Service, cancel_next_day, instant, options};
+use local::up::Options;
 use serde_json::{Value, json};
 
 /// An attribute, from the form in which DynamoDB sends it.

@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeySchemaElement, Projection};
-use connect::gateway;
 use domain::event::SOURCE;
 use harness::rights::{actions, granted};
 use harness::template::{resources, template};
 use harness::{ACTIVATED, CANCELLED, Service, Wire, cancel_next_day, event};
 use lambda_runtime::{Context, LambdaEvent};
+use local::gateway;
 use serde_json::{Value, json};
 use service::clock::deadline_in;
 use service::telemetry::{METRICS, NAMESPACE};

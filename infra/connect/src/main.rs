@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use connect::up::{self, Addresses, Options, Running};
 use domain::calendar::IANA_RELEASE;
+use local::up::{self, Addresses, Options, Running};
 use operator::terminal::{self, LogLines, Text};
 use operator::{CommandError, SCHEDULE_VARIABLE, Session};
 use service::clock::Clock;

@@ -88,6 +88,7 @@ pub fn filter(level: LevelFilter) -> Targets {
         "execute_cancellations",
         "publish_events",
         "operator",
+        "local",
         "connect",
     ]
     .into_iter()

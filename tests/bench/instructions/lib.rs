@@ -40,7 +40,7 @@ fn now() -> DateTime<Utc> {
 
 /// A document of usual size.
 fn document() -> Map<String, Value> {
-    let documents = include_str!("../../../infra/connect/src/demo.ndjson");
+    let documents = include_str!("../../../infra/local/src/demo.ndjson");
     let mut document: Map<String, Value> =
         documents.lines().next().map(serde_json::from_str).unwrap().unwrap();
     document.insert("subscriptionId".to_owned(), json!(ID));

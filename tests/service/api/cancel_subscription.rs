@@ -1,10 +1,10 @@
 //! `POST /subscriptions/{subscriptionId}/cancel`
 
-use connect::up::Options;
 use harness::{
     ACTIVATED, ACTIVATED_TOO, BLOCKED, CANCELLED, PAUSED, PENDING, Response, START, Service, cancel_at,
     cancel_next_day, options,
 };
+use local::up::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use connect::up::Options;
-use connect::webhook::Webhook;
 use domain::calendar::{Calendar, TimeZone};
 use domain::import::{Existing, NewSubscription, Rules};
 use futures::future::join_all;
 use harness::receiver::{Answer, Receiver};
 use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, options};
+use local::up::Options;
+use local::webhook::Webhook;
 use serde_json::{Value, json};
 use service::ids;
 use service::import;

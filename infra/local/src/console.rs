@@ -1,6 +1,6 @@
-//! What only exists on one machine: a clock that can be moved, a sweep on demand, what stands in for AWS, and what runs here.
+//! The console, which only exists on one machine: a clock that can be moved, a sweep on demand, the stand-ins for AWS, and the status.
 //!
-//! It is for whoever sits at the machine: [`server`](crate::server) lets in nobody else.
+//! Only whoever sits at the machine can use it: [`server`](crate::server) lets in nobody else.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ use crate::pages;
 use crate::scheduler::{Execution, Scheduler};
 use crate::up::Addresses;
 
-/// What runs here.
-pub struct Local {
+/// What the console shows and moves.
+pub struct Console {
     /// Where everything is.
     pub addresses: Addresses,
     /// Where the demo tenant's subscriptions are.
@@ -50,21 +50,21 @@ pub struct Local {
 const SHOWN: usize = 20;
 
 /// The routes under `/_local/`, and the pages.
-pub fn routes(local: Local) -> Router {
-    let bus = bus::routes(Arc::clone(&local.bus));
+pub fn routes(console: Console) -> Router {
+    let bus = bus::routes(Arc::clone(&console.bus));
     Router::new()
         .route("/_local/status", get(status))
         .route("/_local/api-key", get(api_key))
         .route("/_local/clock", post(move_clock))
         .route("/_local/execute-cancellations", post(execute_cancellations))
-        .with_state(Arc::new(local))
+        .with_state(Arc::new(console))
         .merge(bus)
         .merge(pages::routes())
 }
 
 /// The key, apart from the status, which people show each other.
-async fn api_key(State(local): State<Arc<Local>>) -> Response {
-    Json(json!({"apiKey": local.addresses.api_key})).into_response()
+async fn api_key(State(console): State<Arc<Console>>) -> Response {
+    Json(json!({"apiKey": console.addresses.api_key})).into_response()
 }
 
 #[derive(Serialize)]
@@ -90,8 +90,8 @@ struct Status {
     webhook: Option<String>,
 }
 
-async fn status(State(local): State<Arc<Local>>) -> Response {
-    match read_status(&local).await {
+async fn status(State(console): State<Arc<Console>>) -> Response {
+    match read_status(&console).await {
         Ok(status) => Json(status).into_response(),
         Err(cause) => {
             let error = json!({"message": cause.to_string()});
@@ -102,15 +102,15 @@ async fn status(State(local): State<Arc<Local>>) -> Response {
 
 /// The subscriptions come from the database, not over the API: a page asks every other second, and each request to
 /// the API is a line of log.
-async fn read_status(local: &Local) -> Result<Status, StoreError> {
-    let Addresses { api_url, dynamodb_url, tenant, subscription_ids, .. } = &local.addresses;
+async fn read_status(console: &Console) -> Result<Status, StoreError> {
+    let Addresses { api_url, dynamodb_url, tenant, subscription_ids, .. } = &console.addresses;
     let mut subscriptions = Vec::new();
     for id in subscription_ids.iter().take(SHOWN) {
-        let stored = local.store.subscription(tenant, *id).await?;
+        let stored = console.store.subscription(tenant, *id).await?;
         subscriptions.extend(stored.map(|stored| stored.document));
     }
-    let now = local.scheduler.service.clock.now();
-    let calendar = Calendar::new(local.time_zone.clone(), now);
+    let now = console.scheduler.service.clock.now();
+    let calendar = Calendar::new(console.time_zone.clone(), now);
     let date = |date: EffectiveDate| json!({"date": date.date(), "instant": date.instant()});
     Ok(Status {
         more: subscription_ids.len().saturating_sub(SHOWN),
@@ -118,16 +118,16 @@ async fn read_status(local: &Local) -> Result<Status, StoreError> {
         dynamodb_url: dynamodb_url.clone(),
         tenant: tenant.clone(),
         subscriptions,
-        database: local.database.clone(),
+        database: console.database.clone(),
         now: now.to_rfc3339_opts(SecondsFormat::Secs, true),
-        local_time: local.time_zone.local_time(now).format("%F %T").to_string(),
-        time_zone: local.time_zone.clone(),
+        local_time: console.time_zone.local_time(now).format("%F %T").to_string(),
+        time_zone: console.time_zone.clone(),
         next_day: date(calendar.next_day()),
         next_month: date(calendar.beginning_of_next_month()),
-        tick: local.tick,
-        executions: local.scheduler.executions(),
-        events: local.bus.last(),
-        webhook: local.webhook.clone(),
+        tick: console.tick,
+        executions: console.scheduler.executions(),
+        events: console.bus.last(),
+        webhook: console.webhook.clone(),
     })
 }
 
@@ -139,8 +139,8 @@ struct MoveClock {
     advance: Option<String>,
 }
 
-async fn move_clock(State(local): State<Arc<Local>>, body: Bytes) -> Response {
-    let clock = &local.scheduler.service.clock;
+async fn move_clock(State(console): State<Arc<Console>>, body: Bytes) -> Response {
+    let clock = &console.scheduler.service.clock;
     match moved(clock, &body) {
         Ok(now) => {
             clock.set(now);
@@ -188,9 +188,9 @@ fn parse_duration(text: &str) -> Result<TimeDelta, String> {
         .ok_or("that is too far".to_owned())
 }
 
-async fn execute_cancellations(State(local): State<Arc<Local>>) -> Response {
+async fn execute_cancellations(State(console): State<Arc<Console>>) -> Response {
     // In a task of its own: whoever asked may hang up.
-    let invocation = tokio::spawn(async move { local.scheduler.invoke().await });
+    let invocation = tokio::spawn(async move { console.scheduler.invoke().await });
     let cause = match invocation.await {
         Ok(Ok(summary)) => return Json(summary).into_response(),
         Ok(Err(cause)) => cause.to_string(),

@@ -2,7 +2,7 @@
 //! its API, made from `infra/openapi.yaml`; and a page about each problem, where its `type` leads.
 //!
 //! The pages are part of the binary and load nothing from elsewhere. What they do, they do over the API, with the demo
-//! key, and over what [`local`](crate::local) offers to anyone.
+//! key, and over what [`console`](crate::console) offers to anyone.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -33,11 +33,11 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::bus::{self, Bus};
+use crate::console::{self, Console};
 use crate::database::{self, Folder, FolderError};
 use crate::demo::{self, KeyError};
 use crate::event_source::EventSource;
 use crate::gateway;
-use crate::local::{self, Local};
 use crate::scheduler::{Database, Scheduler};
 use crate::server;
 use crate::webhook::{Deliveries, Webhook};
@@ -113,7 +113,7 @@ impl Options {
 
 fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {
     let instant: DateTime<Utc> = text.parse().map_err(|error: chrono::ParseError| error.to_string())?;
-    local::check_instant(instant)
+    console::check_instant(instant)
 }
 
 /// Why the service did not start.
@@ -325,7 +325,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     let deliveries =
         options.webhook.clone().map(|webhook| Deliveries::new(webhook, stop.clone())).transpose();
     let bus = Arc::new(Bus::new(deliveries.map_err(|cause| StartError::Webhook(cause.to_string()))?));
-    let local = Local {
+    let console = Console {
         addresses: addresses.clone(),
         store,
         database: options.keeping(),
@@ -347,7 +347,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
             Some(tokio::spawn(source?.run(stop.clone())))
         }
     };
-    let routes = gateway::routes(functions).merge(local::routes(local));
+    let routes = gateway::routes(functions).merge(console::routes(console));
     let scheduler = (options.tick > 0).then(|| {
         let tick = Duration::from_secs(options.tick);
         tokio::spawn(scheduler.run(tick, stop.clone()))
