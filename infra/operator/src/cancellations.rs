@@ -18,12 +18,13 @@ use store::due::DueEntry;
 use store::scan::{EntryDetails, Page};
 use store::tables::DUE_SHARDS;
 
+use crate::arguments::{find_tenant, parse_tenant};
+use crate::format::{counted, instant, or_nothing, table};
 use crate::mend::Part;
 use crate::report::{self, Report};
-use crate::session::{Session, counted, instant, or_nothing, table};
 use crate::sweep::{invoke, not_ahead};
 use crate::when::duration;
-use crate::{CommandError, find_tenant, mend, parse_tenant};
+use crate::{CommandError, Session, mend};
 
 /// How long a sweep may take: as long as a function in Lambda may.
 const SWEEP: Duration = Duration::from_secs(15 * 60);

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use store::{Store, StoreError};
 
-use crate::session::Session;
+use crate::Session;
 
 /// By how much this machine's clock is ahead of the database's; negative if it is behind, `None` if the database does not
 /// say what time it is. It says so to the second, some time between the question and the answer; that much is not counted.

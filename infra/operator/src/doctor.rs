@@ -14,9 +14,9 @@ use store::inspect::{InspectedTable, TableFault};
 use store::tables::TableNames;
 
 use crate::cancellations::{Entry, Index, Lag, Zones};
-use crate::session::{SCHEDULE_VARIABLE, Session, counted, instant};
+use crate::format::{counted, instant};
 use crate::terminal::Text;
-use crate::{CommandError, clock, mend};
+use crate::{CommandError, SCHEDULE_VARIABLE, Session, clock, mend};
 
 /// What is not to be blamed on the network.
 const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);

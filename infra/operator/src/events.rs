@@ -9,8 +9,9 @@ use domain::subscription::Status;
 use store::stream::TenantEvent;
 use streams::{Start, Stream, StreamError, as_write};
 
-use crate::session::{Session, instant};
-use crate::{CommandError, parse_tenant};
+use crate::arguments::parse_tenant;
+use crate::format::instant;
+use crate::{CommandError, Session};
 
 /// How long the stream is left alone when there is nothing new in it.
 const PAUSE: Duration = Duration::from_millis(500);

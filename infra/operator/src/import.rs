@@ -29,9 +29,10 @@ use store::{Store, StoreError};
 
 use self::parts::Part;
 use self::rejects::{Reject, Rejects};
+use crate::arguments::{find_tenant, parse_tenant};
+use crate::format::counted;
 use crate::ndjson::{Line, Lines};
-use crate::session::{Session, counted};
-use crate::{CommandError, find_tenant, parse_tenant};
+use crate::{CommandError, Session};
 
 /// A batch ends after [`TOGETHER`] subscriptions, or so many bytes: what a slow line can carry before a request times out.
 const BATCH_BYTES: usize = 512 << 10;

@@ -11,8 +11,9 @@ use service::ids;
 use store::Store;
 use store::tenants::{Former, Revoked};
 
-use crate::session::{NOTHING, Session, instant, or_nothing, table};
-use crate::{CommandError, When, find_tenant, parse_name, parse_tenant};
+use crate::arguments::{find_tenant, parse_name, parse_tenant};
+use crate::format::{NOTHING, instant, or_nothing, table};
+use crate::{CommandError, Session, When};
 
 /// Commands on API keys.
 #[derive(Clone, Debug, Subcommand)]

@@ -14,9 +14,10 @@ use store::commit::Changing;
 use store::{NextPage, Store};
 use store::{Patience, try_again};
 
+use crate::arguments::find_tenant;
 use crate::cancellations::{Entry, Index, Zones, read_index};
-use crate::session::{Session, counted, instant, or_nothing, table};
-use crate::{CommandError, find_tenant};
+use crate::format::{counted, instant, or_nothing, table};
+use crate::{CommandError, Session};
 
 /// How often a subscription is decided about that others change meanwhile.
 const MOST_DECISIONS: u32 = 5;

@@ -11,9 +11,10 @@ use serde::Serialize;
 use store::NextPage;
 use store::{Patience, try_again};
 
-use crate::session::{Session, counted, table};
+use crate::arguments::{find_tenant, parse_tenant};
+use crate::format::{counted, table};
 use crate::terminal::Text;
-use crate::{CommandError, find_tenant, parse_tenant};
+use crate::{CommandError, Session};
 
 /// How wide the longest bar is, in characters.
 const WIDEST: usize = 40;

@@ -1,10 +1,9 @@
-//! Where a command runs, and how it speaks.
+//! The session of a command: the database and the clock that it works with, its output, and its questions.
 
 use std::io::{self, IsTerminal, Write};
 use std::thread;
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use service::clock::Clock;
 use service::endpoint::Endpoint;
@@ -14,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::CommandError;
+use crate::format::counted;
 use crate::terminal::{self, Text};
 
 /// The environment variable that names the schedule that sweeps, as the stack's output `Environment` sets it.
@@ -115,39 +115,4 @@ impl Session<'_> {
             _ => Err(CommandError::Declined),
         }
     }
-}
-
-/// So many of something.
-pub(crate) fn counted(count: impl ToString, one: &str) -> String {
-    let count = count.to_string();
-    if count == "1" { format!("1 {one}") } else { format!("{count} {one}s") }
-}
-
-/// Rows under a heading. Columns whose heading begins with `#` are numbers.
-pub(crate) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Text {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(heading.map(|name| name.trim_start_matches('#')));
-    // Escaped before it is measured.
-    table.add_rows(rows.into_iter().map(|row| row.map(|cell| terminal::escape(&cell))));
-    for (column, name) in table.column_iter_mut().zip(heading) {
-        column.set_padding((0, 2));
-        if name.starts_with('#') {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    // Nothing is to be seen of the space to the right.
-    table.lines().map(|line| line.trim_end().to_owned()).collect()
-}
-
-/// An instant, to the second.
-pub(crate) fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
-
-/// What stands where there is nothing.
-pub(crate) const NOTHING: &str = "-";
-
-pub(crate) fn or_nothing(text: Option<impl ToString>) -> String {
-    text.map_or_else(|| NOTHING.to_owned(), |text| text.to_string())
 }

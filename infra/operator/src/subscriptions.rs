@@ -15,11 +15,11 @@ use store::{NextPage, Store};
 use store::{Patience, try_again};
 use tempfile::NamedTempFile;
 
+use crate::arguments::{find_tenant, parse_tenant};
+use crate::format::{counted, instant, or_nothing};
 use crate::import::{self, Import};
-use crate::private;
-use crate::session::{Session, counted, instant, or_nothing};
 use crate::terminal::{self, Text};
-use crate::{CommandError, find_tenant, parse_tenant};
+use crate::{CommandError, Session, private};
 
 /// Commands on subscriptions.
 #[derive(Clone, Debug, Subcommand)]

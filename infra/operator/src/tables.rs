@@ -4,8 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 use store::tables::TableNames;
 
-use crate::CommandError;
-use crate::session::Session;
+use crate::{CommandError, Session};
 
 /// Commands on tables.
 #[derive(Clone, Debug, Subcommand)]

@@ -8,8 +8,9 @@ use domain::identifiers::TenantId;
 use domain::tenant::Tenant;
 use serde::Serialize;
 
-use crate::session::{Session, table};
-use crate::{CommandError, find_tenant, parse_name, parse_tenant};
+use crate::arguments::{find_tenant, parse_name, parse_tenant};
+use crate::format::table;
+use crate::{CommandError, Session};
 
 /// Commands on tenants.
 #[derive(Clone, Debug, Subcommand)]

@@ -1,0 +1,42 @@
+//! Values as people read them: counts, instants, and tables.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use crate::terminal::{self, Text};
+
+/// So many of something.
+pub(crate) fn counted(count: impl ToString, one: &str) -> String {
+    let count = count.to_string();
+    if count == "1" { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// Rows under a heading. Columns whose heading begins with `#` are numbers.
+pub(crate) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Text {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(heading.map(|name| name.trim_start_matches('#')));
+    // Escaped before it is measured.
+    table.add_rows(rows.into_iter().map(|row| row.map(|cell| terminal::escape(&cell))));
+    for (column, name) in table.column_iter_mut().zip(heading) {
+        column.set_padding((0, 2));
+        if name.starts_with('#') {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    // Nothing is to be seen of the space to the right.
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// An instant, to the second.
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+/// Stands for a value that is absent.
+pub(crate) const NOTHING: &str = "-";
+
+/// A value, or [`NOTHING`].
+pub(crate) fn or_nothing(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| NOTHING.to_owned(), |text| text.to_string())
+}
