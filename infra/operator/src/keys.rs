@@ -144,7 +144,7 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
+struct ShownKey {
     key_id: KeyId,
     name: Option<String>,
     last_four: Option<String>,
@@ -158,7 +158,7 @@ struct Shown {
     token: Option<String>,
 }
 
-impl Shown {
+impl ShownKey {
     fn new(key_id: KeyId, key: ApiKey, now: DateTime<Utc>) -> Self {
         Self {
             key_id,
@@ -208,10 +208,10 @@ pub(crate) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), 
         Keys::List { tenant } => {
             let tenant = find_tenant(&store, tenant).await?;
             let page = store.api_keys(&tenant.id).await?;
-            let keys: Vec<_> = page.found.into_iter().map(|(id, key)| Shown::new(id, key, now)).collect();
+            let keys: Vec<_> = page.found.into_iter().map(|(id, key)| ShownKey::new(id, key, now)).collect();
             let outcome = session.complain(&page.unreadable);
             let heading = ["KEY", "NAME", "TOKEN", "SCOPES", "CREATED", "EXPIRES", "STATE"];
-            session.conclude(&keys, || table(heading, keys.iter().map(Shown::row)), outcome)
+            session.conclude(&keys, || table(heading, keys.iter().map(ShownKey::row)), outcome)
         }
         Keys::Rotate { key, tenant, until, now: at_once, yes, expires } => {
             let until = match until {
@@ -250,7 +250,7 @@ async fn revoke(
     };
     let revoked = store.api_key(&tenant, &key_id).await?;
     let now = session.now();
-    let revoked = revoked.map(|stored| Shown::new(key_id, stored, now));
+    let revoked = revoked.map(|stored| ShownKey::new(key_id, stored, now));
     session.print(&revoked, || text)
 }
 
@@ -332,7 +332,7 @@ fn reveal(
     key: ApiKey,
     now: DateTime<Utc>,
 ) -> Result<(), CommandError> {
-    let shown = Shown { token: Some(token.reveal()), ..Shown::new(token.key_id().clone(), key, now) };
+    let shown = ShownKey { token: Some(token.reveal()), ..ShownKey::new(token.key_id().clone(), key, now) };
     session.print(&shown, || token.reveal())
 }
 

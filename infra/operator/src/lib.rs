@@ -30,11 +30,7 @@ mod tables;
 mod tenants;
 
 mod arguments;
-mod clock;
 mod format;
-mod import;
-mod mend;
-mod report;
 mod when;
 
 pub mod ndjson;
@@ -42,16 +38,14 @@ pub mod private;
 pub mod sweep;
 pub mod terminal;
 
-pub use self::cancellations::Cancellations;
+pub use self::cancellations::{Cancellations, Report};
 pub use self::command::{Command, run};
 pub use self::doctor::Doctor;
 pub use self::error::CommandError;
 pub use self::events::Events;
-pub use self::import::Import;
 pub use self::keys::{Expiry, Keys};
-pub use self::report::Report;
 pub use self::session::{SCHEDULE_VARIABLE, Session};
-pub use self::subscriptions::Subscriptions;
+pub use self::subscriptions::{Import, Subscriptions};
 pub use self::tables::Tables;
 pub use self::tenants::Tenants;
 pub use self::when::When;

@@ -48,7 +48,7 @@ pub enum Tenants {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Shown {
+struct ShownTenant {
     tenant: TenantId,
     name: String,
     time_zone: TimeZone,
@@ -57,7 +57,7 @@ struct Shown {
     valid_keys: Option<usize>,
 }
 
-impl Shown {
+impl ShownTenant {
     fn new(tenant: Tenant, now: DateTime<Utc>) -> Self {
         let local_time = tenant.time_zone.local_time(now).format("%F %R").to_string();
         Self {
@@ -79,15 +79,16 @@ pub(crate) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
                 return Err(CommandError::TenantExists(tenant.id));
             }
             let text = format!("created the tenant {}, whose days begin in {}", tenant.id, tenant.time_zone);
-            session.print(&Shown::new(tenant, now), || text)
+            session.print(&ShownTenant::new(tenant, now), || text)
         }
         Tenants::List => {
             let page = store.tenants().await?;
-            let tenants: Vec<_> = page.found.into_iter().map(|tenant| Shown::new(tenant, now)).collect();
+            let tenants: Vec<_> =
+                page.found.into_iter().map(|tenant| ShownTenant::new(tenant, now)).collect();
             let outcome = session.complain(&page.unreadable);
             let text = || {
-                let row = |shown: &Shown| {
-                    let Shown { tenant, name, time_zone, local_time, .. } = shown;
+                let row = |shown: &ShownTenant| {
+                    let ShownTenant { tenant, name, time_zone, local_time, .. } = shown;
                     [tenant.to_string(), name.clone(), time_zone.to_string(), local_time.clone()]
                 };
                 table(["TENANT", "NAME", "TIME ZONE", "TIME THERE"], tenants.iter().map(row))
@@ -99,7 +100,7 @@ pub(crate) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
             let keys = store.api_keys(&tenant.id).await?;
             let outcome = session.complain(&keys.unreadable);
             let valid = keys.found.iter().filter(|(_, key)| key.state(now) == KeyState::Valid).count();
-            let shown = Shown { valid_keys: Some(valid), ..Shown::new(tenant, now) };
+            let shown = ShownTenant { valid_keys: Some(valid), ..ShownTenant::new(tenant, now) };
             let text = || {
                 table(
                     ["TENANT", "NAME", "TIME ZONE", "TIME THERE", "#VALID KEYS"],
@@ -120,7 +121,7 @@ pub(crate) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
             }
             let tenant = find_tenant(&store, id).await?;
             let text = format!("the days of {} begin in {time_zone}", tenant.id);
-            session.print(&Shown::new(tenant, now), || text)?;
+            session.print(&ShownTenant::new(tenant, now), || text)?;
             session.note("Cancellations that are pending keep the instant that was promised.");
             Ok(())
         }

@@ -1,4 +1,4 @@
-//! Why customers leave: cancellations by month and reason.
+//! `cancellations report`: cancellations by month and reason, those that took effect and those to come.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,8 +8,7 @@ use domain::calendar::TimeZone;
 use domain::cancellation::Reason;
 use domain::identifiers::TenantId;
 use serde::Serialize;
-use store::NextPage;
-use store::{Patience, try_again};
+use store::{NextPage, Patience, try_again};
 
 use crate::arguments::{find_tenant, parse_tenant};
 use crate::format::{counted, table};

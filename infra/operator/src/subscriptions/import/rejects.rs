@@ -1,4 +1,4 @@
-//! The file of the lines that are not imported.
+//! The file of the lines that are not imported: for its owner alone, and never in place of a file that may be needed.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};

@@ -1,4 +1,4 @@
-//! A file of subscriptions, part by part.
+//! A file of subscriptions, part by part. The lines of a part can be written in any order.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead};
@@ -16,7 +16,7 @@ const MOST_BYTES: u64 = 4 << 20;
 
 /// A part of a file, in which no subscription and no reference id is named twice. So its lines can be written in any order;
 /// only one that wants the reference id that another gives up may have to be written again.
-pub(super) struct Part {
+pub(super) struct FilePart {
     pub(super) lines: Vec<Line>,
     /// How many bytes of the file have been read with it.
     pub(super) position: u64,
@@ -24,14 +24,14 @@ pub(super) struct Part {
 
 /// Reads a file, in a thread of its own: while one part is being written, the next one is read. Nobody waits for the
 /// thread, as it may hang on a standard input that never ends.
-pub(super) fn read<R: BufRead + Send + 'static>(lines: Lines<R>) -> mpsc::Receiver<io::Result<Part>> {
+pub(super) fn read<R: BufRead + Send + 'static>(lines: Lines<R>) -> mpsc::Receiver<io::Result<FilePart>> {
     let (sender, parts) = mpsc::channel(1);
     thread::spawn(move || send_parts(lines, &sender));
     parts
 }
 
 /// Sends part after part, until the end, a failure, or nobody wants more.
-fn send_parts<R: BufRead>(mut lines: Lines<R>, parts: &mpsc::Sender<io::Result<Part>>) {
+fn send_parts<R: BufRead>(mut lines: Lines<R>, parts: &mpsc::Sender<io::Result<FilePart>>) {
     let mut part = Vec::new();
     let mut ids: HashSet<SubscriptionId> = HashSet::new();
     let mut references: HashSet<ReferenceId> = HashSet::new();
@@ -41,7 +41,7 @@ fn send_parts<R: BufRead>(mut lines: Lines<R>, parts: &mpsc::Sender<io::Result<P
             Ok(line) => line,
             Err(error) => {
                 // What was read before it is written first.
-                let _ = parts.blocking_send(Ok(Part { lines: part, position }));
+                let _ = parts.blocking_send(Ok(FilePart { lines: part, position }));
                 let _ = parts.blocking_send(Err(error));
                 return;
             }
@@ -52,7 +52,7 @@ fn send_parts<R: BufRead>(mut lines: Lines<R>, parts: &mpsc::Sender<io::Result<P
         });
         if is_repeated || part.len() == MOST_LINES || lines.position - from > MOST_BYTES {
             let lines = std::mem::take(&mut part);
-            if parts.blocking_send(Ok(Part { lines, position })).is_err() {
+            if parts.blocking_send(Ok(FilePart { lines, position })).is_err() {
                 return;
             }
             ids.clear();
@@ -64,5 +64,5 @@ fn send_parts<R: BufRead>(mut lines: Lines<R>, parts: &mpsc::Sender<io::Result<P
         part.push(line);
         position = lines.position;
     }
-    let _ = parts.blocking_send(Ok(Part { lines: part, position }));
+    let _ = parts.blocking_send(Ok(FilePart { lines: part, position }));
 }

@@ -1,0 +1,138 @@
+//! `cancellations repair`: subscriptions whose parts contradict each other are made whole, by the part that counts.
+
+use chrono::NaiveDate;
+use clap::ValueEnum;
+use domain::identifiers::{SubscriptionId, TenantId};
+use domain::repair::{Counts, decide_repair};
+use domain::standing::{Contradiction, Standing};
+use domain::stored::StoredSubscription;
+use serde::Serialize;
+use service::ids;
+use store::{NextPage, Patience, Store, try_again};
+
+use super::change::change;
+use super::index::{Entry, Index, Zones};
+use crate::arguments::find_tenant;
+use crate::format::{counted, or_nothing, table};
+use crate::terminal::Text;
+use crate::{CommandError, Session};
+
+/// Which part of a subscription counts that contradicts itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The document: what it says is pending will be executed, and nothing else
+    Document,
+    /// The cancellation that is kept: unless it was withdrawn, it will be executed
+    Cancellation,
+}
+
+impl From<Part> for Counts {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Document => Self::Document,
+            Part::Cancellation => Self::Cancellation,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Repaired {
+    tenant: TenantId,
+    subscription_id: SubscriptionId,
+    contradiction: String,
+    /// The date on which it is cancelled then.
+    date: Option<NaiveDate>,
+    /// Whether that has begun, so that it is executed at once.
+    overdue: bool,
+}
+
+pub(super) async fn all(
+    session: &mut Session<'_>,
+    by: Part,
+    tenant: Option<TenantId>,
+    dry_run: bool,
+    yes: bool,
+) -> Result<(), CommandError> {
+    let (store, now) = (session.store(), session.now());
+    if let Some(tenant) = &tenant {
+        find_tenant(&store, tenant.clone()).await?;
+    }
+    let zones = Zones::read(&store).await?;
+    let (found, unreadable) = find(&store, tenant.as_ref()).await?;
+    let decide = |tenant: &TenantId, stored: StoredSubscription| {
+        let calendar = zones.calendar(tenant, now)?;
+        decide_repair(stored, by.into(), &calendar, ids::new())
+    };
+    let repaired: Vec<_> = found
+        .into_iter()
+        .filter_map(|(tenant, stored)| {
+            let contradiction = stored.standing();
+            let after = decide(&tenant, stored)?.after;
+            let pending = after.pending_cancellation();
+            Some(Repaired {
+                subscription_id: after.document.subscription_id,
+                tenant,
+                contradiction: contradiction.to_string(),
+                date: pending.and_then(|pending| pending.scheduled_at),
+                overdue: pending.is_some_and(|pending| pending.effective_at <= now),
+            })
+        })
+        .collect();
+    if !dry_run && !repaired.is_empty() {
+        let pending = repaired.iter().filter(|repaired| repaired.date.is_some()).count();
+        let what = format!(
+            "Of {} that contradict themselves, {pending} will be cancelled on their date, the others not",
+            counted(repaired.len(), "subscription")
+        );
+        session.confirm(yes, what).await?;
+        for Repaired { tenant, subscription_id, .. } in &repaired {
+            change(&store, tenant, *subscription_id, |stored| decide(tenant, stored)).await?;
+        }
+    }
+    let outcome = session.complain(&unreadable);
+    let done = if dry_run { "would be repaired" } else { "repaired" };
+    session.note(&format!("{} {done}", counted(repaired.len(), "subscription")));
+    session.conclude(&repaired, || text(&repaired), outcome)
+}
+
+/// The subscriptions that contradict themselves, by their tenants, and the keys of those that can't be read.
+async fn find(
+    store: &Store,
+    tenant: Option<&TenantId>,
+) -> Result<(Vec<(TenantId, StoredSubscription)>, Vec<String>), CommandError> {
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+    let mut next: Option<NextPage> = None;
+    loop {
+        let page = try_again(Patience::OfCommand, || store.contradictory(tenant, next.clone())).await?;
+        found.extend(page.found);
+        unreadable.extend(page.unreadable);
+        next = page.next;
+        if next.is_none() {
+            return Ok((found, unreadable));
+        }
+    }
+}
+
+fn text(repaired: &[Repaired]) -> Text {
+    let row = |repaired: &Repaired| {
+        [
+            repaired.tenant.to_string(),
+            repaired.subscription_id.to_string(),
+            or_nothing(repaired.date),
+            if repaired.overdue { "at once".to_owned() } else { or_nothing(None::<&str>) },
+            repaired.contradiction.clone(),
+        ]
+    };
+    let heading = ["TENANT", "SUBSCRIPTION", "CANCELLED ON", "", "CONTRADICTION"];
+    table(heading, repaired.iter().map(row))
+}
+
+/// The entries of the index whose subscriptions contradict themselves, by their keys.
+pub(crate) fn contradictory(index: &Index) -> Vec<(String, Contradiction)> {
+    let contradictory = |entry: &Entry| match entry.details.standing {
+        Some(Standing::Contradictory(contradiction)) => Some((entry.key(), contradiction)),
+        _ => None,
+    };
+    index.entries.iter().filter_map(contradictory).collect()
+}

@@ -1,0 +1,44 @@
+//! `cancellations run`: one sweep, by the clock that is behind of this machine's and the database's.
+
+use std::time::Duration;
+
+use service::Service;
+use service::sweep::Summary;
+
+use crate::sweep::{invoke, not_ahead};
+use crate::{CommandError, Session};
+
+/// Longest time of a sweep: as long as a function in Lambda may take.
+const SWEEP: Duration = Duration::from_secs(15 * 60);
+
+pub(super) async fn sweep(session: &mut Session<'_>) -> Result<(), CommandError> {
+    let store = session.store();
+    let clock = not_ahead(&session.clock, &store).await?;
+    let now = clock.now();
+    let swept = invoke(&Service { store, clock }, now, SWEEP).await;
+    let summary = swept.map_err(|cause| CommandError::Incomplete(cause.to_string()))?;
+    let Summary { due, executed, skipped, failed, not_yet, remaining, unread_shards, malformed, .. } =
+        summary;
+    let outcome = if failed + remaining + unread_shards == 0 {
+        Ok(())
+    } else if failed == malformed && remaining + unread_shards == 0 {
+        Err(CommandError::Incomplete(format!(
+            "{failed} can't be executed, as they contradict themselves or can't be read; connect doctor says which"
+        )))
+    } else {
+        Err(CommandError::Incomplete(format!(
+            "{failed} failed, {remaining} remain, {unread_shards} parts of the index were not read; run it again"
+        )))
+    };
+    let text = || {
+        let waiting = if not_yet == 0 {
+            String::new()
+        } else {
+            format!(", {not_yet} whose date has not begun in their time zone")
+        };
+        format!(
+            "{due} due: {executed} executed, {skipped} skipped, {failed} failed, {remaining} remaining{waiting}"
+        )
+    };
+    session.conclude(&summary, text, outcome)
+}

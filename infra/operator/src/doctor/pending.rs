@@ -1,0 +1,104 @@
+//! The cancellations: those that are due are executed, and those that are pending will be.
+
+use chrono::{DateTime, Utc};
+use store::Store;
+
+use super::Finding;
+use crate::cancellations::{Entry, Index, Lag, Zones, contradictory, misplaced};
+use crate::format::counted;
+use crate::{CommandError, Session};
+
+/// The schedule looks every minute; a sweep may take a few.
+const MOST_LAG_SECONDS: i64 = 300;
+
+/// Whether what is due is executed, and what is pending will be.
+pub(super) async fn check(session: &Session<'_>, store: &Store) -> Vec<Finding> {
+    let read =
+        async { Ok::<_, CommandError>((Index::read_all(store, None).await?, Zones::read(store).await?)) };
+    match read.await {
+        Ok((index, zones)) => vec![
+            lag(&index.lag(&zones, session.now())),
+            readable(&index),
+            owned(&index, &zones),
+            whole(&index),
+            in_place(&index, &zones, session.now()),
+        ],
+        Err(cause) => vec![Finding::wrong(
+            "lag",
+            cause.to_string(),
+            "the credentials need dynamodb:Query on the index due, and dynamodb:BatchGetItem and dynamodb:Scan on the tables",
+        )],
+    }
+}
+
+fn lag(lag: &Lag) -> Finding {
+    let due = counted(lag.due, "cancellation");
+    if lag.lag_seconds > MOST_LAG_SECONDS {
+        Finding::wrong(
+            "lag",
+            format!("{due} due, the oldest for {} s", lag.lag_seconds),
+            "look at the log of execute-cancellations and its queue of failed sweeps; connect cancellations run \
+             executes them now",
+        )
+    } else {
+        Finding::ok("lag", format!("{due} due"))
+    }
+}
+
+fn readable(index: &Index) -> Finding {
+    let items = index.entries.iter().filter(|entry| entry.details.standing.is_none()).map(Entry::key);
+    let unreadable: Vec<_> = index.unreadable.iter().cloned().chain(items).collect();
+    match unreadable.len() {
+        0 => Finding::ok("index", format!("{} pending", counted(index.entries.len(), "cancellation"))),
+        count => Finding::wrong(
+            "index",
+            format!("{} can't be read: {}", counted(count, "subscription"), first(&unreadable)),
+            "look at these items: this service did not write them; connect cancellations repair mends their entries in the \
+             index, connect subscriptions import --existing overwrite puts others in their place",
+        ),
+    }
+}
+
+fn owned(index: &Index, zones: &Zones) -> Finding {
+    let missing = zones.missing(index);
+    match missing.len() {
+        0 => Finding::ok("tenants", "each has a time zone"),
+        count => Finding::wrong(
+            "tenants",
+            format!("{} without a time zone that can be read: {}", counted(count, "tenant"), first(&missing)),
+            "nothing of theirs is executed meanwhile: connect tenants set-time-zone sets one; create makes a tenant that is gone",
+        ),
+    }
+}
+
+fn whole(index: &Index) -> Finding {
+    let contradictory = contradictory(index);
+    let keys: Vec<_> = contradictory.iter().map(|(key, why)| format!("{key} ({why})")).collect();
+    match keys.len() {
+        0 => Finding::ok("pending", "document, cancellation and index say the same"),
+        count => Finding::wrong(
+            "pending",
+            format!("{} will not be executed: {}", counted(count, "cancellation"), first(&keys)),
+            "another system wrote one part and not the others: say which counts, with connect cancellations repair",
+        ),
+    }
+}
+
+fn in_place(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Finding {
+    match misplaced(index, zones, now).len() {
+        0 => Finding::ok("instants", "each cancellation takes effect at the first instant of its date"),
+        count => Finding::wrong(
+            "instants",
+            format!("{} not at the first instant of their date", counted(count, "cancellation")),
+            "their time zone, or its rules, have changed: connect cancellations rederive moves them",
+        ),
+    }
+}
+
+/// The first few of what may be many.
+fn first(keys: &[String]) -> String {
+    const MOST: usize = 10;
+    let more = keys.len().saturating_sub(MOST);
+    let keys = keys.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { keys } else { format!("{keys} and {more} more") }
+}

@@ -1,0 +1,47 @@
+//! The schedule that sweeps.
+
+use aws_sdk_scheduler::Client;
+use aws_sdk_scheduler::error::{DisplayErrorContext, ProvideErrorMetadata};
+use aws_sdk_scheduler::types::ScheduleState;
+use service::endpoint::Endpoint;
+use service::environment::variable;
+
+use super::Finding;
+use crate::{SCHEDULE_VARIABLE, Session};
+
+/// Whether EventBridge Scheduler sweeps every minute.
+pub(super) async fn check(session: &Session<'_>) -> Finding {
+    let Some(name) = &session.schedule else {
+        return Finding::unknown(
+            "schedule",
+            format!("{SCHEDULE_VARIABLE} names none; the stack's output Environment does"),
+        );
+    };
+    let elsewhere = ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"].iter().find_map(|name| variable(name));
+    let scheduler = Endpoint { url: elsewhere, ..session.endpoint.clone() };
+    let deploy = "deploy the template, which defines it";
+    match Client::new(&scheduler.sdk_config()).get_schedule().name(name).send().await {
+        Ok(schedule) => {
+            let expression = schedule.schedule_expression().unwrap_or_default();
+            if schedule.state() == Some(&ScheduleState::Disabled) {
+                let mend = format!("enable it: nothing is executed meanwhile; or {deploy}");
+                Finding::wrong("schedule", format!("{name} is disabled"), mend)
+            } else if expression != "rate(1 minute)" {
+                Finding::wrong("schedule", format!("{name} fires at {expression}, not every minute"), deploy)
+            } else {
+                Finding::ok("schedule", format!("{name} fires every minute"))
+            }
+        }
+        Err(error) => match error.code() {
+            Some("ResourceNotFoundException") => {
+                Finding::wrong("schedule", format!("there is no schedule {name}"), deploy)
+            }
+            Some(code) => Finding::wrong(
+                "schedule",
+                format!("{name}: {code}"),
+                "the credentials need scheduler:GetSchedule",
+            ),
+            None => Finding::unknown("schedule", format!("{name}: {}", DisplayErrorContext(&error))),
+        },
+    }
+}

@@ -1,0 +1,105 @@
+//! The tables, with their keys, index, stream and expiry, and the rights to look at them.
+
+use store::Store;
+use store::inspect::{InspectedTable, TableFault};
+use store::tables::TableNames;
+
+use super::Finding;
+
+/// Whether the credentials are accepted, and the tables are as they should be; and whether there is an index to ask for what
+/// is due.
+pub(super) async fn check(store: &Store, names: &TableNames) -> (Vec<Finding>, bool) {
+    match store.inspect_tables().await {
+        Ok(tables) => {
+            let rights = Finding::ok("rights", "the credentials are accepted");
+            let has_index = tables
+                .iter()
+                .filter(|table| [&names.subscriptions, &names.tenants].contains(&&table.name))
+                .all(|table| table.faults.iter().all(|fault| *fault == TableFault::NoStream));
+            let findings = tables.iter().flat_map(|table| findings(table, names));
+            ([rights].into_iter().chain(findings).collect(), has_index)
+        }
+        Err(cause) => {
+            let rights = Finding::wrong(
+                "rights",
+                cause.to_string(),
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: whose they are, whether they \
+                 have expired, and whether they may dynamodb:DescribeTable and dynamodb:DescribeTimeToLive",
+            );
+            // Who may not look at the tables may still ask for what is due.
+            (vec![rights], true)
+        }
+    }
+}
+
+fn findings(table: &InspectedTable, names: &TableNames) -> Vec<Finding> {
+    let InspectedTable { name, faults } = table;
+    if faults.is_empty() {
+        let parts = if *name == names.subscriptions {
+            "keys, index and stream are"
+        } else if *name == names.idempotency {
+            "keys and expiry are"
+        } else {
+            "keys are"
+        };
+        return vec![Finding::ok("tables", format!("{name}: {parts} as they should be"))];
+    }
+    let wrong = |fault: &TableFault| {
+        let (what, mend) = describe(name, fault);
+        Finding::wrong("tables", format!("{name}: {what}"), mend)
+    };
+    faults.iter().map(wrong).collect()
+}
+
+/// The meaning of a fault, and the way to fix it.
+fn describe(table: &str, fault: &TableFault) -> (String, String) {
+    let deployed = "on AWS deploy the template, which defines it";
+    match fault {
+        TableFault::Missing => (
+            "there is no such table".to_owned(),
+            "export what the stack's output Environment says; where there is no stack, connect tables create"
+                .to_owned(),
+        ),
+        TableFault::NotActive(status) => (format!("it is {status}"), "wait until it is ACTIVE".to_owned()),
+        TableFault::OtherKeys => (
+            "its key is not the string pk".to_owned(),
+            "it is another table: name the right one in SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE or TENANTS_TABLE"
+                .to_owned(),
+        ),
+        TableFault::NoIndex => (
+            "it has no index due, so nothing is executed".to_owned(),
+            format!(
+                "{deployed}; else aws dynamodb update-table --table-name {table} --attribute-definitions \
+                 AttributeName=dueShard,AttributeType=N AttributeName=dueAt,AttributeType=S \
+                 --global-secondary-index-updates '[{{\"Create\": {{\"IndexName\": \"due\", \"KeySchema\": \
+                 [{{\"AttributeName\": \"dueShard\", \"KeyType\": \"HASH\"}}, {{\"AttributeName\": \"dueAt\", \
+                 \"KeyType\": \"RANGE\"}}], \"Projection\": {{\"ProjectionType\": \"INCLUDE\", \
+                 \"NonKeyAttributes\": [\"cancellationId\"]}}}}}}]'"
+            ),
+        ),
+        TableFault::OtherIndex => (
+            "its index due has other keys than dueShard and dueAt, or leaves out cancellationId".to_owned(),
+            format!(
+                "delete the index (aws dynamodb update-table --table-name {table} \
+                 --global-secondary-index-updates '[{{\"Delete\": {{\"IndexName\": \"due\"}}}}]'), and ask again"
+            ),
+        ),
+        TableFault::IndexNotActive(status) => {
+            (format!("its index due is {status}"), "wait until it is ACTIVE".to_owned())
+        }
+        TableFault::NoStream => (
+            "its changes are not streamed with new and old images".to_owned(),
+            format!(
+                "{deployed}; else aws dynamodb update-table --table-name {table} --stream-specification \
+                 StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+            ),
+        ),
+        TableFault::NoExpiry => (
+            "old records are not removed (keys are free after 24 hours all the same)".to_owned(),
+            format!(
+                "{deployed}; else aws dynamodb update-time-to-live --table-name {table} \
+                 --time-to-live-specification Enabled=true,AttributeName=removeAt"
+            ),
+        ),
+    }
+}
