@@ -43,7 +43,7 @@ pub use self::command::{Command, run};
 pub use self::doctor::Doctor;
 pub use self::error::CommandError;
 pub use self::events::Events;
-pub use self::keys::{Expiry, Keys};
+pub use self::keys::{Expiry, Keys, NamedKey};
 pub use self::session::{SCHEDULE_VARIABLE, Session};
 pub use self::subscriptions::{Import, Subscriptions};
 pub use self::tables::Tables;
