@@ -1,0 +1,82 @@
+//! The database that the service uses, with its tables: the embedded one, which is started, or one elsewhere.
+
+use std::io;
+use std::net::Ipv4Addr;
+
+use service::endpoint::Endpoint;
+use store::{Store, StoreError};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::ports::{listen, url_of};
+use super::{Options, StartError};
+use crate::database::{self, Folder};
+use crate::server;
+
+/// A database whose tables exist.
+pub(super) struct OpenDatabase {
+    pub(super) endpoint: Endpoint,
+    pub(super) url: String,
+    pub(super) store: Store,
+    /// The task that serves it, if it is the embedded one.
+    pub(super) embedded: Option<JoinHandle<Result<(), String>>>,
+}
+
+impl OpenDatabase {
+    /// The database of the options, with the tables that it lacked. The embedded one runs until `stop` is cancelled.
+    pub(super) async fn open(
+        options: &Options,
+        folder: Option<&Folder>,
+        stop: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let (endpoint, embedded) = match &options.dynamodb_endpoint {
+            Some(url) => (Endpoint::at(url.clone()), None),
+            None => {
+                let listener = listen(options.dynamodb_port, "dynamodb-port").await?;
+                let url = url_of(&listener)?;
+                let embedded = start_embedded(listener, folder, stop.clone()).await?;
+                (Endpoint::local(url), Some(embedded))
+            }
+        };
+        let store = Store::new(&endpoint.sdk_config(), options.tables.clone());
+        let url = endpoint.url.clone().unwrap_or_default();
+        let database = Self { endpoint, url, store, embedded };
+        let created = database.store.create_tables().await;
+        created.map_err(|source| database.unusable(source))?;
+        Ok(database)
+    }
+
+    /// The error of a start that this database does not allow.
+    pub(super) fn unusable(&self, source: StoreError) -> StartError {
+        let place = match self.endpoint.proxy() {
+            Some(proxy) => format!("{}, through the proxy {proxy}", self.url),
+            None => self.url.clone(),
+        };
+        StartError::Store { place, source }
+    }
+}
+
+/// Serves the embedded database on this port. Behind it is a port of its own, at an address of this machine that no page can
+/// guess where the system has more than one.
+async fn start_embedded(
+    listener: TcpListener,
+    folder: Option<&Folder>,
+    stop: CancellationToken,
+) -> Result<JoinHandle<Result<(), String>>, StartError> {
+    let unusable = |error: io::Error| StartError::Database(error.to_string());
+    let [a, b, c, ..] = Uuid::new_v4().into_bytes();
+    let inner = match TcpListener::bind((Ipv4Addr::new(127, a, b, c), 0)).await {
+        Ok(inner) => inner,
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unusable)?,
+    };
+    let routes = server::forward(inner.local_addr().map_err(unusable)?).map_err(unusable)?;
+    let stop_inner = CancellationToken::new();
+    let database = database::serve(inner, folder, stop_inner.clone()).map_err(StartError::Database)?;
+    Ok(tokio::spawn(async move {
+        server::serve(listener, routes, stop).await;
+        stop_inner.cancel();
+        database.await.map_err(|error| error.to_string())?
+    }))
+}

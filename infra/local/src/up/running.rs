@@ -1,0 +1,103 @@
+//! The service while it runs, and how it ends: the work under way is finished first, the database stops last.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::identifiers::{SubscriptionId, TenantId};
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::wiring::Tasks;
+use crate::bus::Bus;
+use crate::database::Folder;
+
+/// Time for the work under way when the service stops: longer than a request or a sweep may take.
+const GRACE: Duration = Duration::from_secs(65);
+
+/// The service, running.
+pub struct Running {
+    /// Where everything is.
+    pub addresses: Addresses,
+    /// A subscription that can be cancelled, to try.
+    pub example: Option<SubscriptionId>,
+    pub(super) stops: Stops,
+    pub(super) tasks: Tasks,
+    pub(super) bus: Arc<Bus>,
+    /// The embedded database.
+    pub(super) database: Option<JoinHandle<Result<(), String>>>,
+    /// Held until the service has stopped.
+    pub(super) _folder: Option<Folder>,
+}
+
+impl Running {
+    /// Stops the service: what is under way is finished first, the database comes last.
+    ///
+    /// # Errors
+    /// Something took too long to finish, or had failed before.
+    pub async fn stop(self) -> Result<(), String> {
+        self.stops.work.cancel();
+        let scheduler = match self.tasks.scheduler {
+            Some(scheduler) => finish("a sweep", scheduler).await,
+            None => Ok(()),
+        };
+        let events = match self.tasks.events {
+            Some(events) => finish("the publishing of events", events).await.map(Some),
+            None => Ok(None),
+        };
+        let bus = Arc::clone(&self.bus);
+        let deliveries = tokio::spawn(async move {
+            if let Some(deliveries) = bus.webhook() {
+                deliveries.finished().await;
+            }
+        });
+        let deliveries = finish("the delivery of an event", deliveries).await;
+        let events = events.map(|source| source.map(|mut source| source.keep()));
+        // What publishes events needs the bus, which is reached by the API.
+        self.stops.api.cancel();
+        let api = finish("the API", self.tasks.api).await;
+        self.stops.database.cancel();
+        let database = match self.database {
+            Some(database) => finish("the database", database).await,
+            None => Ok(Ok(())),
+        };
+        api?;
+        scheduler?;
+        events?;
+        deliveries?;
+        database?
+    }
+}
+
+async fn finish<T>(what: &str, task: JoinHandle<T>) -> Result<T, String> {
+    match tokio::time::timeout(GRACE, task).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(error)) => Err(format!("{what} failed: {error}")),
+        Err(_) => Err(format!("{what} did not finish in time")),
+    }
+}
+
+/// The addresses of a running service, and the demo tenant behind them. Programs read them as one line of JSON.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Addresses {
+    /// Where the API is.
+    pub api_url: String,
+    /// Where the database is.
+    pub dynamodb_url: String,
+    /// The demo tenant's key.
+    pub api_key: String,
+    /// The demo tenant.
+    pub tenant: TenantId,
+    /// The demo tenant's subscriptions.
+    pub subscription_ids: Vec<SubscriptionId>,
+}
+
+/// Tells the parts of the service to stop, one after the other.
+#[derive(Clone, Default)]
+pub(super) struct Stops {
+    /// Sweeps, the publishing of events and their delivery.
+    pub(super) work: CancellationToken,
+    pub(super) api: CancellationToken,
+    pub(super) database: CancellationToken,
+}
