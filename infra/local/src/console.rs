@@ -2,6 +2,8 @@
 //!
 //! Only whoever sits at the machine can use it: [`server`](crate::server) lets in nobody else.
 
+mod clock;
+
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -10,17 +12,16 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
+use chrono::SecondsFormat;
 use domain::calendar::{Calendar, EffectiveDate, TimeZone};
 use domain::identifiers::TenantId;
 use domain::subscription::Subscription;
-use jiff::SpanRelativeTo;
-use jiff::fmt::temporal::SpanParser;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
-use service::clock::Clock;
 use store::{Store, StoreError};
 
+pub use self::clock::check_instant;
+use self::clock::moved;
 use crate::bus::{self, Bus, ShownEvent};
 use crate::pages;
 use crate::scheduler::{Execution, Scheduler};
@@ -131,14 +132,6 @@ async fn read_status(console: &Console) -> Result<Status, StoreError> {
     })
 }
 
-/// A request to move the clock: one of the two.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MoveClock {
-    now: Option<DateTime<Utc>>,
-    advance: Option<String>,
-}
-
 async fn move_clock(State(console): State<Arc<Console>>, body: Bytes) -> Response {
     let clock = &console.scheduler.service.clock;
     match moved(clock, &body) {
@@ -150,44 +143,6 @@ async fn move_clock(State(console): State<Arc<Console>>, body: Bytes) -> Respons
     }
 }
 
-/// Where the clock shall be.
-fn moved(clock: &Clock, body: &[u8]) -> Result<DateTime<Utc>, String> {
-    let asked: MoveClock = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let to = match (asked.now, asked.advance) {
-        (Some(now), None) => now,
-        (None, Some(duration)) => {
-            let duration = parse_duration(&duration)?;
-            clock.now().checked_add_signed(duration).ok_or("that is too far")?
-        }
-        _ => return Err("send either now (an instant) or advance (an ISO 8601 duration)".to_owned()),
-    };
-    check_instant(to)
-}
-
-/// An instant that the clock can be set to.
-///
-/// # Errors
-/// It lies outside the years 1970 to 9998, in which every date has a next one.
-pub fn check_instant(instant: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
-    if (1970..=9998).contains(&instant.year()) {
-        Ok(instant)
-    } else {
-        Err("the clock runs in the years 1970 to 9998".to_owned())
-    }
-}
-
-/// A duration of weeks, days (of 24 hours) and less. Months and years have no length of their own.
-fn parse_duration(text: &str) -> Result<TimeDelta, String> {
-    // `Span` itself would also parse "36 hours".
-    let span = SpanParser::new().parse_span(text).map_err(|error| error.to_string())?;
-    let duration =
-        span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
-    i64::try_from(duration.as_millis())
-        .ok()
-        .and_then(TimeDelta::try_milliseconds)
-        .ok_or("that is too far".to_owned())
-}
-
 async fn execute_cancellations(State(console): State<Arc<Console>>) -> Response {
     // In a task of its own: whoever asked may hang up.
     let invocation = tokio::spawn(async move { console.scheduler.invoke().await });
@@ -197,39 +152,4 @@ async fn execute_cancellations(State(console): State<Arc<Console>>) -> Response 
         Err(cause) => cause.to_string(),
     };
     (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({"errorMessage": cause}))).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_advances_by_iso_8601_durations_without_months() {
-        assert_eq!(parse_duration("PT36H"), Ok(TimeDelta::hours(36)));
-        assert_eq!(parse_duration("P1DT0.5S"), Ok(TimeDelta::days(1) + TimeDelta::milliseconds(500)));
-        assert_eq!(parse_duration("P2W"), Ok(TimeDelta::weeks(2)));
-        for other in ["P1M", "P1Y", "36 hours", "36H", "", "PT36Hx"] {
-            assert!(parse_duration(other).is_err(), "{other}");
-        }
-    }
-
-    #[test]
-    fn the_clock_is_moved_by_exactly_one_instruction() {
-        let clock = Clock::system();
-        assert_eq!(
-            moved(&clock, br#"{"now": "2026-01-31T23:00:00Z"}"#),
-            Ok("2026-01-31T23:00:00Z".parse().unwrap())
-        );
-        for other in [
-            r#"{}"#,
-            r#"{"now": "2026-01-31T23:00:00Z", "advance": "PT1H"}"#,
-            r#"{"now": "yesterday"}"#,
-            r#"{"advance": "PT9999999999H"}"#,
-            r#"{"now": "+99999-01-01T00:00:00Z"}"#,
-            r#"{"back": "PT1H"}"#,
-            "",
-        ] {
-            assert!(moved(&clock, other.as_bytes()).is_err(), "{other}");
-        }
-    }
 }

@@ -1,8 +1,10 @@
-//! The ports of this machine: who may speak to them, and how long one may take to say something.
+//! The ports of this machine: who may speak to them, and the time that a request may take.
 //!
 //! Both ports, of the API and of the embedded database, are for whoever sits at the machine. A page of another origin that is
 //! open in the same browser can't use them. A client that begins to say something and does not go on holds up nothing, nor does
 //! it keep the service from stopping.
+
+mod origin;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,9 +14,8 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::{Authority, Scheme};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router};
@@ -30,7 +31,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use url::{Host, Url};
+
+use self::origin::{Origin, origin};
 
 /// How long a client may take to say the head of a request; an idle connection is closed after that.
 const HEAD: Duration = Duration::from_secs(30);
@@ -117,46 +119,9 @@ async fn read_body(request: Request, next: Next) -> Response {
 /// made to mean this machine (DNS rebinding).
 async fn only_from_here(request: Request, next: Next) -> Response {
     match origin(request.headers()) {
-        From::Here => next.run(request).await,
-        From::Elsewhere => message(StatusCode::FORBIDDEN, "Forbidden"),
-        From::Nowhere => message(StatusCode::BAD_REQUEST, "Bad Request"),
-    }
-}
-
-/// Where a request is from, by what a browser says of it.
-enum From {
-    Here,
-    Elsewhere,
-    /// Its host is none (RFC 9112, section 3.2).
-    Nowhere,
-}
-
-fn origin(headers: &HeaderMap) -> From {
-    let times = |name| headers.get_all(name).iter().count();
-    // No browser sends two, and who reads which of them is not known.
-    if times(HOST) > 1 {
-        return From::Nowhere;
-    }
-    if times(ORIGIN) > 1 {
-        return From::Elsewhere;
-    }
-    let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    // HTTP/1.0 has none, and no browser speaks that.
-    let host = header(HOST).unwrap_or("localhost");
-    let here = format!("http://{host}");
-    let Some(url) = Url::parse(&here).ok().filter(|_| !host.contains(['/', '?', '#', '@'])) else {
-        return From::Nowhere;
-    };
-    let is_loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    if is_loopback && header(ORIGIN).is_none_or(|origin| origin == here) {
-        From::Here
-    } else {
-        From::Elsewhere
+        Origin::Here => next.run(request).await,
+        Origin::Elsewhere => message(StatusCode::FORBIDDEN, "Forbidden"),
+        Origin::Invalid => message(StatusCode::BAD_REQUEST, "Bad Request"),
     }
 }
 
@@ -193,49 +158,11 @@ async fn pass_on(
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
     use axum::routing::post;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
     use super::*;
-
-    #[test]
-    fn only_a_request_to_a_local_host_from_its_own_origin_counts_as_local() {
-        let is_from_here = |host: &'static str, origin: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, host.parse().unwrap());
-            headers.extend(origin.map(|origin| (ORIGIN, origin.parse().unwrap())));
-            matches!(super::origin(&headers), From::Here)
-        };
-        assert!(is_from_here("127.0.0.1:3000", None));
-        assert!(is_from_here("localhost:3000", Some("http://localhost:3000")));
-        assert!(is_from_here("[::1]:3000", None));
-        assert!(!is_from_here("127.0.0.1:3000", Some("https://example.com")));
-        assert!(!is_from_here("127.0.0.1:3000", Some("http://127.0.0.1:4000")));
-        assert!(!is_from_here("127.0.0.1:3000", Some("null")));
-        assert!(!is_from_here("127.0.0.1.example.com:3000", None));
-        assert!(!is_from_here("example.com", None));
-        assert!(!is_from_here("", None));
-    }
-
-    #[test]
-    fn a_request_with_two_hosts_or_two_origins_is_not_local() {
-        let here = ("127.0.0.1:3000", "http://127.0.0.1:3000");
-        let origin_of = |hosts: &[&'static str], origins: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for host in hosts {
-                headers.append(HOST, HeaderValue::from_static(host));
-            }
-            for origin in origins {
-                headers.append(ORIGIN, HeaderValue::from_static(origin));
-            }
-            origin(&headers)
-        };
-        assert!(matches!(origin_of(&[here.0], &[here.1]), From::Here));
-        assert!(matches!(origin_of(&[here.0, "example.com"], &[]), From::Nowhere));
-        assert!(matches!(origin_of(&[here.0], &[here.1, "http://example.com"]), From::Elsewhere));
-    }
 
     /// A server, and a connection to it on which this was said.
     async fn begun(said: &str) -> (TcpStream, CancellationToken, tokio::task::JoinHandle<()>) {
