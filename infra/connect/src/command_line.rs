@@ -1,0 +1,51 @@
+//! The command line: the service by default, or one of the operator's commands, with the options that all have.
+
+use std::sync::LazyLock;
+
+use clap::{Args, Parser, Subcommand};
+use domain::calendar::IANA_RELEASE;
+use local::up::Options;
+use url::Url;
+
+/// This version, and of which release the time zones are: both decide when a cancellation takes effect.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{} (time zones: IANA {IANA_RELEASE})", env!("CARGO_PKG_VERSION")));
+
+/// The cancellation service of a telecom operator's API
+///
+/// Without a command it runs the whole service on this machine. The other commands work on the DynamoDB that
+/// --dynamodb-endpoint names, or that the environment does (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), in the
+/// tables that SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE and TENANTS_TABLE name.
+///
+/// They exit with 0 if all went well, 1 if not, 2 if they were called wrongly.
+#[derive(Parser)]
+#[command(name = "connect", version = VERSION.as_str())]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+#[derive(Args)]
+pub(crate) struct Global {
+    /// The DynamoDB to work on, instead of what the environment says, or of the embedded one of `up`
+    #[arg(long, value_name = "URL", global = true, value_parser = parse_endpoint)]
+    pub(crate) dynamodb_endpoint: Option<String>,
+    /// Print JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole service on this machine (the default)
+    Up(Options),
+    #[command(flatten)]
+    Operate(operator::Command),
+}
+
+fn parse_endpoint(text: &str) -> Result<String, &'static str> {
+    let is_url = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    is_url.then(|| text.to_owned()).ok_or("write a URL, such as http://127.0.0.1:8000")
+}
