@@ -1,5 +1,5 @@
-//! What Amazon EventBridge and SQS do for events: a bus takes them, remembers the last ones to be shown, and has them delivered to
-//! a webhook; a queue takes what can't be an event.
+//! Amazon EventBridge and SQS for events: a bus takes them, remembers the last ones to be shown, and has them delivered to a webhook;
+//! a queue takes the changes that can't be events.
 //!
 //! Both are reached over HTTP, as `publish-events` reaches them on AWS.
 

@@ -1,8 +1,8 @@
-//! What Lambda does between a table's stream and a function: hands `publish-events` the records in their order, and again from
-//! the first that was not published.
+//! Lambda between a table's stream and a function: `publish-events` gets the records in their order, and again from the first that
+//! was not published.
 //!
-//! How far all that was published has been delivered too is kept in a file. So what was under way when the service stopped is
-//! published again when it starts.
+//! The place in the stream up to which everything was published and delivered is kept in a file. So events that were under way when
+//! the service stopped are published again when it starts.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;

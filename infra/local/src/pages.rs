@@ -1,5 +1,5 @@
-//! What people read and click on one machine: the service at a glance, with a clock to turn; the reference of
-//! its API, made from `infra/openapi.yaml`; and a page about each problem, where its `type` leads.
+//! Pages for people on one machine: the service at a glance, with a clock to turn; the reference of its API, made from
+//! `infra/openapi.yaml`; and a page about each problem, where its `type` leads.
 //!
 //! The pages are part of the binary and load nothing from elsewhere. What they do, they do over the API, with the demo
 //! key, and over what [`console`](crate::console) offers to anyone.

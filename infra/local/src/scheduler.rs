@@ -1,4 +1,4 @@
-//! What EventBridge Scheduler does: invokes `execute-cancellations` at a fixed rate.
+//! EventBridge Scheduler: invokes `execute-cancellations` at a fixed rate, and remembers the last outcomes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! The ports of this machine: who may speak to them, and the time that a request may take.
 //!
 //! Both ports, of the API and of the embedded database, are for whoever sits at the machine. A page of another origin that is
-//! open in the same browser can't use them. A client that begins to say something and does not go on holds up nothing, nor does
+//! open in the same browser can't use them. A client that begins a request and does not go on holds up nothing, nor does
 //! it keep the service from stopping.
 
 mod origin;

@@ -1,5 +1,5 @@
-//! What an API destination of EventBridge does: posts each event to a webhook, and again, later and later, for 24 hours, until the
-//! receiver has it. Unlike one, it keeps the order: an event about a subscription waits for those before it.
+//! An API destination of EventBridge: posts each event to a webhook, and again, later and later, for 24 hours, until the receiver
+//! has it. Unlike that of EventBridge, it keeps the order: an event about a subscription waits for those before it.
 //!
 //! A receiver has an event when it answers with a status of 2xx in time. After 401, 407, 409, 429, 5xx or no answer, the event
 //! comes again; any other answer refuses it.

@@ -1,4 +1,4 @@
-//! All commands: one of them is carried out, and its outcome is the process's.
+//! All commands, and the one place that carries them out.
 
 use clap::Subcommand;
 

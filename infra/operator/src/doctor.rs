@@ -1,4 +1,4 @@
-//! `doctor`: the database, the time zones, the clock, the tables, the schedule, and what is due or pending are as they should be.
+//! `doctor`: checks the database, the time zones, the clock, the tables, the schedule, and the cancellations that are due or pending.
 //!
 //! Nothing is changed. Each check is a finding: its state, and for a fault the way to fix it.
 

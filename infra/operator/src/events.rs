@@ -1,4 +1,4 @@
-//! Events, as they happen.
+//! `events tail`: events as they happen, read from the stream of the table.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The tables, where no template creates them.
+//! `tables create`: the tables, where no template creates them. Tables that exist stay as they are.
 
 use clap::Subcommand;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Tenants: who uses the API, and where their days begin.
+//! Tenants, the operators that use the API: created, listed, shown, and given another time zone.
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;

@@ -1,4 +1,4 @@
-//! Times on the command line: an instant, or how long from now.
+//! Times on the command line: an instant, or a duration from now.
 
 use std::str::FromStr;
 
