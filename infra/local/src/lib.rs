@@ -13,7 +13,7 @@
 //! - [`console`]: what only exists here, such as the clock that can be moved; with [`pages`] to read and click.
 //!
 //! *Invariant:* no function depends on this crate. It depends on [`operator`], which does not depend on it, for files of
-//! subscriptions, files for their owner alone, and a sweep by the database's clock.
+//! subscriptions, and files for their owner alone.
 
 #![warn(missing_docs)]
 

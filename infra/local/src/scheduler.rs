@@ -4,16 +4,18 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use lambda_http::Error;
-use operator::sweep::{invoke, not_ahead};
+use chrono::{DateTime, SecondsFormat, Utc};
+use lambda_http::{Context, Error, LambdaEvent};
 use serde::Serialize;
+use serde_json::json;
 use service::Service;
-use service::sweep::Summary;
+use service::clock::{Clock, deadline_in};
+use service::sweep::{Summary, not_ahead};
 use store::Store;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
+use uuid::Uuid;
 
 /// How long an invocation may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -97,9 +99,25 @@ impl Scheduler {
     async fn sweep(&self, at: DateTime<Utc>) -> Result<Summary, Error> {
         let clock = match &self.database {
             Database::Embedded => self.service.clock.clone(),
-            Database::Shared(store) => not_ahead(&self.service.clock, store).await?,
+            Database::Shared(store) => Clock::stopped(not_ahead(self.service.clock.now(), store).await?),
         };
-        invoke(&Service { store: self.service.store.clone(), clock }, at, TIMEOUT).await
+        let event = json!({
+            "version": "0",
+            "id": Uuid::new_v4(),
+            "detail-type": "Scheduled Event",
+            "source": "aws.scheduler",
+            "account": "000000000000",
+            "time": at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            "region": "local",
+            "resources": ["arn:aws:scheduler:local:000000000000:schedule/default/execute-cancellations"],
+            "detail": "{}",
+        });
+        let mut context = Context::default();
+        context.request_id = Uuid::new_v4().to_string();
+        context.deadline = deadline_in(TIMEOUT);
+        let service = Service { store: self.service.store.clone(), clock };
+        execute_cancellations::handle(&service, LambdaEvent::new(serde_json::from_value(event)?, context))
+            .await
     }
 
     /// The last executions, the latest first. Of those in a row that had nothing to do, the latest stands for all.

@@ -98,7 +98,7 @@ impl Cancellations {
 pub(crate) async fn run(command: Cancellations, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         Cancellations::Due { within, tenant } => due::list(session, within, tenant).await,
-        Cancellations::Run => run::sweep(session).await,
+        Cancellations::Run => run::run(session).await,
         Cancellations::Lag => lag::say(session).await,
         Cancellations::Rederive { tenant, dry_run } => rederive::all(session, tenant, dry_run).await,
         Cancellations::Repair { by, tenant, dry_run, yes } => {

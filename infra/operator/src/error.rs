@@ -5,10 +5,9 @@ use std::path::PathBuf;
 
 use domain::identifiers::{KeyId, TenantId};
 use service::ids::NoEntropy;
+use service::sweep::NoTime;
 use store::StoreError;
 use streams::StreamError;
-
-use crate::sweep::NoTime;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]

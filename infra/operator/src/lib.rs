@@ -4,7 +4,7 @@
 //! that fails gives the reason in one line.
 //!
 //! *Invariant:* nothing here knows the service on one machine (`local`). That one knows this crate, for what both need and no
-//! function does: files of subscriptions, files for their owner alone, and a sweep on demand.
+//! function does: files of subscriptions, and files for their owner alone.
 //!
 //! In reading order:
 //! - [`Command`]: all commands, and which of them only read, end by themselves or go on. Each has a file that is named after it.
@@ -13,7 +13,6 @@
 //! - [`terminal`]: text with nothing in it that a terminal acts on.
 //! - [`ndjson`]: files of subscriptions, one a line.
 //! - [`private`]: files and folders that only their owner can read.
-//! - [`sweep`]: one invocation of `execute-cancellations`.
 
 #![warn(missing_docs)]
 
@@ -35,7 +34,6 @@ mod when;
 
 pub mod ndjson;
 pub mod private;
-pub mod sweep;
 pub mod terminal;
 
 pub use self::cancellations::{Cancellations, Report};

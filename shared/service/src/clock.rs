@@ -58,10 +58,15 @@ pub fn time_until(deadline: SystemTime) -> Duration {
     deadline.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
 }
 
-/// The deadline of an invocation that may take `timeout`, in milliseconds since 1970, as the Lambda
-/// service gives it.
+/// The deadline of what may take `timeout` from now, by the system's clock.
+#[must_use]
+pub fn deadline(timeout: Duration) -> SystemTime {
+    SystemTime::now() + timeout
+}
+
+/// The same in milliseconds since 1970, as the Lambda service gives it.
 #[must_use]
 pub fn deadline_in(timeout: Duration) -> u64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from((since_epoch + timeout).as_millis()).unwrap_or(u64::MAX)
+    let since_epoch = deadline(timeout).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }

@@ -147,6 +147,27 @@ pub async fn sweep(store: &Store, now: DateTime<Utc>, deadline: SystemTime) -> R
     Ok(summary)
 }
 
+/// Why a database's clock can't be gone by.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTime {
+    /// It can't be reached.
+    #[error(transparent)]
+    Unreachable(#[from] StoreError),
+    /// It does not say what time it is.
+    #[error("the database does not say what time it is, so cancellations might take effect early")]
+    Unsaid,
+}
+
+/// The time of a sweep on demand: `now`, or the database's time if that is earlier. By a clock that is ahead of it, cancellations
+/// would take effect early.
+///
+/// # Errors
+/// The database does not say what time it is.
+pub async fn not_ahead(now: DateTime<Utc>, database: &Store) -> Result<DateTime<Utc>, NoTime> {
+    let there = database.time().await?.ok_or(NoTime::Unsaid)?;
+    Ok(now.min(there))
+}
+
 /// What became of one entry of the index.
 #[derive(Clone, Copy)]
 enum Outcome {

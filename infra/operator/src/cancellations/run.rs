@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use service::Service;
-use service::sweep::Summary;
+use service::clock::deadline;
+use service::sweep::{Summary, not_ahead, sweep};
 
-use crate::sweep::{invoke, not_ahead};
 use crate::{CommandError, Session};
 
 /// Longest time of a sweep: as long as a function in Lambda may take.
 const SWEEP: Duration = Duration::from_secs(15 * 60);
 
-pub(super) async fn sweep(session: &mut Session<'_>) -> Result<(), CommandError> {
+pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CommandError> {
     let store = session.store();
-    let clock = not_ahead(&session.clock, &store).await?;
-    let now = clock.now();
-    let swept = invoke(&Service { store, clock }, now, SWEEP).await;
+    let now = not_ahead(session.now(), &store).await?;
+    let swept = sweep(&store, now, deadline(SWEEP)).await;
     let summary = swept.map_err(|cause| CommandError::Incomplete(cause.to_string()))?;
     let Summary { due, executed, skipped, failed, not_yet, remaining, unread_shards, malformed, .. } =
         summary;
