@@ -17,7 +17,7 @@ use store::stream::{UnreadableWrite, Write};
 use store::{Patience, repeat};
 use tracing::{error, info, warn};
 
-use self::bus::{Batch, Bus, Entry, Outcome};
+use self::bus::{Batch, Bus, Entry, PutOutcome};
 use self::queue::{FailedEvent, Queue};
 use crate::clock::time_until;
 use crate::endpoint::Endpoint;
@@ -168,11 +168,11 @@ impl Publishing<'_> {
                 let mut outcomes = Vec::new();
                 for entry in entries.chunks(1) {
                     if self.time_is_up() {
-                        outcomes.push(Outcome::NotTaken("no time".to_owned()));
+                        outcomes.push(PutOutcome::NotTaken("no time".to_owned()));
                         continue;
                     }
                     let outcome = bus.put(entry).await;
-                    outcomes.extend(outcome.unwrap_or_else(|reason| vec![Outcome::Refused(reason)]));
+                    outcomes.extend(outcome.unwrap_or_else(|reason| vec![PutOutcome::Refused(reason)]));
                 }
                 outcomes
             }
@@ -180,16 +180,16 @@ impl Publishing<'_> {
         let mut left = Vec::new();
         for (entry, outcome) in entries.into_iter().zip(outcomes) {
             match outcome {
-                Outcome::Taken => {
+                PutOutcome::Taken => {
                     info!(key = entry.key, eventId = %entry.event_id, r#type = entry.event_type, "published");
                     counter!(EVENTS_PUBLISHED, TYPE => entry.event_type).increment(1);
                 }
-                Outcome::Refused(reason) => {
+                PutOutcome::Refused(reason) => {
                     if self.set_aside(failed(&entry, reason)).await.is_err() {
                         left.push(entry);
                     }
                 }
-                Outcome::NotTaken(cause) => {
+                PutOutcome::NotTaken(cause) => {
                     warn!(key = entry.key, eventId = %entry.event_id, cause, "the bus did not take an event");
                     left.push(entry);
                 }

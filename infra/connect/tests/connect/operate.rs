@@ -163,10 +163,11 @@ fn the_version_names_the_release_of_the_time_zone_database() {
     assert_eq!(Said::of(output).done(), format!("connect {version} (time zones: IANA {IANA_RELEASE})"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failing_command_prints_one_clear_line() {
-    let service = Service::start().await;
-    for (arguments, code, line) in [
+/// Commands that fail, with their exit codes and the one line that they print.
+type Failing = (&'static [&'static str], i32, &'static str);
+
+fn failing_commands() -> Vec<Failing> {
+    vec![
         (&["tenants", "create", "demo"][..], 1, "there is a tenant demo already"),
         (
             &["tenants", "create", "Demo"],
@@ -232,7 +233,13 @@ async fn a_failing_command_prints_one_clear_line() {
             2,
             "--from is later than --to",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_command_prints_one_clear_line() {
+    let service = Service::start().await;
+    for (arguments, code, line) in failing_commands() {
         let said = connect(&service, arguments);
         assert_eq!(said.out, "", "{arguments:?}");
         assert_eq!(said.notes.lines().count(), 1, "{said:?}");

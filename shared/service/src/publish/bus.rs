@@ -94,7 +94,7 @@ impl Batch {
 
 /// What became of one event.
 #[derive(Clone)]
-pub(crate) enum Outcome {
+pub(crate) enum PutOutcome {
     Taken,
     /// It never will be; why.
     Refused(String),
@@ -113,7 +113,7 @@ impl Bus {
     ///
     /// # Errors
     /// The bus refuses the request as a whole: one of the events is at fault, or all of them together. Why.
-    pub(crate) async fn put(&self, entries: &[Entry]) -> Result<Vec<Outcome>, String> {
+    pub(crate) async fn put(&self, entries: &[Entry]) -> Result<Vec<PutOutcome>, String> {
         let entry = |entry: &Entry| {
             PutEventsRequestEntry::builder()
                 .event_bus_name(&self.name)
@@ -128,27 +128,27 @@ impl Bus {
             Ok(answer) => {
                 let mut outcomes: Vec<_> = answer.entries().iter().map(outcome).collect();
                 // It answers for each; should it not, who is not answered for is put again.
-                outcomes.resize(entries.len(), Outcome::NotTaken("no answer".to_owned()));
+                outcomes.resize(entries.len(), PutOutcome::NotTaken("no answer".to_owned()));
                 Ok(outcomes)
             }
             Err(error) => match error.code() {
                 Some(code @ "ValidationException") => Err(code.to_owned()),
-                Some(code) => Ok(vec![Outcome::NotTaken(code.to_owned()); entries.len()]),
+                Some(code) => Ok(vec![PutOutcome::NotTaken(code.to_owned()); entries.len()]),
                 None => {
                     let cause = DisplayErrorContext(&error).to_string();
-                    Ok(vec![Outcome::NotTaken(cause); entries.len()])
+                    Ok(vec![PutOutcome::NotTaken(cause); entries.len()])
                 }
             },
         }
     }
 }
 
-fn outcome(entry: &PutEventsResultEntry) -> Outcome {
+fn outcome(entry: &PutEventsResultEntry) -> PutOutcome {
     // Those that are about the event. The others are about the bus, the rights, the moment.
     const ABOUT_THE_EVENT: [&str; 3] = ["InvalidArgument", "MalformedDetail", "RedactionFailure"];
     match entry.error_code() {
-        None => Outcome::Taken,
-        Some(code) if ABOUT_THE_EVENT.contains(&code) => Outcome::Refused(code.to_owned()),
-        Some(code) => Outcome::NotTaken(code.to_owned()),
+        None => PutOutcome::Taken,
+        Some(code) if ABOUT_THE_EVENT.contains(&code) => PutOutcome::Refused(code.to_owned()),
+        Some(code) => PutOutcome::NotTaken(code.to_owned()),
     }
 }
