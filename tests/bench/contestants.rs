@@ -8,7 +8,7 @@ use domain::api_key::Token;
 use domain::import::{Existing, Rules};
 use serde_json::json;
 use service::import;
-use store::Store;
+use store::Admin;
 use store::tables::TableNames;
 use uuid::Uuid;
 
@@ -91,7 +91,7 @@ impl Contestant {
 /// The tables of a contestant.
 pub struct Prepared {
     kind: Kind,
-    pub store: Store,
+    pub store: Admin,
     pub tables: TableNames,
     pub token: Token,
     now: DateTime<Utc>,

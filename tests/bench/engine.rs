@@ -14,7 +14,7 @@ use rustls::pki_types::PrivateKeyDer;
 use service::clock::Clock;
 use service::endpoint::Endpoint;
 use service::ids;
-use store::Store;
+use store::Admin;
 use store::tables::TableNames;
 use tempfile::NamedTempFile;
 use tokio::io::copy_bidirectional;
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// Makes tables whose names begin with this, with a tenant and an API key in them.
-    pub async fn create_tables(&self, prefix: &str) -> (Store, TableNames, Token) {
+    pub async fn create_tables(&self, prefix: &str) -> (Admin, TableNames, Token) {
         let named = |name| format!("{prefix}-{name}");
         let TableNames { subscriptions, idempotency, tenants } = TableNames::default();
         let tables = TableNames {
@@ -84,7 +84,7 @@ impl Engine {
             idempotency: named(idempotency),
             tenants: named(tenants),
         };
-        let store = Store::new(&Endpoint::local(self.url()).sdk_config(), tables.clone());
+        let store = Admin::new(&Endpoint::local(self.url()).sdk_config(), tables.clone());
         store.create_tables().await.unwrap();
         let id: TenantId = TENANT.parse().unwrap();
         let zone = ZONE.parse().unwrap();

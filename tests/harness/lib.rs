@@ -38,9 +38,9 @@ use serde_json::{Value, json};
 use service::endpoint::Endpoint;
 use service::ids;
 use service::publish::Publisher;
-use store::Store;
 use store::due::DueEntry;
 use store::tables::{DUE_SHARDS, TableNames};
+use store::{Admin, Store};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
@@ -315,9 +315,14 @@ impl Service {
         Client::new(&Endpoint::at(self.dynamodb_url.clone()).sdk_config())
     }
 
-    /// The store, for putting things into it.
+    /// The database as a function uses it.
     pub fn store(&self) -> Store {
         Store::new(&Endpoint::at(self.dynamodb_url.clone()).sdk_config(), self.tables.clone())
+    }
+
+    /// The database as an operator uses it, for putting things into it.
+    pub fn admin(&self) -> Admin {
+        self.store().into()
     }
 
     /// What a table is called here.
@@ -402,7 +407,7 @@ impl Service {
     pub async fn add_tenant(&self, tenant: &str, scopes: &[Scope]) -> String {
         let id: domain::identifiers::TenantId = tenant.parse().unwrap();
         let tenant = Tenant { id: id.clone(), name: tenant.to_owned(), time_zone: TimeZone::UTC };
-        self.store().put_tenant(&tenant).await.unwrap();
+        self.admin().put_tenant(&tenant).await.unwrap();
         self.add_key(&id.to_string(), "k1", scopes).await.reveal()
     }
 
@@ -411,7 +416,7 @@ impl Service {
         for (token, scopes) in demo::KEYS {
             let token: Token = token.parse().unwrap();
             let key = ApiKey::new(&token, scopes, instant(START));
-            self.store().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
+            self.admin().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
         }
     }
 
@@ -419,7 +424,7 @@ impl Service {
     pub async fn add_key(&self, tenant: &str, key_id: &str, scopes: &[Scope]) -> Token {
         let token = ids::token(tenant.parse().unwrap(), key_id.parse().unwrap()).unwrap();
         let key = ApiKey::new(&token, scopes, instant(START));
-        self.store().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
+        self.admin().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
         token
     }
 }

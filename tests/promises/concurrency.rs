@@ -162,7 +162,7 @@ async fn a_replacement_or_withdrawal_that_races_the_execution_gets_a_true_answer
 async fn eight_simultaneous_sweeps_execute_each_cancellation_once() {
     let _alone = MACHINE.lock().await;
     let service = Service::start().await;
-    let (store, now) = (service.store(), instant(harness::START));
+    let (store, now) = (service.admin(), instant(harness::START));
     let calendar = Calendar::new(harness::ZONE.parse().unwrap(), now);
     let tenant = "demo".parse().unwrap();
     let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"});

@@ -507,7 +507,7 @@ async fn a_cancellation_waits_until_its_date_has_begun_in_the_current_time_zone(
     let service = Service::start_with(Options { time_zone: "UTC".parse().unwrap(), ..options() }).await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-01")).await.status, 200);
     let zone: TimeZone = "America/New_York".parse().unwrap();
-    assert!(service.store().set_time_zone(&"demo".parse().unwrap(), &zone).await.unwrap());
+    assert!(service.admin().set_time_zone(&"demo".parse().unwrap(), &zone).await.unwrap());
 
     service.set_clock("2026-02-01T00:00:00Z").await;
     let swept = service.execute().await;

@@ -18,7 +18,7 @@ use domain::identifiers::TenantId;
 use domain::subscription::Subscription;
 use serde::Serialize;
 use serde_json::{Value, json};
-use store::{Store, StoreError};
+use store::{Admin, StoreError};
 
 pub use self::clock::check_instant;
 use self::clock::moved;
@@ -32,7 +32,7 @@ pub struct Console {
     /// Where everything is.
     pub addresses: Addresses,
     /// Where the demo tenant's subscriptions are.
-    pub store: Store,
+    pub store: Admin,
     /// Whether the database keeps what it is told, and where.
     pub database: String,
     /// The demo tenant's time zone.

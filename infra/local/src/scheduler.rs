@@ -11,7 +11,7 @@ use serde_json::json;
 use service::Service;
 use service::clock::{Clock, deadline_in};
 use service::sweep::{Summary, not_ahead};
-use store::Store;
+use store::Admin;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -27,7 +27,7 @@ pub enum Database {
     /// The embedded one, which is this process: its dates arrive as the clock here is moved.
     Embedded,
     /// One that others use too: nothing is executed before it is due by its clock.
-    Shared(Store),
+    Shared(Admin),
 }
 
 /// Invokes the function, and remembers what came of it.

@@ -2,7 +2,7 @@
 
 use domain::identifiers::TenantId;
 use domain::tenant::Tenant;
-use store::Store;
+use store::Admin;
 
 use crate::{CommandError, terminal};
 
@@ -23,6 +23,6 @@ pub(crate) fn parse_name(text: &str) -> Result<String, &'static str> {
 }
 
 /// The tenant of this id; an error if there is none.
-pub(crate) async fn find_tenant(store: &Store, id: TenantId) -> Result<Tenant, CommandError> {
+pub(crate) async fn find_tenant(store: &Admin, id: TenantId) -> Result<Tenant, CommandError> {
     store.tenant(&id).await?.ok_or(CommandError::NoTenant(id))
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use domain::calendar::IANA_RELEASE;
 use serde::Serialize;
 use service::endpoint::Endpoint;
-use store::Store;
+use store::Admin;
 
 use crate::terminal::Text;
 use crate::{CommandError, Session};
@@ -86,7 +86,7 @@ fn text(finding: &Finding) -> Text {
 }
 
 /// Whether it answers, whatever it says.
-async fn database(session: &Session<'_>, store: &Store) -> Finding {
+async fn database(session: &Session<'_>, store: &Admin) -> Finding {
     let Endpoint { url, region, .. } = &session.endpoint;
     let mut place = url.clone().unwrap_or_else(|| format!("Amazon DynamoDB in {region}"));
     if let Some(proxy) = session.endpoint.proxy() {

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use domain::api_key::{ApiKey, Scope};
 use domain::identifiers::TenantId;
 use service::ids;
-use store::Store;
+use store::Admin;
 
 pub use self::arguments::{Expiry, NamedKey};
 use self::arguments::{future, parse_key, parse_scope};
@@ -106,7 +106,7 @@ pub(crate) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), 
 
 async fn create(
     session: &mut Session<'_>,
-    store: &Store,
+    store: &Admin,
     tenant: TenantId,
     name: Option<String>,
     scopes: Vec<Scope>,
@@ -124,7 +124,7 @@ async fn create(
     reveal(session, &token, key, now)
 }
 
-async fn list(session: &mut Session<'_>, store: &Store, tenant: TenantId) -> Result<(), CommandError> {
+async fn list(session: &mut Session<'_>, store: &Admin, tenant: TenantId) -> Result<(), CommandError> {
     let tenant = find_tenant(store, tenant).await?;
     let page = store.api_keys(&tenant.id).await?;
     let keys: Vec<_> =

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use service::clock::Clock;
 use service::endpoint::Endpoint;
-use store::Store;
+use store::Admin;
 use store::tables::TableNames;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -40,8 +40,8 @@ pub struct Session<'s> {
 }
 
 impl Session<'_> {
-    pub(crate) fn store(&self) -> Store {
-        Store::new(&self.endpoint.sdk_config(), self.tables.clone())
+    pub(crate) fn store(&self) -> Admin {
+        Admin::new(&self.endpoint.sdk_config(), self.tables.clone())
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

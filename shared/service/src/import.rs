@@ -7,7 +7,7 @@ use domain::identifiers::TenantId;
 use domain::import::{ImportDecision, ImportEffect, NewSubscription, Rules, decide_import};
 pub use store::import::TOGETHER;
 use store::import::{ImportsWritten, PreparedImport};
-use store::{Patience, Store, StoreError, repeat};
+use store::{Admin, Patience, StoreError, repeat};
 
 /// What came of one import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Imported {
 /// # Errors
 /// The database can't be reached, or refuses. They may have been written then, or not.
 pub async fn import_together(
-    store: &Store,
+    store: &Admin,
     tenant: &TenantId,
     batch: &[NewSubscription],
     rules: Rules,
@@ -81,7 +81,7 @@ pub async fn import_together(
 /// The database can't be reached, or refuses. It may have been written then, or not. [`StoreError::Conflict`] if others
 /// are writing it all the time.
 pub async fn import(
-    store: &Store,
+    store: &Admin,
     tenant: &TenantId,
     new: &NewSubscription,
     rules: Rules,
@@ -107,7 +107,7 @@ pub async fn import(
 
 /// Reads what is there and decides; what comes of each, and what is to be written for that.
 async fn decide(
-    store: &Store,
+    store: &Admin,
     tenant: &TenantId,
     batch: &[NewSubscription],
     rules: Rules,

@@ -19,7 +19,7 @@ use metrics::{counter, histogram};
 use serde::Serialize;
 use store::due::{DueEntry, Executed};
 use store::tables::DUE_SHARDS;
-use store::{Store, StoreError};
+use store::{Admin, Store, StoreError};
 use tokio::sync::Mutex;
 use tracing::{debug, error, info};
 
@@ -163,7 +163,7 @@ pub enum NoTime {
 ///
 /// # Errors
 /// The database does not say what time it is.
-pub async fn not_ahead(now: DateTime<Utc>, database: &Store) -> Result<DateTime<Utc>, NoTime> {
+pub async fn not_ahead(now: DateTime<Utc>, database: &Admin) -> Result<DateTime<Utc>, NoTime> {
     let there = database.time().await?.ok_or(NoTime::Unsaid)?;
     Ok(now.min(there))
 }

@@ -14,7 +14,7 @@ use idempotency::{Attempt, Commit, Outcome};
 use super::answer::Answer;
 use super::items::read_subscription;
 use super::update::ItemUpdate;
-use super::{Store, StoreError};
+use super::{Admin, Store, StoreError};
 
 /// What came of a commit.
 pub enum Committed {
@@ -37,26 +37,6 @@ pub enum Changing {
 }
 
 impl Store {
-    /// Writes a change that nobody waits for an answer of. It is done once.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] if another write was under way all the time; otherwise the database is unavailable or refuses.
-    pub async fn change(
-        &self,
-        tenant: &TenantId,
-        id: SubscriptionId,
-        change: &Change,
-        patience: Patience,
-    ) -> Result<Changing, StoreError> {
-        let update = ItemUpdate::new(tenant, id, change)?;
-        let write = update.in_transaction(&self.tables.subscriptions, OnFailure::AllOld)?;
-        match Transaction::new(vec![write]).write(&self.client, patience).await? {
-            Written::All => Ok(Changing::Done),
-            Written::Refused(conditions) => Ok(Changing::Met(current(conditions)?)),
-            Written::Invalid => Err(invalid()),
-        }
-    }
-
     /// Prepares to write what became of a request, and the record of that answer, both or neither. Without a change there is the
     /// record alone, without an attempt the change alone.
     ///
@@ -88,6 +68,28 @@ impl Store {
             Outcome::Mismatch => Committed::Mismatch,
             Outcome::Refused(conditions) => Committed::Changed(current(conditions)?),
         })
+    }
+}
+
+impl Admin {
+    /// Writes a change that nobody waits for an answer of. It is done once.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if another write was under way all the time; otherwise the database is unavailable or refuses.
+    pub async fn change(
+        &self,
+        tenant: &TenantId,
+        id: SubscriptionId,
+        change: &Change,
+        patience: Patience,
+    ) -> Result<Changing, StoreError> {
+        let update = ItemUpdate::new(tenant, id, change)?;
+        let write = update.in_transaction(&self.tables.subscriptions, OnFailure::AllOld)?;
+        match Transaction::new(vec![write]).write(&self.client, patience).await? {
+            Written::All => Ok(Changing::Done),
+            Written::Refused(conditions) => Ok(Changing::Met(current(conditions)?)),
+            Written::Invalid => Err(invalid()),
+        }
     }
 }
 

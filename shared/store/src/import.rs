@@ -16,7 +16,7 @@ use dynamodb::{Item, Transaction, Written, defect};
 use super::items::{pointer_item, read_pointer, read_present, text};
 use super::layout::{PK, SUBSCRIPTION_ID, reference_key, subscription_key};
 use super::update::ItemUpdate;
-use super::{Store, StoreError};
+use super::{Admin, StoreError};
 
 /// How many subscriptions are written together. Each is up to three writes (itself, its reference id, and the reference id that it
 /// no longer has), and a transaction has at most 100.
@@ -62,7 +62,7 @@ pub enum ImportsWritten {
     Invalid,
 }
 
-impl Store {
+impl Admin {
     /// What is stored under the ids and reference ids of up to [`TOGETHER`] subscriptions of `tenant`.
     ///
     /// # Errors

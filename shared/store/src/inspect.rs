@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use dynamodb::refusal;
 
 use super::tables::{DUE_INDEX, TTL_ATTRIBUTE, definitions};
-use super::{Store, StoreError};
+use super::{Admin, StoreError};
 
 /// What is wrong with a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub struct InspectedTable {
     pub faults: Vec<TableFault>,
 }
 
-impl Store {
+impl Admin {
     /// Compares the three tables with what this service creates.
     ///
     /// # Errors

@@ -8,6 +8,7 @@
 //! Every write of a decision is conditional on the state it was decided from. Every condition that fails is answered from the
 //! item that DynamoDB returns with the failure. Every write is in the table's stream, from which events are made ([`stream`]).
 
+mod admin;
 pub mod answer;
 pub mod commit;
 pub mod compression;
@@ -33,6 +34,7 @@ use dynamodb::Item;
 pub use dynamodb::{Error as StoreError, Patience, repeat, try_again};
 use idempotency::Records;
 
+pub use self::admin::Admin;
 use self::tables::TableNames;
 
 /// The database, as the functions use it.

@@ -13,7 +13,7 @@ use super::items::{key_of, read_entry_details, read_reported, read_subscription,
 use super::layout::{
     CANCELLATION, PK, STATUS, STATUS_IN_EXPRESSIONS, SUBSCRIPTION_ID, claims, subscription_key, tenant_prefix,
 };
-use super::{NextPage, Store, StoreError};
+use super::{Admin, NextPage, StoreError};
 
 /// What tells a subscription, also a broken one, from a reference id that leads to one.
 fn subscriptions() -> String {
@@ -70,7 +70,7 @@ impl Page<Item> {
     }
 }
 
-impl Store {
+impl Admin {
     /// Some of a tenant's subscriptions, in no particular order.
     ///
     /// # Errors

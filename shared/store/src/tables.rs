@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::{
 use dynamodb::refusal;
 
 use super::layout::{CANCELLATION_ID, DUE_AT, DUE_SHARD, PK};
-use super::{Store, StoreError};
+use super::{Admin, StoreError};
 
 /// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
 pub const DUE_INDEX: &str = "due";
@@ -48,7 +48,7 @@ impl Default for TableNames {
     }
 }
 
-impl Store {
+impl Admin {
     /// Creates those of the tables that don't exist, and waits until all can be used; the names of those that it
     /// created. The expiry of idempotency records is turned on if it is not.
     ///

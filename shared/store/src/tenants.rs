@@ -16,7 +16,7 @@ use dynamodb::{Item, Patience, Transaction, Written, defect, invalid, refusal};
 use super::items::{api_key_item, instant, key_of, read_api_key, read_tenant, tenant_item, text};
 use super::layout::{EXPIRES_AT, PK, REVOKED_AT, TIME_ZONE, api_key_key, tenant_key, tenant_prefix};
 use super::scan::Page;
-use super::{Store, StoreError};
+use super::{Admin, StoreError};
 
 /// What came of revoking a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub enum Former {
     Revoked(DateTime<Utc>),
 }
 
-impl Store {
+impl Admin {
     /// A tenant, as it is now.
     ///
     /// # Errors

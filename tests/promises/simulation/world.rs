@@ -27,8 +27,8 @@ use service::http::event;
 use service::ids;
 use service::import;
 use service::publish::Publisher;
-use store::Store;
 use store::tables::TableNames;
+use store::{Admin, Store};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, sleep};
 
@@ -144,7 +144,7 @@ impl<'t> World<'t> {
             figures: Figures::default(),
             trace,
         };
-        let (store, now) = (world.service().store.clone(), world.clock.now());
+        let (store, now) = (Admin::from(world.service().store.clone()), world.clock.now());
         let tokens = world.calmly(async move {
             store.create_tables().await.unwrap();
             let mut tokens = BTreeMap::new();

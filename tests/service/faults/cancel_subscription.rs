@@ -319,7 +319,7 @@ async fn a_reference_id_that_moves_during_a_request_is_followed() {
     let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
     let import = async |id: &str, reference: Option<&str>| {
         let tenant = "demo".parse().unwrap();
-        import::import(&database.store(), &tenant, &document(id, reference), rules, now).await.unwrap()
+        import::import(&database.admin(), &tenant, &document(id, reference), rules, now).await.unwrap()
     };
     import(ACTIVATED, Some("moving")).await;
     let (sooner, later) = (cancel_next_day(), cancel_at("2026-06-01"));

@@ -7,6 +7,7 @@
     reason = "a test that meets what it does not expect should panic"
 )]
 
+mod help;
 mod operate;
 mod pages;
 mod up;

@@ -113,7 +113,7 @@ async fn connect_in(service: &Service, tables: &TableNames, now: &str, arguments
 
 /// As the binary has it.
 #[derive(Parser)]
-struct CommandLine {
+pub(crate) struct CommandLine {
     #[command(subcommand)]
     command: operator::Command,
     #[arg(long, global = true)]

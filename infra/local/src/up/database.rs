@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use service::endpoint::Endpoint;
-use store::{Store, StoreError};
+use store::{Admin, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::server;
 pub(super) struct OpenDatabase {
     pub(super) endpoint: Endpoint,
     pub(super) url: String,
-    pub(super) store: Store,
+    pub(super) store: Admin,
     /// The task that serves it, if it is the embedded one.
     pub(super) embedded: Option<JoinHandle<Result<(), String>>>,
 }
@@ -40,7 +40,7 @@ impl OpenDatabase {
                 (Endpoint::local(url), Some(embedded))
             }
         };
-        let store = Store::new(&endpoint.sdk_config(), options.tables.clone());
+        let store = Admin::new(&endpoint.sdk_config(), options.tables.clone());
         let url = endpoint.url.clone().unwrap_or_default();
         let database = Self { endpoint, url, store, embedded };
         let created = database.store.create_tables().await;

@@ -7,7 +7,7 @@ use service::Service;
 use service::clock::Clock;
 use service::endpoint::Endpoint;
 use service::publish::Publisher;
-use store::Store;
+use store::{Admin, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -83,7 +83,7 @@ impl Wiring {
     }
 
     /// The console of this service.
-    pub(super) fn console(&self, options: &Options, store: Store, addresses: Addresses) -> Console {
+    pub(super) fn console(&self, options: &Options, store: Admin, addresses: Addresses) -> Console {
         Console {
             addresses,
             store,

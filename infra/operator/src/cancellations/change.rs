@@ -4,7 +4,7 @@ use domain::change::Changed;
 use domain::identifiers::{SubscriptionId, TenantId};
 use domain::stored::StoredSubscription;
 use store::commit::Changing;
-use store::{Patience, Store, try_again};
+use store::{Admin, Patience, try_again};
 
 use crate::CommandError;
 
@@ -13,7 +13,7 @@ const MOST_DECISIONS: u32 = 5;
 
 /// Changes a subscription as it is decided from what it is now; nothing if that is decided.
 pub(super) async fn change(
-    store: &Store,
+    store: &Admin,
     tenant: &TenantId,
     id: SubscriptionId,
     decide: impl Fn(StoredSubscription) -> Option<Changed>,

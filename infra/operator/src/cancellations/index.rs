@@ -7,7 +7,7 @@ use domain::calendar::{Calendar, TimeZone};
 use domain::execute::DueCancellation;
 use domain::identifiers::TenantId;
 use domain::standing::Standing;
-use store::Store;
+use store::Admin;
 use store::due::DueEntry;
 use store::scan::{EntryDetails, Page};
 use store::tables::DUE_SHARDS;
@@ -33,7 +33,7 @@ pub(crate) struct Entry {
 
 impl Index {
     /// All entries, of a tenant or of all, however far away they are.
-    pub(crate) async fn read_all(store: &Store, tenant: Option<&TenantId>) -> Result<Self, CommandError> {
+    pub(crate) async fn read_all(store: &Admin, tenant: Option<&TenantId>) -> Result<Self, CommandError> {
         // Instants are compared as text, which has four digits for a year.
         let until = "9999-12-31T23:59:59Z".parse().unwrap_or(EVER);
         Self::read(store, until, tenant).await
@@ -41,7 +41,7 @@ impl Index {
 
     /// The entries until an instant, of a tenant or of all.
     pub(crate) async fn read(
-        store: &Store,
+        store: &Admin,
         until: DateTime<Utc>,
         tenant: Option<&TenantId>,
     ) -> Result<Self, CommandError> {
@@ -99,7 +99,7 @@ pub(crate) struct Zones {
 }
 
 impl Zones {
-    pub(crate) async fn read(store: &Store) -> Result<Self, CommandError> {
+    pub(crate) async fn read(store: &Admin) -> Result<Self, CommandError> {
         let Page { found, unreadable, .. } = store.tenants().await?;
         let known = found.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
         Ok(Self { known, unreadable })

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::identifiers::{SubscriptionId, TenantId};
 use serde::Serialize;
-use store::Store;
+use store::Admin;
 
 use super::index::{Entry, Index, Zones};
 use crate::format::instant;
@@ -42,7 +42,7 @@ struct Oldest {
 }
 
 /// How late it is at `now`, of what can be executed, and the keys of entries that can't be read.
-async fn measure_lag(store: &Store, now: DateTime<Utc>) -> Result<(Lag, Vec<String>), CommandError> {
+async fn measure_lag(store: &Admin, now: DateTime<Utc>) -> Result<(Lag, Vec<String>), CommandError> {
     let index = Index::read(store, now, None).await?;
     let zones = Zones::read(store).await?;
     Ok((index.lag(&zones, now), index.unreadable))

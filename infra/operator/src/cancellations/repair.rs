@@ -8,7 +8,7 @@ use domain::standing::{Contradiction, Standing};
 use domain::stored::StoredSubscription;
 use serde::Serialize;
 use service::ids;
-use store::{NextPage, Patience, Store, try_again};
+use store::{Admin, NextPage, Patience, try_again};
 
 use super::change::change;
 use super::index::{Entry, Index, Zones};
@@ -98,7 +98,7 @@ pub(super) async fn all(
 
 /// The subscriptions that contradict themselves, by their tenants, and the keys of those that can't be read.
 async fn find(
-    store: &Store,
+    store: &Admin,
     tenant: Option<&TenantId>,
 ) -> Result<(Vec<(TenantId, StoredSubscription)>, Vec<String>), CommandError> {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());

@@ -1,7 +1,7 @@
 //! This machine's clock, beside the database's.
 
 use chrono::TimeDelta;
-use store::{Store, StoreError};
+use store::{Admin, StoreError};
 
 use super::Finding;
 use crate::Session;
@@ -10,7 +10,7 @@ use crate::format::instant;
 /// Largest difference of two clocks that is not a fault: the network takes that long.
 const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
 /// Whether the two agree.
-pub(super) async fn check(session: &Session<'_>, store: &Store) -> Finding {
+pub(super) async fn check(session: &Session<'_>, store: &Admin) -> Finding {
     match skew(session, store).await {
         Ok(Some(skew)) if skew.abs() <= MOST_SKEW => {
             Finding::ok("clock", format!("within {} s of the database's", skew.num_seconds().abs() + 1))
@@ -32,7 +32,7 @@ pub(super) async fn check(session: &Session<'_>, store: &Store) -> Finding {
 
 /// By how much this machine's clock is ahead of the database's; negative if it is behind, `None` if the database does not
 /// say what time it is. It says so to the second, some time between the question and the answer; that much is not counted.
-async fn skew(session: &Session<'_>, store: &Store) -> Result<Option<TimeDelta>, StoreError> {
+async fn skew(session: &Session<'_>, store: &Admin) -> Result<Option<TimeDelta>, StoreError> {
     let before = session.now();
     let there = store.time().await?;
     let after = session.now();

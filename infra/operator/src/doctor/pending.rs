@@ -1,7 +1,7 @@
 //! The cancellations: those that are due are executed, and those that are pending will be.
 
 use chrono::{DateTime, Utc};
-use store::Store;
+use store::Admin;
 
 use super::Finding;
 use crate::cancellations::{Entry, Index, Lag, Zones, contradictory, misplaced};
@@ -12,7 +12,7 @@ use crate::{CommandError, Session};
 const MOST_LAG_SECONDS: i64 = 300;
 
 /// Whether what is due is executed, and what is pending will be.
-pub(super) async fn check(session: &Session<'_>, store: &Store) -> Vec<Finding> {
+pub(super) async fn check(session: &Session<'_>, store: &Admin) -> Vec<Finding> {
     let read =
         async { Ok::<_, CommandError>((Index::read_all(store, None).await?, Zones::read(store).await?)) };
     match read.await {

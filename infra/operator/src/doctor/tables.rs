@@ -1,6 +1,6 @@
 //! The tables, with their keys, index, stream and expiry, and the rights to look at them.
 
-use store::Store;
+use store::Admin;
 use store::inspect::{InspectedTable, TableFault};
 use store::tables::TableNames;
 
@@ -8,7 +8,7 @@ use super::Finding;
 
 /// Whether the credentials are accepted, and the tables are as they should be; and whether there is an index to ask for what
 /// is due.
-pub(super) async fn check(store: &Store, names: &TableNames) -> (Vec<Finding>, bool) {
+pub(super) async fn check(store: &Admin, names: &TableNames) -> (Vec<Finding>, bool) {
     match store.inspect_tables().await {
         Ok(tables) => {
             let rights = Finding::ok("rights", "the credentials are accepted");

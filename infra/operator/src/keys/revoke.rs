@@ -2,7 +2,7 @@
 
 use domain::api_key::ApiKey;
 use domain::identifiers::{KeyId, TenantId};
-use store::Store;
+use store::Admin;
 use store::tenants::Revoked;
 
 use super::shown::ShownKey;
@@ -12,7 +12,7 @@ use crate::{CommandError, Session};
 
 pub(super) async fn run(
     session: &mut Session<'_>,
-    store: &Store,
+    store: &Admin,
     tenant: TenantId,
     key_id: KeyId,
     yes: bool,

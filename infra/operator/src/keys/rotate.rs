@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use domain::api_key::{ApiKey, KeyState};
 use domain::identifiers::{KeyId, TenantId};
 use service::ids;
-use store::Store;
+use store::Admin;
 use store::tenants::Former;
 
 use super::arguments::Expiry;
@@ -16,7 +16,7 @@ use crate::{CommandError, Session};
 
 pub(super) async fn run(
     session: &mut Session<'_>,
-    store: &Store,
+    store: &Admin,
     tenant: TenantId,
     former_id: KeyId,
     until: Option<DateTime<Utc>>,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use domain::identifiers::TenantId;
 use serde_json::json;
-use store::{NextPage, Patience, Store, try_again};
+use store::{Admin, NextPage, Patience, try_again};
 use tempfile::NamedTempFile;
 
 use crate::arguments::find_tenant;
@@ -48,7 +48,7 @@ pub(super) async fn run(
 
 /// How many were written, and the keys of those that can't be read.
 async fn write_all(
-    store: &Store,
+    store: &Admin,
     tenant: &TenantId,
     out: &mut (dyn Write + Send),
 ) -> Result<io::Result<(u64, Vec<String>)>, CommandError> {

@@ -298,3 +298,77 @@ impl From<NotOpened> for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use domain::calendar::{Calendar, TimeZone};
+    use domain::cancellation::CancelRequest;
+    use serde_json::Value;
+    use strum::VariantArray;
+
+    use super::*;
+
+    /// One of each, as a caller can meet it.
+    fn problems() -> Vec<Problem> {
+        let calendar = Calendar::new(TimeZone::UTC, "2026-01-31T22:30:00Z".parse().unwrap());
+        let refused = |body: &str| match CancelRequest::from_json(body.as_bytes(), &calendar) {
+            Err(invalid) => Problem::from(invalid),
+            Ok(_) => panic!("accepted"),
+        };
+        vec![
+            Problem::ApiKeyMissing,
+            Problem::ApiKeyInvalid,
+            Problem::InsufficientScope(Scope::Cancel),
+            Problem::InvalidSubscriptionId,
+            Problem::SubscriptionNotFound,
+            Problem::SubscriptionAlreadyCancelled,
+            Problem::NoPendingCancellation,
+            Problem::UnknownParameter(vec!["force".to_owned(), "reason".to_owned()]),
+            Problem::IdempotencyKeyInvalid,
+            Problem::IdempotencyKeyMismatch,
+            Problem::IdempotencyKeyLocked,
+            Problem::PreconditionFailed(Revision { version: 7, write_id: "0f3a9c2e71d4".parse().ok() }),
+            refused("{"),
+            Problem::PayloadTooLarge,
+            Problem::UnsupportedMediaType(Unsupported::Type),
+            Problem::UnsupportedMediaType(Unsupported::Encoding),
+            refused(
+                r#"{"schedule": {"type": "CancelAtDate", "date": "2026-01-31"}, "reason": "BORED", "extra": 1}"#,
+            ),
+            Problem::TemporarilyUnavailable("connection refused".to_owned()),
+            Problem::InternalError("a mistake".to_owned()),
+        ]
+    }
+
+    #[test]
+    fn every_problem_says_what_to_do_and_no_cause() {
+        let problems = problems();
+        let codes: BTreeSet<_> = problems.iter().map(Problem::code).collect();
+        assert_eq!(codes.len(), Code::VARIANTS.len());
+        let shown: Vec<_> = problems
+            .iter()
+            .map(|problem| {
+                let Answer { status, headers, body } = problem.answer("8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+                let body: Value = serde_json::from_str(&body).unwrap();
+                format!("{status} {headers:?}\n{body:#}\n")
+            })
+            .collect();
+        insta::assert_snapshot!("problems", shown.join("\n"));
+    }
+
+    #[test]
+    fn the_longest_list_of_faults_makes_an_answer_of_at_most_8_kib() {
+        let calendar = Calendar::new(TimeZone::UTC, "2026-01-31T22:30:00Z".parse().unwrap());
+        for name in ["x", "\u{1}", "\"", "ü"].map(|character| character.repeat(40)) {
+            let members = (0..700).map(|n| (format!("{name}{n}"), Value::from(1)));
+            let body = Value::Object(members.collect()).to_string();
+            let Err(invalid) = CancelRequest::from_json(body.as_bytes(), &calendar) else {
+                panic!("accepted")
+            };
+            let answer = Problem::from(invalid).answer("8476a536-e9f4-11e8-9739-2dfe598c3fcd");
+            assert!(answer.body.len() <= 8 * 1024, "{}", answer.body.len());
+        }
+    }
+}

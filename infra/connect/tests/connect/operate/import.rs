@@ -240,7 +240,7 @@ async fn an_import_that_repeats_a_cancellation_keeps_its_reason_and_instant() {
     let service = Service::start().await;
     assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-10")).await.status, 200);
     let before = service.stored(ACTIVATED).await;
-    let store = service.store();
+    let store = service.admin();
     store.set_time_zone(&"demo".parse().unwrap(), &"Asia/Tokyo".parse().unwrap()).await.unwrap();
     let mut document = service.get(ACTIVATED).await.json();
     for (existing, display) in [("update", "new"), ("overwrite", "newer")] {

@@ -39,9 +39,9 @@ async fn start() -> (Service, String) {
     let (tenant, key_id) = ("demo".parse().unwrap(), "k1".parse().unwrap());
     let token = ids::token(tenant, key_id).unwrap();
     let key = ApiKey { name: Some(hostile()), ..ApiKey::new(&token, &Scope::ALL, instant(START)) };
-    service.store().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
-    let demo = service.store().tenant(token.tenant()).await.unwrap().unwrap();
-    service.store().put_tenant(&Tenant { name: hostile(), ..demo }).await.unwrap();
+    service.admin().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
+    let demo = service.admin().tenant(token.tenant()).await.unwrap().unwrap();
+    service.admin().put_tenant(&Tenant { name: hostile(), ..demo }).await.unwrap();
 
     let body = json!({
         "schedule": {"type": "CancelNextDay"}, "reason": "OTHER", "comment": hostile(),

@@ -7,7 +7,7 @@ use domain::import::{NewSubscription, Rules};
 use futures::{StreamExt, stream};
 use service::clock::Clock;
 use service::import::{Imported, TOGETHER, import, import_together};
-use store::{Patience, Store, StoreError, try_again};
+use store::{Admin, Patience, StoreError, try_again};
 
 use super::rejects::Reject;
 use crate::ndjson::Line;
@@ -71,7 +71,7 @@ impl Batch {
 
 /// Writes subscriptions of a tenant into the database.
 pub(super) struct Writer {
-    pub(super) store: Store,
+    pub(super) store: Admin,
     pub(super) clock: Clock,
     pub(super) tenant: TenantId,
     pub(super) rules: Rules,

@@ -1,0 +1,35 @@
+//! The help of every command, as someone has read it: a change of it is seen, and read again.
+
+use std::process::Command;
+
+use clap::CommandFactory;
+
+use crate::operate::CommandLine;
+
+/// The commands of the binary, each with the words that lead to it.
+fn commands() -> Vec<Vec<String>> {
+    fn below(command: &clap::Command, words: &[String], all: &mut Vec<Vec<String>>) {
+        all.push(words.to_vec());
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+            below(command, &[words, &[command.get_name().to_owned()]].concat(), all);
+        }
+    }
+    let mut all = vec![vec!["up".to_owned()]];
+    below(&CommandLine::command(), &[], &mut all);
+    all
+}
+
+#[test]
+fn every_help_text_is_as_it_was_read() {
+    for words in commands() {
+        let output = Command::new(env!("CARGO_BIN_EXE_connect"))
+            .args(&words)
+            .arg("--help")
+            .env_remove("COLUMNS")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{words:?}");
+        let name = [&["connect".to_owned()], &words[..]].concat().join("_");
+        insta::assert_snapshot!(name, String::from_utf8(output.stdout).unwrap());
+    }
+}
