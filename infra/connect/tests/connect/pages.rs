@@ -1,4 +1,4 @@
-//! The pages and the local paths of `connect up`. `tests/pages/run` tests them in a browser.
+//! The pages and the local paths of `connect up`. `.ci/steps pages` tests them in a browser.
 
 use harness::{ACTIVATED, Service, cancel_next_day};
 use reqwest::{Client, Method, StatusCode};

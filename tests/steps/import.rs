@@ -1,0 +1,136 @@
+//! An import of a large file: it takes no more memory than that of a small one. One that is interrupted in the middle goes on with the
+//! same command to the same end.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use procfs::process::Process;
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Child;
+use uuid::Uuid;
+
+use crate::connect::{Connect, demo, signal};
+use crate::step::{Step, expect};
+
+/// The lines that are read ahead of what is imported; fewer lines would take less memory.
+const READ_AHEAD: u64 = 2_000;
+
+/// Imports a file of `lines` lines, and one of a tenth of that.
+pub async fn run(lines: u64) -> Step {
+    let folder = tempfile::tempdir()?;
+    let (small, large) = (folder.path().join("small.ndjson"), folder.path().join("large.ndjson"));
+    write(&small, (lines / 10).max(3_000))?;
+    write(&large, lines)?;
+
+    println!("--- more lines, the same memory");
+    let service = Connect::start(&["--memory"]).await?;
+    let least = import_whole(&service, "small", &small).await?;
+    let most = import_whole(&service, "large", &large).await?;
+    let ratio = most / least;
+    println!("{ratio:.2} times the memory");
+    expect("at most 1.2 times", true, ratio <= 1.2)?;
+    service.stop().await?;
+
+    println!("--- interrupted in the middle, and begun again");
+    let service = Connect::start(&["--memory"]).await?;
+    interrupted(&service, &large, lines).await?;
+    service.stop().await
+}
+
+/// Imports a file for a tenant of its own; the most memory that it took, in MiB.
+async fn import_whole(service: &Connect, tenant: &str, file: &Path) -> Step<f64> {
+    service.operate(&["tenants", "create", tenant]).await?;
+    let (tally, code, peak) = finish(start(service, tenant, file)?).await?;
+    expect("exit code", 0, code)?;
+    let megabytes = file.metadata()?.len() as f64 / 1e6;
+    println!(
+        "{:>9} lines of {megabytes:5.1} MB: {:5.1} s, {:.0} a second, {peak:.0} MiB at most",
+        tally["lines"].to_string(),
+        tally["seconds"].as_f64().unwrap_or_default(),
+        tally["linesPerSecond"].as_f64().unwrap_or_default()
+    );
+    expect("added", tally["lines"].to_string(), tally["added"].to_string())?;
+    Ok(peak)
+}
+
+async fn interrupted(service: &Connect, file: &Path, lines: u64) -> Step {
+    service.operate(&["tenants", "create", "acme"]).await?;
+    let mut process = start(service, "acme", Path::new("-"))?;
+    let mut stdin = process.stdin.take().ok_or("no input")?;
+    let half = BufReader::new(File::open(file)?).lines().take(usize::try_from(lines / 2)?);
+    for line in half {
+        stdin.write_all(format!("{}\n", line?).as_bytes()).await?;
+    }
+    stdin.flush().await?;
+    // It reads ahead only so much: when all of these are written, nearly all of them are imported.
+    signal(&process, Signal::INT)?;
+    let (tally, code, _) = finish(process).await?;
+    drop(stdin);
+    println!("interrupted after {} of {lines} lines", tally["lines"]);
+    expect("exit code", 1, code)?;
+    expect("interrupted", true, tally["interrupted"] == true)?;
+    let done = tally["added"].as_u64().ok_or("no tally")?;
+    expect("in the middle", true, (lines / 2 - READ_AHEAD..=lines / 2).contains(&done))?;
+
+    let (tally, code, _) = finish(start(service, "acme", file)?).await?;
+    expect("exit code", 0, code)?;
+    expect("there already", done.to_string(), tally["unchanged"].to_string())?;
+    expect("added", (lines - done).to_string(), tally["added"].to_string())?;
+    let exported = service.operate(&["subscriptions", "export", "--tenant", "acme"]).await?;
+    let file = std::fs::read_to_string(file)?;
+    expect("the end state is the file", true, documents(&exported)? == documents(&file)?)
+}
+
+fn start(service: &Connect, tenant: &str, file: &Path) -> Step<Child> {
+    let file = file.to_str().ok_or("no path")?;
+    let mut command = service.command(&["subscriptions", "import", file, "--tenant", tenant, "--json"])?;
+    Ok(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?)
+}
+
+/// The tally of an import, its exit code, and the most memory that it had, in MiB.
+async fn finish(mut process: Child) -> Step<(Value, i32, f64)> {
+    let pid = process.id().ok_or("it has ended")?.try_into()?;
+    let watch = tokio::spawn(async move {
+        let mut most = 0;
+        // The system itself keeps the most; it is asked until the process is gone.
+        while let Ok(Some(peak)) = Process::new(pid).and_then(|process| process.status()).map(|s| s.vmhwm) {
+            most = peak;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        most
+    });
+    let stdin = process.stdin.take();
+    let output = process.wait_with_output().await?;
+    drop(stdin);
+    let tally = serde_json::from_slice(&output.stdout)?;
+    Ok((tally, output.status.code().unwrap_or(-1), watch.await? as f64 / 1024.0))
+}
+
+/// A file of subscriptions.
+fn write(path: &Path, lines: u64) -> Step {
+    let mut document = demo()?.into_iter().next().ok_or("no demo")?;
+    let mut file = BufWriter::new(File::create(path)?);
+    for number in 0..lines {
+        document["subscriptionId"] =
+            Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_be_bytes()).to_string().into();
+        document["referenceId"] = format!("crm-{number}").into();
+        writeln!(file, "{document}")?;
+    }
+    Ok(file.flush()?)
+}
+
+/// Documents by their ids.
+fn documents(lines: &str) -> Step<BTreeMap<String, Value>> {
+    let mut documents = BTreeMap::new();
+    for line in lines.lines().filter(|line| !line.trim().is_empty()) {
+        let document: Value = serde_json::from_str(line)?;
+        documents.insert(document["subscriptionId"].to_string(), document);
+    }
+    Ok(documents)
+}

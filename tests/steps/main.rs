@@ -1,0 +1,67 @@
+//! Goes through the service step by step, from outside. Each step says what is expected and what was seen; the first that does not go
+//! as expected ends the run with `FAILED`, and every process that was started ends with it.
+
+mod connect;
+mod import;
+mod openapi;
+mod pages;
+mod smoke;
+mod step;
+mod tools;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::process::Command;
+
+use self::step::Step;
+
+/// Goes through the service step by step, from outside
+#[derive(Parser)]
+#[command(name = "steps")]
+enum Steps {
+    /// As a newcomer and an operator meet it, from a shell
+    Smoke,
+    /// An import of a large file takes no more memory than that of a small one, and goes on after it was interrupted
+    Import {
+        /// How many lines the large file has: 10,000 or more
+        #[arg(default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(10_000..))]
+        lines: u64,
+    },
+    /// The requests that Postman and Schemathesis make of the document of the API
+    Openapi {
+        /// The seeds that Schemathesis begins with
+        #[arg(default_values_t = [1, 2, 3, 4, 5])]
+        seeds: Vec<u32>,
+    },
+    /// The pages, in headless Chromium
+    Pages {
+        /// Where pictures of them are put
+        folder: Option<PathBuf>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = go().await;
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            println!("FAILED {failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn go() -> Step {
+    let steps = Steps::parse();
+    // Everything that is gone through, beside this program itself.
+    tools::run(Command::new("cargo").args(["build", "--locked", "--quiet"])).await?;
+    match steps {
+        Steps::Smoke => smoke::run().await,
+        Steps::Import { lines } => import::run(lines).await,
+        Steps::Openapi { seeds } => openapi::run(&seeds).await,
+        Steps::Pages { folder } => pages::run(folder.as_deref()).await,
+    }
+}

@@ -1,0 +1,91 @@
+//! The document of the API as others use it: linted, imported into Postman, and taken by Schemathesis to make up requests, valid and
+//! invalid ones, and chains of them. Every check that Schemathesis has is on.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use crate::connect::Connect;
+use crate::step::{Step, expect};
+use crate::tools::{self, tools};
+
+/// The beginning of time, so that every date is one to come.
+const OPTIONS: [&str; 3] = ["--memory", "--now", "1970-01-01T00:00:00Z"];
+
+/// Runs all of it, Schemathesis with each of these seeds.
+pub async fn run(seeds: &[u32]) -> Step {
+    let npm = tools("npm").await?;
+    let mut lint = Command::new(npm.join("redocly"));
+    lint.args(["lint", "--config", ".redocly.yaml", "infra/openapi.yaml"]).env("REDOCLY_TELEMETRY", "off");
+    tools::run(&mut lint).await?;
+
+    let service = Connect::start(&OPTIONS).await?;
+    let mut postman = Command::new("node");
+    postman.args(["--test", "tests/openapi/postman.test.js"]);
+    postman.env("CONNECT_URL", &service.api).env("API_KEY", &service.key);
+    tools::run(&mut postman).await?;
+    service.stop().await?;
+
+    let mut cases = 0;
+    for seed in seeds {
+        cases += schemathesis(*seed, &[]).await?;
+        // Of what it makes up by itself, little is invalid; and what is refused leads nowhere.
+        cases += schemathesis(*seed, &["--mode", "negative", "--phases", "coverage,fuzzing"]).await?;
+    }
+    let seeds: Vec<_> = seeds.iter().map(ToString::to_string).collect();
+    println!("{cases} cases generated and passed, with the seeds {}", seeds.join(" "));
+    if seeds.len() >= 5 { expect("at least 5000", true, cases >= 5_000) } else { Ok(()) }
+}
+
+/// Has Schemathesis make up requests, and send them to a service of their own; how many passed.
+async fn schemathesis(seed: u32, options: &[&str]) -> Step<u64> {
+    let service = Connect::start(&OPTIONS).await?;
+    // What it has learned before would be tried first.
+    let learned = tempfile::tempdir()?;
+    let mut command = Command::new(tools("openapi").await?.join("schemathesis"));
+    command
+        .current_dir(crate::connect::root())
+        .args(["--config-file", "tests/openapi/schemathesis.toml", "run", "infra/openapi.yaml"])
+        .args(["--url", &service.api, "--header", &format!("X-Api-Key: {}", service.key)])
+        .args(["--seed", &seed.to_string()])
+        .args(options)
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", learned.path())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut process = command.spawn()?;
+    let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
+    let mut passed = None;
+    while let Some(line) = lines.next_line().await? {
+        println!("{line}");
+        passed = passed.or_else(|| cases(&line));
+    }
+    let status = process.wait().await?;
+    if !status.success() {
+        println!("{}", service.log()?);
+        return Err(format!("schemathesis: {status}").into());
+    }
+    println!("What was answered:");
+    for (outcome, count) in outcomes(&service.log()?) {
+        println!("{count:7} {outcome}");
+    }
+    service.stop().await?;
+    Ok(passed.ok_or("schemathesis tried nothing")?)
+}
+
+/// The cases of a line such as `  1023 generated, 1023 passed`, if all have passed.
+fn cases(line: &str) -> Option<u64> {
+    let (generated, rest) = line.trim().split_once(" generated, ")?;
+    let (passed, _) = rest.split_once(" passed")?;
+    (generated == passed).then(|| passed.parse().ok()).flatten()
+}
+
+/// How often each outcome stands in the log.
+fn outcomes(log: &str) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for part in log.split("outcome=\"").skip(1) {
+        *counts.entry(part.split('"').next().unwrap_or_default()).or_default() += 1;
+    }
+    counts
+}

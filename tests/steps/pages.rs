@@ -1,0 +1,37 @@
+//! The pages that `connect up` serves, in a real browser (headless Chromium).
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+use crate::connect::Connect;
+use crate::step::Step;
+use crate::tools::{self, on_path, package, tools};
+
+/// Runs `tests/pages/pages.test.js`; pictures of the pages are put into `folder`.
+pub async fn run(folder: Option<&Path>) -> Step {
+    let chromium = chromium().await?;
+    tools("npm").await?;
+    let now = ["--memory", "--now", "2026-01-31T22:30:00Z", "--time-zone", "Europe/Stockholm"];
+    let service = Connect::start(&now).await?;
+    let mut node = Command::new("node");
+    node.args(["--test", "tests/pages/pages.test.js"])
+        .env("CHROMIUM", chromium)
+        .env("CONNECT_URL", &service.api)
+        .env("SCREENSHOTS", folder.unwrap_or(Path::new("")));
+    tools::run(&mut node).await?;
+    service.stop().await
+}
+
+async fn chromium() -> Step<PathBuf> {
+    if let Some(chromium) = env::var_os("CHROMIUM") {
+        return Ok(chromium.into());
+    }
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    if let Some(chromium) = on_path(&names) {
+        return Ok(chromium);
+    }
+    package("chromium").await?;
+    Ok(on_path(&names).ok_or("chromium is not on the path")?)
+}

@@ -1,0 +1,190 @@
+//! The service as a newcomer and an operator meet it: started with `cargo run`, spoken to with `curl` and by commands.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use harness::receiver::{Answer, Receiver};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::connect::{Connect, binary, command, demo, root, signal};
+use crate::step::{Step, expect};
+use crate::tools::package;
+
+/// Goes through all of it.
+pub async fn run() -> Step {
+    package("curl").await?;
+    cancellation().await?;
+    printed_lines().await?;
+    operator().await?;
+    events().await
+}
+
+async fn cancellation() -> Step {
+    println!("--- a cancellation, from request to effect");
+    let options = ["--memory", "--now", "2026-01-31T22:30:00Z", "--time-zone", "Europe/Stockholm"];
+    let service = Connect::start_by_cargo(&options).await?;
+    let [first, second, ..] = service.ids.as_slice() else { return Err("no subscriptions".into()) };
+    let (first, second) = (first.as_str(), second.as_str());
+
+    expect("status before", "ACTIVATED", text(&service.get(first).await?["status"]))?;
+    let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"}).to_string();
+    let answer = service.cancel(first, "k1", "CancelAtBeginningOfNextMonth").await?;
+    let scheduled = answer.json()?["pendingStatus"].to_string();
+    expect("at the beginning of the next month", &pending, &scheduled)?;
+    let next_day = service.cancel(second, "k2", "CancelNextDay").await?.json()?["pendingStatus"].to_string();
+    expect("the next day", &pending, &next_day)?;
+
+    let again = service.cancel(first, "k1", "CancelAtBeginningOfNextMonth").await?;
+    again.expect_replay_of("the same again", &answer)?;
+    let other = service.cancel(first, "k1", "CancelNextDay").await?.json()?;
+    expect("another request with the key", "idempotency_key_mismatch", text(&other["code"]))?;
+
+    service.clock(&json!({"now": "2026-01-31T22:59:45Z"})).await?;
+    expect("executed seconds too early", 0, service.execute().await?)?;
+    service.clock(&json!({"now": "2026-01-31T23:00:00Z"})).await?;
+    expect("executed at midnight in Stockholm", 2, service.execute().await?)?;
+    expect("executed again", 0, service.execute().await?)?;
+    let ended = service.get(first).await?;
+    expect("status after", "CANCELLED", text(&ended["status"]))?;
+    expect("since", "2026-01-31T23:00:00Z", text(&ended["cancelledAt"]))?;
+
+    service.clock(&json!({"advance": "PT24H"})).await?;
+    let refused = service.cancel(first, "k1", "CancelNextDay").await?.json()?;
+    expect("the key is free after 24 hours", "subscription_already_cancelled", text(&refused["code"]))?;
+    service.stop().await
+}
+
+/// The lines that are printed for a person, each pasted into a shell as it stands.
+async fn printed_lines() -> Step {
+    println!("--- the lines that are printed for a person");
+    let mut cargo = command(Path::new("cargo"));
+    cargo.args(["run", "--locked", "--quiet", "--"]);
+    cargo.args(["up", "--port", "0", "--dynamodb-port", "0", "--tick", "0", "--memory"]);
+    let mut service = cargo.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut lines = BufReader::new(service.stdout.take().ok_or("no output")?).lines();
+    let mut pasted = Vec::new();
+    let read = async {
+        while let Some(line) = lines.next_line().await? {
+            let is_last = line.contains("execute-cancellations");
+            pasted.extend(Some(line).filter(|line| line.starts_with("  curl")));
+            if is_last {
+                break;
+            }
+        }
+        Step::Ok(())
+    };
+    timeout(Duration::from_secs(60), read).await??;
+    expect("lines to paste", 4, pasted.len())?;
+    for line in pasted {
+        let shown: String = line.chars().take(60).collect();
+        let pasted = format!("{line} -sS -o /dev/null -w '%{{http_code}}'");
+        let output = Command::new("bash").args(["-c", &pasted]).output().await?;
+        expect(&format!("{shown}…"), "200", String::from_utf8(output.stdout)?)?;
+    }
+    signal(&service, Signal::TERM)?;
+    expect("ended", true, service.wait().await?.success())
+}
+
+async fn operator() -> Step {
+    println!("--- what an operator does, from nothing to the first cancellation that is executed");
+    let service = Connect::start(&["--memory"]).await?;
+    let found = service.operate_json(&["doctor"]).await?;
+    let wrong = found
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|finding| !matches!(finding["state"].as_str(), Some("ok" | "unknown")));
+    expect("checks of the doctor that find something wrong", 0, wrong.count())?;
+    let right = found.as_array().into_iter().flatten().filter(|finding| finding["state"] == "ok");
+    expect("that find all as it should be", true, right.count() > 0)?;
+    let zone = ["--name", "Acme Telecom", "--time-zone", "Europe/Stockholm"];
+    service.operate(&[&["tenants", "create", "acme"][..], &zone].concat()).await?;
+    let create = ["keys", "create", "--tenant", "acme", "--name", "CRM", "--expires", "365d"];
+    let key = service.operate(&create).await?;
+    let import = ["subscriptions", "import", "--tenant", "acme", "infra/local/src/demo.ndjson"];
+    let added = service.operate_json(&import).await?["added"].as_u64();
+    expect("imported", demo()?.len(), usize::try_from(added.unwrap_or_default())?)?;
+
+    let cancelled = service.cancel_as(&key, "rid_crm-1001", "k1", "CancelNextDay").await?.json()?;
+    let due = service.operate_json(&["cancellations", "due"]).await?;
+    expect("to come", text(&cancelled["pendingStatus"]["scheduledAt"]), text(&due[0]["date"]))?;
+    service.clock(&json!({"advance": "P2D"})).await?;
+    expect("executed", 1, service.execute().await?)?;
+    let shown = service.operate_json(&["subscriptions", "show", "rid_crm-1001", "--tenant", "acme"]).await?;
+    expect("shown as", "took effect", text(&shown["cancellation"]["state"]))?;
+    expect("by", "CRM", text(&shown["cancellation"]["requestedByName"]))?;
+
+    for (answer, code, state) in [("n\n", 1, "valid"), ("\u{3}", 1, "valid"), ("y\n", 0, "revoked")] {
+        let seen = answered(&service, &["keys", "revoke", &key, "--tenant", "acme"], answer).await?;
+        let what = format!("asked in a terminal before a key is revoked, and answered {answer:?}");
+        expect(&what, code, seen)?;
+        let keys = service.operate_json(&["keys", "list", "--tenant", "acme"]).await?;
+        expect("the key", state, text(&keys[0]["state"]))?;
+    }
+    let report = service.operate(&["cancellations", "report", "--to", "2999-12-31", "--csv"]).await?;
+    let row = report.lines().nth(1).and_then(|row| row.split_once(',')).map_or("", |(_, row)| row);
+    expect("counted", "NO_NEED,1,0", row)?;
+    service.stop().await
+}
+
+/// The exit code of a command that asks in a terminal, and is answered this.
+async fn answered(service: &Connect, arguments: &[&str], answer: &str) -> Step<i32> {
+    let words = [&[binary()?.to_str().ok_or("no path")?], arguments].concat().join(" ");
+    // `script` runs it in a terminal, and ends as it ends.
+    let mut command = Command::new("script");
+    command.args(["--quiet", "--return", "--command"]);
+    command.arg(format!("{words} --dynamodb-endpoint {}", service.database)).arg("/dev/null");
+    command.current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn()?;
+    let (mut stdin, mut stdout) =
+        (process.stdin.take().ok_or("no input")?, process.stdout.take().ok_or("no output")?);
+    let ask = async {
+        let (mut said, mut buffer) = (String::new(), [0; 4096]);
+        while !said.contains("[y/N]") {
+            let read = stdout.read(&mut buffer).await?;
+            if read == 0 {
+                return Err(format!("it does not ask: {said}").into());
+            }
+            said += &String::from_utf8_lossy(buffer.get(..read).unwrap_or_default());
+        }
+        stdin.write_all(answer.as_bytes()).await?;
+        stdout.read_to_string(&mut said).await?;
+        Step::Ok(process.wait().await?.code().unwrap_or(-1))
+    };
+    timeout(Duration::from_secs(60), ask).await?
+}
+
+async fn events() -> Step {
+    println!("--- events, to a receiver that is not there yet and fails at first");
+    let receiver = Receiver::down();
+    let service = Connect::start(&["--memory", "--webhook", &receiver.url]).await?;
+    let id = service.ids.first().ok_or("no subscriptions")?;
+    service.cancel(id, "k1", "CancelNextDay").await?;
+    expect("withdrawn", "null", service.withdraw(id, "k2").await?["pendingStatus"].to_string())?;
+    receiver.next([Answer::Status(503), Answer::Status(500)]);
+    receiver.open();
+    let posted: Vec<_> = receiver.posted(2).await.into_iter().map(|(event, _)| event).collect();
+    expect("posted, with what failed at first", 4, posted.len())?;
+    let [failed, failed_too, first, second] = &posted[..] else { return Err("not four".into()) };
+    expect("the same event each time", true, failed == first && failed_too == first)?;
+
+    let mut tail = service.command(&["events", "tail", "--from-beginning", "--json"])?;
+    let mut tail = tail.stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(tail.stdout.take().ok_or("no output")?).lines();
+    for event in [first, second] {
+        let line = timeout(Duration::from_secs(30), lines.next_line()).await??.ok_or("no event")?;
+        expect("shown as it was posted", true, serde_json::from_str::<Value>(&line)? == *event)?;
+    }
+    signal(&tail, Signal::INT)?;
+    expect("interrupted", 0, tail.wait().await?.code().unwrap_or(-1))?;
+    service.stop().await
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("nothing")
+}
