@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Method};
-use rustix::process::{Pid, Signal, kill_process};
+use reqwest::{Client, Method, Response};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -50,6 +50,42 @@ pub fn signal(child: &Child, signal: Signal) -> Step {
     let id = child.id().ok_or("the process has ended")?;
     let pid = Pid::from_raw(id.try_into()?).ok_or("no process")?;
     Ok(kill_process(pid, signal)?)
+}
+
+/// A process that starts others. All of them end with this value.
+pub struct Group(Child);
+
+impl Group {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Step<Self> {
+        Ok(Self(command.process_group(0).spawn()?))
+    }
+
+    /// Ends all of them (SIGTERM), and waits for the one that was started here.
+    pub async fn stop(mut self) -> Step {
+        self.terminate();
+        self.0.wait().await?;
+        Ok(())
+    }
+
+    /// The id of the process.
+    pub fn id(&self) -> Option<u32> {
+        self.0.id()
+    }
+
+    fn terminate(&self) {
+        let pid = self.0.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+        if let Some(pid) = pid {
+            // They may have ended by themselves.
+            let _ = kill_process_group(pid, Signal::TERM);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.terminate();
+    }
 }
 
 /// The service, running. It ends with this value.
@@ -181,9 +217,7 @@ impl Connect {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Ok(Answer { status, headers, body: response.text().await? })
+        Answer::of(request.send().await?).await
     }
 
     /// A command on its database.
@@ -220,6 +254,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The answer that a response is.
+    pub async fn of(response: Response) -> Step<Self> {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Self { status, headers, body: response.text().await? })
+    }
+
     /// The body as JSON.
     pub fn json(&self) -> Step<Value> {
         Ok(serde_json::from_str(&self.body)?)

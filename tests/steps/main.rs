@@ -1,8 +1,12 @@
 //! Goes through the service step by step, from outside. Each step says what is expected and what was seen; the first that does not go
 //! as expected ends the run with `FAILED`, and every process that was started ends with it.
 
+mod cloud;
 mod connect;
+mod deployed;
+mod engines;
 mod import;
+mod laptop;
 mod openapi;
 mod pages;
 mod smoke;
@@ -35,6 +39,20 @@ enum Steps {
         #[arg(default_values_t = [1, 2, 3, 4, 5])]
         seeds: Vec<u32>,
     },
+    /// Suites of the tests on other implementations of the DynamoDB API
+    Engines {
+        /// More suites, and on two engines
+        #[arg(long)]
+        all: bool,
+    },
+    /// The template and the functions' binaries, deployed on one machine
+    Deployed {
+        /// The binaries that `cargo test` runs, in the place of those in target/lambda
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Every event file, under cargo lambda watch
+    Laptop,
     /// The pages, in headless Chromium
     Pages {
         /// Where pictures of them are put
@@ -62,6 +80,9 @@ async fn go() -> Step {
         Steps::Smoke => smoke::run().await,
         Steps::Import { lines } => import::run(lines).await,
         Steps::Openapi { seeds } => openapi::run(&seeds).await,
+        Steps::Engines { all } => engines::run(all).await,
+        Steps::Deployed { debug } => deployed::run(debug).await,
+        Steps::Laptop => laptop::run().await,
         Steps::Pages { folder } => pages::run(folder.as_deref()).await,
     }
 }

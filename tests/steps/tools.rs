@@ -1,5 +1,6 @@
 //! The tools that others make: installed by `.ci/tools` and `.ci/packages`, run as processes.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
@@ -16,6 +17,12 @@ pub async fn tools(set: &str) -> Step<PathBuf> {
     } else {
         Err(format!(".ci/tools {set}: {}", String::from_utf8_lossy(&output.stderr)).into())
     }
+}
+
+/// The path on which programs are looked for, with this folder first.
+pub fn before_path(folder: &Path) -> Step<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    Ok(std::env::join_paths([folder.to_owned()].into_iter().chain(std::env::split_paths(&path)))?)
 }
 
 /// Installs a package of Debian, unless it is there.

@@ -1,0 +1,249 @@
+//! MiniStack, which is AWS on one machine: the template and the functions' binaries, deployed on it.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use reqwest::{Client, Method, Url};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::connect::{Answer, Group, binary, root};
+use crate::engines::free_port;
+use crate::step::{Step, eventually};
+use crate::tools::{self, before_path, tools};
+
+/// The functions, by the names of their folders.
+pub const FUNCTIONS: [&str; 4] =
+    ["get-subscription", "cancel-subscription", "execute-cancellations", "publish-events"];
+
+/// A running MiniStack. It ends with this value.
+pub struct Cloud {
+    /// Files of this run.
+    pub work: TempDir,
+    /// MiniStack.
+    pub process: Group,
+    /// What MiniStack has printed.
+    pub log: PathBuf,
+    template: PathBuf,
+    variables: BTreeMap<String, OsString>,
+}
+
+impl Cloud {
+    /// Starts MiniStack. With `debug`, the functions are the binaries that `cargo test` runs.
+    pub async fn start(debug: bool) -> Step<Self> {
+        let work = tempfile::tempdir()?;
+        let path = before_path(&tools("aws").await?)?;
+        let template = if debug {
+            debug_template(work.path()).await?
+        } else {
+            build(&path).await?;
+            root().join("infra/template.yaml")
+        };
+        let (port, log) = (free_port()?, work.path().join("ministack"));
+        let url = format!("http://127.0.0.1:{port}");
+        let config = work.path().join("config");
+        std::fs::write(&config, "[default]\ns3 =\n  addressing_style = path\n")?;
+        let temporary = work.path().join("tmp");
+        std::fs::create_dir(&temporary)?;
+        let variables = [
+            ("AWS_ENDPOINT_URL", OsString::from(&url)),
+            ("AWS_REGION", "eu-north-1".into()),
+            ("AWS_DEFAULT_REGION", "eu-north-1".into()),
+            ("AWS_ACCESS_KEY_ID", "test".into()),
+            ("AWS_SECRET_ACCESS_KEY", "test".into()),
+            ("AWS_CONFIG_FILE", config.into()),
+            ("SAM_CLI_TELEMETRY", "0".into()),
+            ("PATH", path),
+        ];
+        let variables: BTreeMap<_, _> =
+            variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let output = std::fs::File::create(&log)?;
+        let mut ministack = Command::new(tools("ministack").await?.join("ministack"));
+        ministack
+            .envs(&variables)
+            .env("TMPDIR", temporary)
+            .env("GATEWAY_PORT", port.to_string())
+            .env("BIND_HOST", "127.0.0.1")
+            .env("MINISTACK_REGION", "eu-north-1")
+            .env("AUTH", "true")
+            .env("IOT_MTLS_ENABLED", "false")
+            .env("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "0.1")
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        let process = Group::start(&mut ministack)?;
+        let health = format!("{url}/_ministack/health");
+        let answers = async || Ok(reqwest::get(&health).await.map_or(0, |answer| answer.status().as_u16()));
+        eventually("MiniStack answers", 200, 60, answers).await?;
+        Ok(Self { work, process, log, template, variables })
+    }
+
+    /// Deploys the template.
+    pub async fn deploy(&self) -> Step {
+        let architecture = match std::env::consts::ARCH {
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let mut sam = Command::new("sam");
+        sam.args(["deploy", "--config-file"])
+            .arg(root().join("samconfig.toml"))
+            .arg("--template-file")
+            .arg(&self.template)
+            .arg("--parameter-overrides")
+            .arg(format!("Architecture={architecture}"))
+            // MiniStack has no archives.
+            .args(["DeletionProtection=false", "EventArchiveDays=0"]);
+        self.output(sam).await?;
+        Ok(())
+    }
+
+    /// An output of the stack.
+    pub async fn stack_output(&self, key: &str) -> Step<String> {
+        let stacks =
+            self.aws(&["cloudformation", "describe-stacks", "--stack-name", "connect-subscriptions"]).await?;
+        let outputs = stacks["Stacks"][0]["Outputs"].as_array().into_iter().flatten();
+        let found = outputs
+            .filter(|output| output["OutputKey"] == key)
+            .find_map(|output| output["OutputValue"].as_str());
+        Ok(found.ok_or_else(|| format!("the stack has no output {key}"))?.to_owned())
+    }
+
+    /// Has later commands know the tables and the schedule of the stack.
+    pub async fn use_stack(&mut self) -> Step {
+        for variable in self.stack_output("Environment").await?.split_whitespace() {
+            let (name, value) = variable.split_once('=').ok_or("not a variable")?;
+            self.variables.insert(name.to_owned(), value.into());
+        }
+        Ok(())
+    }
+
+    /// A variable of the environment of commands.
+    pub fn variable(&self, name: &str) -> Step<&str> {
+        Ok(self.variables.get(name).and_then(|value| value.to_str()).ok_or_else(|| format!("no {name}"))?)
+    }
+
+    /// Runs the command line of AWS; what it prints, as JSON.
+    pub async fn aws(&self, arguments: &[&str]) -> Step<Value> {
+        let mut aws = Command::new("aws");
+        aws.args(arguments).args(["--output", "json"]);
+        let text = self.output(aws).await?;
+        Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    /// The same for queues, which it has a way of its own to find.
+    pub async fn sqs(&self, arguments: &[&str]) -> Step<Value> {
+        let url = self.variable("AWS_ENDPOINT_URL")?;
+        self.aws(&[&["--endpoint-url", url, "sqs"], arguments].concat()).await
+    }
+
+    /// The bodies of messages of a queue, which stay out of sight for so many seconds.
+    pub async fn messages(&self, queue: &str, seconds: &str) -> Step<Vec<Value>> {
+        let most = ["--max-number-of-messages", "10", "--visibility-timeout", seconds];
+        let received = self.sqs(&[&["receive-message", "--queue-url", queue], &most[..]].concat()).await?;
+        let messages = received["Messages"].as_array().into_iter().flatten();
+        let bodies = messages.filter_map(|message| message["Body"].as_str());
+        Ok(bodies.map(serde_json::from_str).collect::<Result<_, _>>()?)
+    }
+
+    /// Runs an operator's command; what it prints.
+    pub async fn connect(&self, arguments: &[&str]) -> Step<String> {
+        let mut connect = Command::new(binary()?);
+        connect.args(arguments);
+        Ok(self.output(connect).await?.trim_end().to_owned())
+    }
+
+    async fn output(&self, mut command: Command) -> Step<String> {
+        command.current_dir(root()).envs(&self.variables).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        // The doctor says that something is wrong by its exit code, and what by its output.
+        if output.status.success() || text.starts_with('[') {
+            return Ok(text);
+        }
+        let notes = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{:?}: {text}{notes}{}", command.as_std(), std::fs::read_to_string(&self.log)?).into())
+    }
+}
+
+/// Builds the binaries, unless `BINARIES_ARE_BUILT` says that they are in target/lambda.
+async fn build(path: &OsStr) -> Step {
+    if std::env::var_os("BINARIES_ARE_BUILT").is_some() {
+        return Ok(());
+    }
+    let processor = if cfg!(target_arch = "aarch64") { "--arm64" } else { "--x86-64" };
+    let mut cargo = Command::new("cargo");
+    tools::run(cargo.args(["lambda", "build", "--release", "--locked", processor]).env("PATH", path)).await
+}
+
+/// The template with the binaries that `cargo test` runs: not those in target/lambda, from which they might be deployed.
+async fn debug_template(work: &Path) -> Step<PathBuf> {
+    let lambda = work.join("lambda");
+    for function in FUNCTIONS {
+        std::fs::create_dir_all(lambda.join(function))?;
+        let mut strip = Command::new("strip");
+        strip.arg("-o").arg(lambda.join(function).join("bootstrap")).arg(binary()?.with_file_name(function));
+        tools::run(&mut strip).await?;
+    }
+    let template = std::fs::read_to_string(root().join("infra/template.yaml"))?;
+    let file = work.join("template.yaml");
+    std::fs::write(&file, template.replace("../target/lambda", lambda.to_str().ok_or("no path")?))?;
+    Ok(file)
+}
+
+/// The API of a stack, with one key.
+pub struct Api {
+    client: Client,
+    url: String,
+    /// The key.
+    pub key: String,
+}
+
+impl Api {
+    /// The API at this URL, whose host is this machine whatever its name.
+    pub fn new(url: &str, key: String) -> Step<Self> {
+        let parsed: Url = url.parse()?;
+        let host = parsed.host_str().ok_or("no host")?;
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let client = Client::builder().resolve(host, here).build()?;
+        Ok(Self { client, url: url.trim_end_matches('/').to_owned(), key })
+    }
+
+    /// A subscription.
+    pub async fn get(&self, id: &str) -> Step<Value> {
+        self.send(Method::GET, id, &[("X-Api-Key", &self.key)], None).await?.json()
+    }
+
+    /// Cancels a subscription, by this member `schedule`.
+    pub async fn cancel(&self, id: &str, idempotency_key: &str, schedule: &Value) -> Step<Answer> {
+        let headers = [("X-Api-Key", self.key.as_str()), ("X-Idempotency-Key", idempotency_key)];
+        let body = json!({"schedule": schedule, "reason": "NO_NEED"});
+        self.send(Method::POST, &format!("{id}/cancel"), &headers, Some(&body)).await
+    }
+
+    /// Withdraws a cancellation.
+    pub async fn withdraw(&self, id: &str) -> Step<Value> {
+        self.send(Method::DELETE, &format!("{id}/cancel"), &[("X-Api-Key", &self.key)], None).await?.json()
+    }
+
+    /// Sends a request about a subscription.
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Step<Answer> {
+        let slash = if path.is_empty() { "" } else { "/" };
+        let mut request = self.client.request(method, format!("{}/subscriptions{slash}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Answer::of(request.send().await?).await
+    }
+}

@@ -1,0 +1,357 @@
+//! The service as it is deployed: the template and the functions' binaries, on MiniStack. It holds every call to the roles of the template,
+//! and its schedule really fires.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use domain::calendar::{Calendar, TimeZone};
+use reqwest::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use service::clock::Clock;
+
+use crate::cloud::{Api, Cloud, FUNCTIONS};
+use crate::connect::{Answer, demo};
+use crate::step::{Step, eventually, expect};
+use crate::tools::package;
+
+/// A subscription that is due when it is imported.
+const DUE: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
+const ZONE: &str = "Europe/Stockholm";
+
+/// Deploys the service, and goes through it.
+pub async fn run(debug: bool) -> Step {
+    package("binutils").await?;
+    println!("--- AWS, on one machine");
+    let mut cloud = Cloud::start(debug).await?;
+    println!("--- sam deploy");
+    cloud.deploy().await?;
+    expect("the stack", "CREATE_COMPLETE", status(&cloud).await?)?;
+    let api = cloud.stack_output("ApiUrl").await?;
+    cloud.use_stack().await?;
+    cloud.deploy().await?;
+    expect("deployed again, with nothing changed", "CREATE_COMPLETE", status(&cloud).await?)?;
+
+    let listener = Listener::start(&cloud).await?;
+    let mut walk = Walk { api: Api::new(&api, tenant(&cloud).await?)?, cloud, listener };
+    let outcome = walk.all().await;
+    if outcome.is_err() {
+        println!("{}", std::fs::read_to_string(&walk.cloud.log)?);
+    }
+    walk.cloud.process.stop().await?;
+    outcome
+}
+
+async fn status(cloud: &Cloud) -> Step<String> {
+    let stacks =
+        cloud.aws(&["cloudformation", "describe-stacks", "--stack-name", "connect-subscriptions"]).await?;
+    Ok(text(&stacks["Stacks"][0]["StackStatus"]).to_owned())
+}
+
+/// Sets up a tenant with subscriptions; its API key.
+async fn tenant(cloud: &Cloud) -> Step<String> {
+    println!("--- a tenant, a key, subscriptions");
+    let create = ["tenants", "create", "acme", "--name", "Acme Telecom", "--time-zone", ZONE];
+    let created = "created the tenant acme, whose days begin in Europe/Stockholm";
+    expect("tenant", created, cloud.connect(&create).await?)?;
+    let key = cloud.connect(&["keys", "create", "--tenant", "acme"]).await?;
+    expect("a key of the tenant", true, key.starts_with("ck_acme_"))?;
+    let import = ["subscriptions", "import", "--tenant", "acme", "infra/local/src/demo.ndjson", "--json"];
+    let tally: Value = serde_json::from_str(&cloud.connect(&import).await?)?;
+    expect("subscriptions", "8", tally["added"].to_string())?;
+    // It describes tables that a stack has created in a way that no SDK can read, so those can't be judged here.
+    let found: Value = serde_json::from_str(&cloud.connect(&["doctor", "--json"]).await?)?;
+    let schedule = found.as_array().into_iter().flatten().find(|finding| finding["check"] == "schedule");
+    expect("the doctor, on the schedule", "ok", text(&schedule.unwrap_or(&Value::Null)["state"]))?;
+    Ok(key)
+}
+
+/// Whoever wants to know: a queue, by a rule on the bus.
+struct Listener {
+    queue: String,
+    events: Vec<Value>,
+}
+
+impl Listener {
+    async fn start(cloud: &Cloud) -> Step<Self> {
+        println!("--- whoever wants to know: a queue, by a rule on the bus");
+        let bus = cloud.stack_output("EventBusName").await?;
+        let created = cloud.sqs(&["create-queue", "--queue-name", "events"]).await?;
+        let queue = text(&created["QueueUrl"]).to_owned();
+        let wanted = ["get-queue-attributes", "--queue-url", &queue, "--attribute-names", "QueueArn"];
+        let attributes = cloud.sqs(&wanted).await?;
+        let arn = text(&attributes["Attributes"]["QueueArn"]).to_owned();
+        let pattern = json!({"source": ["connect.subscriptions"], "resources": ["tenant/acme"]}).to_string();
+        let rule = ["--event-bus-name", &bus, "--name", "acme", "--event-pattern", &pattern];
+        cloud.aws(&[&["events", "put-rule"], &rule[..]].concat()).await?;
+        let target = format!("Id=queue,Arn={arn}");
+        let targets = ["--event-bus-name", &bus, "--rule", "acme", "--targets", &target];
+        cloud.aws(&[&["events", "put-targets"], &targets[..]].concat()).await?;
+        Ok(Self { queue, events: Vec::new() })
+    }
+
+    /// What the queue has been told about a subscription. Messages stay out of sight once they were received.
+    async fn told(&mut self, cloud: &Cloud, id: &str) -> Step<String> {
+        loop {
+            let messages = cloud.messages(&self.queue, "3600").await?;
+            if messages.is_empty() {
+                break;
+            }
+            self.events.extend(messages);
+        }
+        let about = self.events.iter().filter(|event| event["detail"]["data"]["subscriptionId"] == id);
+        let told = about.map(|event| {
+            let data = &event["detail"]["data"];
+            let kind = text(&event["detail-type"]).rsplit('.').next().unwrap_or_default();
+            let date = data["pendingStatus"]["scheduledAt"].as_str();
+            format!("{kind} {}", date.unwrap_or(text(&data["status"])))
+        });
+        Ok(told.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The way through the deployed service.
+struct Walk {
+    cloud: Cloud,
+    api: Api,
+    listener: Listener,
+}
+
+impl Walk {
+    async fn all(&mut self) -> Step {
+        let first = self.requests().await?;
+        self.restart(&first).await?;
+        self.schedule().await?;
+        self.unreadable().await?;
+        self.poisoned().await?;
+        self.logs().await?;
+        self.rights().await
+    }
+
+    async fn told(&mut self, what: &str, id: &str, expected: &str) -> Step {
+        let Self { cloud, listener, .. } = self;
+        eventually(what, expected.to_owned(), 30, async || listener.told(cloud, id).await).await
+    }
+
+    /// The first answer to a request to cancel.
+    async fn requests(&mut self) -> Step<Answer> {
+        println!("--- get, cancel, replay, mismatch");
+        let (api, first) = (&self.api, nth(0)?);
+        let missing = api.send(Method::GET, &first, &[], None).await?.json()?;
+        expect("without a key", "api_key_missing", text(&missing["code"]))?;
+        expect("read", "ACTIVATED", text(&api.get(&first).await?["status"]))?;
+        expect("read by reference id", &*first, text(&api.get("rid_crm-1001").await?["subscriptionId"]))?;
+        let answer = api.cancel(&first, "k1", &at_the_end()).await?;
+        let pending = json!({"status": "CANCELLED", "scheduledAt": "2099-12-31"}).to_string();
+        expect("cancelled", pending, answer.json()?["pendingStatus"].to_string())?;
+        api.cancel(&first, "k1", &at_the_end()).await?.expect_replay_of("the same again", &answer)?;
+        let other = api.cancel(&first, "k1", &tomorrow()).await?.json()?;
+        expect("another request with the key", "idempotency_key_mismatch", text(&other["code"]))?;
+        expect("withdrawn", "null", api.withdraw(&first).await?["pendingStatus"].to_string())?;
+        expect("nothing to withdraw", "no_pending_cancellation", text(&api.withdraw(&first).await?["code"]))?;
+        api.cancel(&first, "k3", &at_the_end()).await?;
+        let nowhere = api.send(Method::GET, "", &[], None).await?;
+        expect("a route that there is not", 404, nowhere.status)?;
+        self.told("told", &first, "updated 2099-12-31, updated ACTIVATED, updated 2099-12-31").await?;
+        Ok(answer)
+    }
+
+    async fn restart(&self, first: &Answer) -> Step {
+        println!("--- the functions are restarted");
+        let before = self.processes()?;
+        expect("functions have processes", true, !before.is_empty())?;
+        for pid in before.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+            kill_process(pid, Signal::KILL)?;
+        }
+        let left = async || Ok(self.processes()?.intersection(&before).count());
+        eventually("processes that are left of those that were killed", 0, 10, left).await?;
+        let again = self.api.cancel(&nth(0)?, "k1", &at_the_end()).await?;
+        again.expect_replay_of("the answer of another process", first)
+    }
+
+    /// The processes of functions that run.
+    fn processes(&self) -> Step<BTreeSet<i32>> {
+        let parent: i32 = self.cloud.process.id().ok_or("MiniStack has ended")?.try_into()?;
+        let stats = procfs::process::all_processes()?.filter_map(|process| process.ok()?.stat().ok());
+        let ours = stats.filter(|stat| stat.ppid == parent && stat.comm == "bootstrap" && stat.state != 'Z');
+        Ok(ours.map(|stat| stat.pid).collect())
+    }
+
+    async fn schedule(&mut self) -> Step {
+        println!("--- the schedule executes what is due");
+        // A cancellation can only be asked for a date to come. So one comes with its subscription, and its date is today.
+        let calendar = Calendar::new(ZONE.parse::<TimeZone>()?, Clock::system().now());
+        let today = calendar.today();
+        let midnight: DateTime<Utc> = calendar.beginning_on_or_after(today).instant();
+        let pending = json!({"status": "CANCELLED", "scheduledAt": today});
+        let document = json!({"subscriptionId": DUE, "status": "ACTIVATED", "pendingStatus": pending});
+        let file = self.cloud.work.path().join("due.ndjson");
+        std::fs::write(&file, document.to_string())?;
+        let file = file.to_str().ok_or("no path")?;
+        self.cloud.connect(&["subscriptions", "import", "--tenant", "acme", file, "--overdue"]).await?;
+        let (api, first) = (&self.api, nth(0)?);
+        let status = async || Ok(text(&api.get(DUE).await?["status"]).to_owned());
+        eventually("the one that is due", "CANCELLED".to_owned(), 150, status).await?;
+        self.told("told", DUE, "cancelled CANCELLED").await?;
+
+        let api = &self.api;
+        let since = midnight.to_rfc3339_opts(SecondsFormat::Secs, true);
+        expect(
+            "since the beginning of its date",
+            since,
+            text(&api.get(DUE).await?["cancelledAt"]).to_owned(),
+        )?;
+        let report: Value =
+            serde_json::from_str(&self.cloud.connect(&["cancellations", "report", "--json"]).await?)?;
+        let executed = report.as_array().into_iter().flatten().filter_map(|row| row["executed"].as_u64());
+        expect("counted by the operator", 1, executed.sum::<u64>())?;
+        let other = api.get(&first).await?;
+        expect("the one that is not due", "ACTIVATED", text(&other["status"]))?;
+        expect("and still pending", "CANCELLED", text(&other["pendingStatus"]["status"]))?;
+        let late = api.cancel(DUE, "k2", &tomorrow()).await?.json()?;
+        expect("to cancel what is cancelled", "subscription_already_cancelled", text(&late["code"]))
+    }
+
+    async fn unreadable(&mut self) -> Step {
+        println!("--- a change that can not be told");
+        let (second, third) = (nth(1)?, nth(2)?);
+        let key = json!({"pk": {"S": format!("acme#{third}")}}).to_string();
+        let values = json!({":nothing": {"S": ""}}).to_string();
+        let table = self.cloud.variable("SUBSCRIPTIONS_TABLE")?;
+        let update =
+            ["--update-expression", "SET document = :nothing", "--expression-attribute-values", &values];
+        let item = ["dynamodb", "update-item", "--table-name", table, "--key", &key];
+        self.cloud.aws(&[&item[..], &update].concat()).await?;
+        let queue = self.cloud.stack_output("FailedEventsUrl").await?;
+        let set_aside = async || {
+            let messages = self.cloud.messages(&queue, "0").await?;
+            let first =
+                messages.first().map(|body| format!("{}: {}", text(&body["key"]), text(&body["reason"])));
+            Ok(first.unwrap_or_default())
+        };
+        let expected = format!("acme#{third}: acme#{third} is not what this service writes");
+        eventually("comes into its queue", expected, 30, set_aside).await?;
+        let answer = self.api.cancel(&second, "k4", &tomorrow()).await?.json()?;
+        let date = text(&answer["pendingStatus"]["scheduledAt"]).to_owned();
+        self.told("and holds up nothing", &second, &format!("updated {date}")).await?;
+        let events = &self.listener.events;
+        let ids: BTreeSet<_> = events.iter().map(|event| text(&event["detail"]["eventId"])).collect();
+        expect("events, each told once", events.len(), ids.len())
+    }
+
+    async fn poisoned(&self) -> Step {
+        println!("--- an invocation that is poisoned");
+        let queue = self.cloud.stack_output("FailedSweepsUrl").await?;
+        let name = "ApproximateNumberOfMessages";
+        let wanted = ["get-queue-attributes", "--queue-url", &queue, "--attribute-names", name];
+        let attributes = self.cloud.sqs(&wanted).await?;
+        expect("the queue of failed sweeps", "0", text(&attributes["Attributes"][name]))?;
+        let answer = self.cloud.work.path().join("answer");
+        let invoke = [
+            "lambda",
+            "invoke",
+            "--function-name",
+            "connect-subscriptions-execute-cancellations",
+            "--invocation-type",
+            "Event",
+            "--payload",
+            "file://tests/events/execute-cancellations/unexpected_event.json",
+            answer.to_str().ok_or("no path")?,
+        ];
+        self.cloud.aws(&invoke).await?;
+        let dead_letter = async || {
+            let messages = self.cloud.messages(&queue, "0").await?;
+            let first = messages.first().map(|body| {
+                let count = &body["requestContext"]["approximateInvokeCount"];
+                let (source, error) =
+                    (&body["requestPayload"]["source"], &body["responsePayload"]["errorMessage"]);
+                format!("{}, after {count}: {}", text(source), text(error))
+            });
+            Ok(first.unwrap_or_default())
+        };
+        let expected = "aws.events, after 3: this function is invoked by EventBridge Scheduler; the event is from elsewhere";
+        eventually("comes into the queue", expected.to_owned(), 60, dead_letter).await
+    }
+
+    async fn logs(&self) -> Step {
+        println!("--- what is logged and counted");
+        let mut texts = Vec::new();
+        for function in FUNCTIONS {
+            let group = format!("/aws/lambda/connect-subscriptions-{function}");
+            let logged = self.cloud.aws(&["logs", "filter-log-events", "--log-group-name", &group]).await?;
+            let events = logged["events"].as_array().into_iter().flatten();
+            texts.extend(events.filter_map(|event| event["message"].as_str().map(str::to_owned)));
+        }
+        let lines: Vec<Value> = texts
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .filter(Value::is_object)
+            .collect();
+        let sum = |metric: &str, of: fn(&Value) -> bool| -> f64 {
+            lines.iter().filter(|line| of(line)).map(|line| counted(&line[metric])).sum()
+        };
+        expect(
+            "requests to cancel that were replays",
+            2.0,
+            sum("Requests", |line| line["Outcome"] == "replayed"),
+        )?;
+        let no_need = |line: &Value| line["Reason"] == "NO_NEED";
+        expect(
+            "cancellations scheduled because there was no need",
+            3.0,
+            sum("CancellationsScheduled", no_need),
+        )?;
+        expect("cancellations withdrawn", 1.0, sum("CancellationsWithdrawn", |_| true))?;
+        expect("cancellations executed", 1.0, sum("CancellationsExecuted", |_| true))?;
+        expect("events published", 5.0, sum("EventsPublished", |_| true))?;
+        expect("events failed", 1.0, sum("EventsFailed", |_| true))?;
+        let says = |message: &str| lines.iter().any(|line| line["message"] == message);
+        expect("answers and sweeps in the log", true, says("answered") && says("swept"))?;
+        let untraced = lines.iter().filter(|line| {
+            line["_aws"].is_null() && line["span"]["traceId"].is_null() && line["level"] == "INFO"
+        });
+        expect("lines without a trace id", 0, untraced.count())?;
+        let secrets = [self.api.key.as_str(), "Lindqvist", "+46701740605", "astrid@"];
+        let telling = texts.iter().filter(|text| secrets.iter().any(|secret| text.contains(secret)));
+        expect("lines with a secret or a name", 0, telling.count())
+    }
+
+    async fn rights(&self) -> Step {
+        println!("--- the roles count");
+        let resource =
+            ["--stack-name", "connect-subscriptions", "--logical-resource-id", "GetSubscriptionRole"];
+        let role =
+            self.cloud.aws(&[&["cloudformation", "describe-stack-resource"], &resource[..]].concat()).await?;
+        let role = text(&role["StackResourceDetail"]["PhysicalResourceId"]).to_owned();
+        self.cloud.aws(&["iam", "delete-role-policy", "--role-name", &role, "--policy-name", "Data"]).await?;
+        let refused = self.api.get(&nth(1)?).await?;
+        expect("a function whose rights are taken away", "internal_error", text(&refused["code"]))
+    }
+}
+
+/// A metric of a line: one value, or several.
+fn counted(metric: &Value) -> f64 {
+    match metric {
+        Value::Array(values) => values.iter().filter_map(Value::as_f64).sum(),
+        value => value.as_f64().unwrap_or_default(),
+    }
+}
+
+/// The id of a demo subscription.
+fn nth(index: usize) -> Step<String> {
+    let demo = demo()?;
+    Ok(text(&demo.get(index).ok_or("no such subscription")?["subscriptionId"]).to_owned())
+}
+
+fn at_the_end() -> Value {
+    json!({"type": "CancelAtDate", "date": "2099-12-31"})
+}
+
+fn tomorrow() -> Value {
+    json!({"type": "CancelNextDay"})
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("nothing")
+}

@@ -1,0 +1,126 @@
+//! The functions under `cargo lambda watch`, on the database of `cargo run`, as the README says: each event file is answered with the
+//! outcome that it is named after, and the routes lead to the functions. Uses the ports 3000, 8000 and 9000.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use reqwest::{Client, Method};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
+
+use crate::connect::{Group, command, root, signal};
+use crate::step::{Step, expect};
+use crate::tools::{before_path, package, tools};
+
+const FUNCTIONS: [&str; 4] =
+    ["get-subscription", "cancel-subscription", "execute-cancellations", "publish-events"];
+
+/// Starts both, and goes through all event files and the routes.
+pub async fn run() -> Step {
+    package("curl").await?;
+    let path = before_path(&tools("aws").await?)?;
+    let mut up = command(Path::new("cargo"));
+    up.args(["run", "--locked", "--quiet", "--", "up", "--memory", "--json"]);
+    let mut up = up.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut lines = BufReader::new(up.stdout.take().ok_or("no output")?).lines();
+    timeout(Duration::from_secs(60), lines.next_line()).await??.ok_or("cargo run does not start")?;
+
+    let log = tempfile::NamedTempFile::new()?;
+    let mut watch = command(Path::new("cargo"));
+    watch.args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--ignore-changes"]);
+    watch.env("PATH", &path).stdout(log.reopen()?).stderr(log.reopen()?);
+    let watch = Group::start(&mut watch)?;
+    listening(log.path()).await?;
+
+    for function in FUNCTIONS {
+        println!("--- cargo lambda invoke {function}");
+        for file in event_files(function)? {
+            let name = file.file_stem().and_then(|name| name.to_str()).ok_or("no name")?;
+            let expected = match name {
+                "ok_at_date" | "ok_by_reference_id" | "ok_next_day" | "ok_withdrawn" => "ok",
+                name => name,
+            };
+            expect(name, expected, outcome(function, &file, &path).await?)?;
+        }
+    }
+    routes().await?;
+    watch.stop().await?;
+    signal(&up, Signal::TERM)?;
+    expect("ended", true, up.wait().await?.success())
+}
+
+/// Waits until `cargo lambda watch` listens.
+async fn listening(log: &Path) -> Step {
+    for _ in 0..150 {
+        if reqwest::get("http://127.0.0.1:9000/").await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(format!("cargo lambda watch does not listen: {}", std::fs::read_to_string(log)?).into())
+}
+
+/// The event files of a function: those that are answered well first, as the others count on what they have done.
+fn event_files(function: &str) -> Step<Vec<PathBuf>> {
+    let folder = root().join("tests/events").join(function);
+    let mut files = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Step<Vec<_>>>()?;
+    let is_ok =
+        |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ok"));
+    files.sort_by_key(|file| (!is_ok(file), file.clone()));
+    Ok(files)
+}
+
+/// The outcome of an invocation, by the name that its event file should have.
+async fn outcome(function: &str, file: &Path, path: &OsString) -> Step<String> {
+    let mut invoke = command(Path::new("cargo"));
+    invoke.args(["lambda", "invoke", "--invoke-address", "127.0.0.1", function, "--data-file"]).arg(file);
+    let output = invoke.env("PATH", path).stdin(Stdio::null()).output();
+    let output = timeout(Duration::from_secs(300), output).await??;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        let said: Vec<_> =
+            String::from_utf8_lossy(&said).replace('│', " ").split_whitespace().map(str::to_owned).collect();
+        let said = said.join(" ");
+        let is_unexpected = said.contains("the event is from elsewhere");
+        return Ok(if is_unexpected { "unexpected_event".to_owned() } else { said });
+    }
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let body: Value =
+        answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
+    Ok(match (answer["statusCode"].as_u64(), &answer["headers"]["idempotent-replayed"]) {
+        (None, _) => "ok",
+        (_, Value::String(_)) => "replayed",
+        (Some(304), _) => "ok_not_modified",
+        (Some(200), _) => "ok",
+        (Some(_), _) => body["code"].as_str().unwrap_or("no code"),
+    }
+    .to_owned())
+}
+
+async fn routes() -> Step {
+    println!("--- the routes");
+    let event = std::fs::read_to_string(root().join("tests/events/get-subscription/ok.json"))?;
+    let event: Value = serde_json::from_str(&event)?;
+    let key = event["headers"]["x-api-key"].as_str().ok_or("no key")?;
+    let subscription = "http://127.0.0.1:9000/subscriptions/5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0004";
+    let client = Client::new();
+    let send = async |method: Method, path: &str, body: Option<Value>| {
+        let request = client.request(method, format!("{subscription}{path}")).header("X-Api-Key", key);
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        Step::Ok(request.send().await?.json::<Value>().await?)
+    };
+    let read = send(Method::GET, "", None).await?;
+    expect("GET", "ACTIVATED", read["status"].as_str().unwrap_or_default())?;
+    let body = json!({"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED"});
+    let cancelled = send(Method::POST, "/cancel", Some(body)).await?;
+    expect("POST", "CANCELLED", cancelled["pendingStatus"]["status"].as_str().unwrap_or_default())?;
+    let withdrawn = send(Method::DELETE, "/cancel", None).await?;
+    expect("DELETE", "null", withdrawn["pendingStatus"].to_string())
+}
