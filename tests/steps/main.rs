@@ -1,5 +1,6 @@
 //! Goes through the service step by step, from outside. Each step says what is expected and what was seen; the first that does not go
-//! as expected ends the run with `FAILED`, and every process that was started ends with it.
+//! as expected ends the run with `FAILED`, and every process that was started ends with it. `.ci/steps` builds this program and what it
+//! goes through.
 
 mod cloud;
 mod connect;
@@ -17,7 +18,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::process::Command;
 
 use self::step::Step;
 
@@ -73,10 +73,7 @@ async fn main() -> ExitCode {
 }
 
 async fn go() -> Step {
-    let steps = Steps::parse();
-    // Everything that is gone through, beside this program itself.
-    tools::run(Command::new("cargo").args(["build", "--locked", "--quiet"])).await?;
-    match steps {
+    match Steps::parse() {
         Steps::Smoke => smoke::run().await,
         Steps::Import { lines } => import::run(lines).await,
         Steps::Openapi { seeds } => openapi::run(&seeds).await,
