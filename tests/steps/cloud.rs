@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use reqwest::{Client, Method, Url};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::connect::{Answer, Group, binary, root};
+use crate::connect::{Answer, binary, command, root};
 use crate::engines::free_port;
-use crate::step::{Step, eventually};
-use crate::tools::{self, before_path, tools};
+use crate::process::Process;
+use crate::step::Step;
+use crate::tools::{before_path, tools};
 
 /// The functions, by the names of their folders.
 pub const FUNCTIONS: [&str; 4] =
@@ -22,12 +22,10 @@ pub const FUNCTIONS: [&str; 4] =
 
 /// A running MiniStack. It ends with this value.
 pub struct Cloud {
+    /// MiniStack.
+    pub process: Process,
     /// Files of this run.
     pub work: TempDir,
-    /// MiniStack.
-    pub process: Group,
-    /// What MiniStack has printed.
-    pub log: PathBuf,
     template: PathBuf,
     variables: BTreeMap<String, OsString>,
 }
@@ -43,7 +41,7 @@ impl Cloud {
             build(&path).await?;
             root().join("infra/template.yaml")
         };
-        let (port, log) = (free_port()?, work.path().join("ministack"));
+        let port = free_port()?;
         let url = format!("http://127.0.0.1:{port}");
         let config = work.path().join("config");
         std::fs::write(&config, "[default]\ns3 =\n  addressing_style = path\n")?;
@@ -61,8 +59,7 @@ impl Cloud {
         ];
         let variables: BTreeMap<_, _> =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let output = std::fs::File::create(&log)?;
-        let mut ministack = Command::new(tools("ministack").await?.join("ministack"));
+        let mut ministack = command(tools("ministack").await?.join("ministack"));
         ministack
             .envs(&variables)
             .env("TMPDIR", temporary)
@@ -71,14 +68,12 @@ impl Cloud {
             .env("MINISTACK_REGION", "eu-north-1")
             .env("AUTH", "true")
             .env("IOT_MTLS_ENABLED", "false")
-            .env("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "0.1")
-            .stdout(output.try_clone()?)
-            .stderr(output);
-        let process = Group::start(&mut ministack)?;
+            .env("LAMBDA_ASYNC_RETRY_BASE_SECONDS", "0.1");
+        let mut process = Process::start(&mut ministack)?;
         let health = format!("{url}/_ministack/health");
-        let answers = async || Ok(reqwest::get(&health).await.map_or(0, |answer| answer.status().as_u16()));
-        eventually("MiniStack answers", 200, 60, answers).await?;
-        Ok(Self { work, process, log, template, variables })
+        let is_ready = async || reqwest::get(&health).await.is_ok_and(|answer| answer.status() == 200);
+        process.ready("MiniStack answers", 60, is_ready).await?;
+        Ok(Self { process, work, template, variables })
     }
 
     /// Deploys the template.
@@ -87,7 +82,7 @@ impl Cloud {
             "aarch64" => "arm64",
             other => other,
         };
-        let mut sam = Command::new("sam");
+        let mut sam = self.command("sam");
         sam.args(["deploy", "--config-file"])
             .arg(root().join("samconfig.toml"))
             .arg("--template-file")
@@ -96,7 +91,7 @@ impl Cloud {
             .arg(format!("Architecture={architecture}"))
             // MiniStack has no archives.
             .args(["DeletionProtection=false", "EventArchiveDays=0"]);
-        self.output(sam).await?;
+        Process::output(&mut sam).await?;
         Ok(())
     }
 
@@ -127,9 +122,7 @@ impl Cloud {
 
     /// Runs the command line of AWS; what it prints, as JSON.
     pub async fn aws(&self, arguments: &[&str]) -> Step<Value> {
-        let mut aws = Command::new("aws");
-        aws.args(arguments).args(["--output", "json"]);
-        let text = self.output(aws).await?;
+        let text = Process::output(self.command("aws").args(arguments).args(["--output", "json"])).await?;
         Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
     }
 
@@ -150,21 +143,21 @@ impl Cloud {
 
     /// Runs an operator's command; what it prints.
     pub async fn connect(&self, arguments: &[&str]) -> Step<String> {
-        let mut connect = Command::new(binary()?);
-        connect.args(arguments);
-        Ok(self.output(connect).await?.trim_end().to_owned())
+        let output = Process::output(self.command(binary()?).args(arguments)).await?;
+        Ok(output.trim_end().to_owned())
     }
 
-    async fn output(&self, mut command: Command) -> Step<String> {
-        command.current_dir(root()).envs(&self.variables).stdin(Stdio::null()).kill_on_drop(true);
-        let output = command.output().await?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        // The doctor says that something is wrong by its exit code, and what by its output.
-        if output.status.success() || text.starts_with('[') {
-            return Ok(text);
-        }
-        let notes = String::from_utf8_lossy(&output.stderr);
-        Err(format!("{:?}: {text}{notes}{}", command.as_std(), std::fs::read_to_string(&self.log)?).into())
+    /// What the doctor finds. It exits as if it had failed if something is wrong.
+    pub async fn doctor(&self) -> Step<Vec<Value>> {
+        let mut doctor = Process::start_piped(self.command(binary()?).args(["doctor", "--json"]))?;
+        let (findings, _) = doctor.finish().await?;
+        serde_json::from_str(&findings).map_err(|error| doctor.failure(error))
+    }
+
+    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = command(program);
+        command.envs(&self.variables);
+        command
     }
 }
 
@@ -174,8 +167,8 @@ async fn build(path: &OsStr) -> Step {
         return Ok(());
     }
     let processor = if cfg!(target_arch = "aarch64") { "--arm64" } else { "--x86-64" };
-    let mut cargo = Command::new("cargo");
-    tools::run(cargo.args(["lambda", "build", "--release", "--locked", processor]).env("PATH", path)).await
+    let mut cargo = command("cargo");
+    Process::show(cargo.args(["lambda", "build", "--release", "--locked", processor]).env("PATH", path)).await
 }
 
 /// The template with the binaries that `cargo test` runs: not those in target/lambda, from which they might be deployed.
@@ -183,9 +176,9 @@ async fn debug_template(work: &Path) -> Step<PathBuf> {
     let lambda = work.join("lambda");
     for function in FUNCTIONS {
         std::fs::create_dir_all(lambda.join(function))?;
-        let mut strip = Command::new("strip");
+        let mut strip = command("strip");
         strip.arg("-o").arg(lambda.join(function).join("bootstrap")).arg(binary()?.with_file_name(function));
-        tools::run(&mut strip).await?;
+        Process::show(&mut strip).await?;
     }
     let template = std::fs::read_to_string(root().join("infra/template.yaml"))?;
     let file = work.join("template.yaml");

@@ -1,20 +1,21 @@
 //! The service on one machine, as a process, and the commands of its binary.
 
 use std::env;
+use std::ffi::OsStr;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, Response};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{BufReader, Lines};
+use tokio::process::{ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::step::{Step, expect};
+use crate::process::Process;
+use crate::step::{Failure, Step, expect};
 
 /// The workspace.
 pub fn root() -> &'static Path {
@@ -32,67 +33,32 @@ pub fn binary() -> Step<PathBuf> {
     Ok(env::current_exe()?.with_file_name("connect"))
 }
 
-/// A command that does not know what a stack has to say of itself.
-pub fn command(program: &Path) -> Command {
+/// A command, in the workspace, that does not know what a stack has to say of itself.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command
         .current_dir(root())
         .env_remove("SWEEP_SCHEDULE")
         .env_remove("SUBSCRIPTIONS_TABLE")
         .env_remove("IDEMPOTENCY_TABLE")
-        .env_remove("TENANTS_TABLE")
-        .kill_on_drop(true);
+        .env_remove("TENANTS_TABLE");
     command
 }
 
-/// Sends a signal to a process that was started here.
-pub fn signal(child: &Child, signal: Signal) -> Step {
-    let id = child.id().ok_or("the process has ended")?;
-    let pid = Pid::from_raw(id.try_into()?).ok_or("no process")?;
-    Ok(kill_process(pid, signal)?)
+/// `cargo run`, as a newcomer starts the binary. Its arguments follow.
+pub fn cargo_run() -> Command {
+    let mut cargo = command("cargo");
+    cargo.args(["run", "--locked", "--quiet", "--"]);
+    cargo
 }
 
-/// A process that starts others. All of them end with this value.
-pub struct Group(Child);
-
-impl Group {
-    /// Starts it.
-    pub fn start(command: &mut Command) -> Step<Self> {
-        Ok(Self(command.process_group(0).spawn()?))
-    }
-
-    /// Ends all of them (SIGTERM), and waits for the one that was started here.
-    pub async fn stop(mut self) -> Step {
-        self.terminate();
-        self.0.wait().await?;
-        Ok(())
-    }
-
-    /// The id of the process.
-    pub fn id(&self) -> Option<u32> {
-        self.0.id()
-    }
-
-    fn terminate(&self) {
-        let pid = self.0.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        if let Some(pid) = pid {
-            // They may have ended by themselves.
-            let _ = kill_process_group(pid, Signal::TERM);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.terminate();
-    }
-}
+/// Has the service take ports that are free, and execute only when it is told to.
+pub const FREE_PORTS: [&str; 6] = ["--port", "0", "--dynamodb-port", "0", "--tick", "0"];
 
 /// The service, running. It ends with this value.
 pub struct Connect {
-    process: Child,
+    process: Process,
     lines: Lines<BufReader<ChildStdout>>,
-    log: TempDir,
     client: Client,
     /// Where the API is.
     pub api: String,
@@ -107,28 +73,19 @@ pub struct Connect {
 impl Connect {
     /// Starts the binary with these options, on free ports and without a schedule, and waits until it is ready.
     pub async fn start(options: &[&str]) -> Step<Self> {
-        Self::start_by(command(&binary()?), options).await
+        Self::start_by(command(binary()?).args(["up", "--json"]).args(FREE_PORTS).args(options)).await
     }
 
-    /// The same by `cargo run`, which becomes that process.
+    /// Starts it by `cargo run`, which becomes that process, with no options but these, and waits until it is ready.
     pub async fn start_by_cargo(options: &[&str]) -> Step<Self> {
-        let mut cargo = command(Path::new("cargo"));
-        cargo.args(["run", "--locked", "--quiet", "--"]);
-        Self::start_by(cargo, options).await
+        Self::start_by(cargo_run().args(["up", "--json"]).args(options)).await
     }
 
-    async fn start_by(mut command: Command, options: &[&str]) -> Step<Self> {
-        let log = tempfile::tempdir()?;
-        let file = std::fs::File::create(log.path().join("log"))?;
-        let ports = ["up", "--json", "--port", "0", "--dynamodb-port", "0", "--tick", "0"];
-        command.args(ports).args(options).stdout(Stdio::piped()).stderr(file);
-        let mut process = command.spawn()?;
-        let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
+    async fn start_by(command: &mut Command) -> Step<Self> {
+        let mut process = Process::start_piped(command)?;
+        let mut lines = process.lines()?;
         let ready = timeout(Duration::from_secs(60), lines.next_line()).await;
-        let Ok(Ok(Some(line))) = ready else {
-            let log = std::fs::read_to_string(log.path().join("log"))?;
-            return Err(format!("the service does not start: {log}").into());
-        };
+        let Ok(Ok(Some(line))) = ready else { return Err(process.failure("the service does not start")) };
         let ready: Value = serde_json::from_str(&line)?;
         let text = |name: &str| ready[name].as_str().map(str::to_owned).ok_or("not ready");
         let ids = ready["subscriptionIds"].as_array().into_iter().flatten();
@@ -139,25 +96,28 @@ impl Connect {
             ids: ids.filter_map(Value::as_str).map(str::to_owned).collect(),
             process,
             lines,
-            log,
             client: Client::new(),
         })
     }
 
     /// Ends it (SIGTERM), and expects it to end well, and to have printed nothing more.
     pub async fn stop(mut self) -> Step {
-        signal(&self.process, Signal::TERM)?;
+        let status = self.process.end(Signal::TERM).await?;
         let more = self.lines.next_line().await?;
-        let status = self.process.wait().await?;
-        if let (Some(0), None) = (status.code(), &more) {
+        if status.success() && more.is_none() {
             return Ok(());
         }
-        Err(format!("the service ended with {status}, and printed {more:?}: {}", self.log()?).into())
+        Err(self.process.failure(format!("the service ended with {status}, and printed {more:?}")))
     }
 
     /// What it has logged so far.
     pub fn log(&self) -> Step<String> {
-        Ok(std::fs::read_to_string(self.log.path().join("log"))?)
+        self.process.log()
+    }
+
+    /// A failure in which it had a part, with the end of its log.
+    pub fn failure(&self, why: impl Display) -> Failure {
+        self.process.failure(why)
     }
 
     /// A subscription.
@@ -222,19 +182,14 @@ impl Connect {
 
     /// A command on its database.
     pub fn command(&self, arguments: &[&str]) -> Step<Command> {
-        let mut command = command(&binary()?);
+        let mut command = command(binary()?);
         command.args(arguments).args(["--dynamodb-endpoint", &self.database]);
         Ok(command)
     }
 
     /// Runs a command on its database; what it prints, if it ends well.
     pub async fn operate(&self, arguments: &[&str]) -> Step<String> {
-        let output = self.command(arguments)?.output().await?;
-        if !output.status.success() {
-            let notes = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(format!("connect {}: {notes}", arguments.join(" ")).into());
-        }
-        Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+        Ok(Process::output(&mut self.command(arguments)?).await?.trim_end().to_owned())
     }
 
     /// The same, as JSON.

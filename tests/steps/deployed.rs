@@ -24,22 +24,22 @@ pub async fn run(debug: bool) -> Step {
     package("binutils").await?;
     println!("--- AWS, on one machine");
     let mut cloud = Cloud::start(debug).await?;
+    let outcome = go_through(&mut cloud).await;
+    outcome.map_err(|failure| cloud.process.failure(failure))
+}
+
+async fn go_through(cloud: &mut Cloud) -> Step {
     println!("--- sam deploy");
     cloud.deploy().await?;
-    expect("the stack", "CREATE_COMPLETE", status(&cloud).await?)?;
+    expect("the stack", "CREATE_COMPLETE", status(cloud).await?)?;
     let api = cloud.stack_output("ApiUrl").await?;
     cloud.use_stack().await?;
     cloud.deploy().await?;
-    expect("deployed again, with nothing changed", "CREATE_COMPLETE", status(&cloud).await?)?;
+    expect("deployed again, with nothing changed", "CREATE_COMPLETE", status(cloud).await?)?;
 
-    let listener = Listener::start(&cloud).await?;
-    let mut walk = Walk { api: Api::new(&api, tenant(&cloud).await?)?, cloud, listener };
-    let outcome = walk.all().await;
-    if outcome.is_err() {
-        println!("{}", std::fs::read_to_string(&walk.cloud.log)?);
-    }
-    walk.cloud.process.stop().await?;
-    outcome
+    let listener = Listener::start(cloud).await?;
+    let api = Api::new(&api, tenant(cloud).await?)?;
+    Walk { cloud, api, listener }.all().await
 }
 
 async fn status(cloud: &Cloud) -> Step<String> {
@@ -60,8 +60,8 @@ async fn tenant(cloud: &Cloud) -> Step<String> {
     let tally: Value = serde_json::from_str(&cloud.connect(&import).await?)?;
     expect("subscriptions", "8", tally["added"].to_string())?;
     // It describes tables that a stack has created in a way that no SDK can read, so those can't be judged here.
-    let found: Value = serde_json::from_str(&cloud.connect(&["doctor", "--json"]).await?)?;
-    let schedule = found.as_array().into_iter().flatten().find(|finding| finding["check"] == "schedule");
+    let found = cloud.doctor().await?;
+    let schedule = found.iter().find(|finding| finding["check"] == "schedule");
     expect("the doctor, on the schedule", "ok", text(&schedule.unwrap_or(&Value::Null)["state"]))?;
     Ok(key)
 }
@@ -111,13 +111,13 @@ impl Listener {
 }
 
 /// The way through the deployed service.
-struct Walk {
-    cloud: Cloud,
+struct Walk<'a> {
+    cloud: &'a Cloud,
     api: Api,
     listener: Listener,
 }
 
-impl Walk {
+impl Walk<'_> {
     async fn all(&mut self) -> Step {
         let first = self.requests().await?;
         self.restart(&first).await?;
@@ -171,7 +171,7 @@ impl Walk {
 
     /// The processes of functions that run.
     fn processes(&self) -> Step<BTreeSet<i32>> {
-        let parent: i32 = self.cloud.process.id().ok_or("MiniStack has ended")?.try_into()?;
+        let parent = self.cloud.process.id()?;
         let stats = procfs::process::all_processes()?.filter_map(|process| process.ok()?.stat().ok());
         let ours = stats.filter(|stat| stat.ppid == parent && stat.comm == "bootstrap" && stat.state != 'Z');
         Ok(ours.map(|stat| stat.pid).collect())

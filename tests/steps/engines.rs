@@ -2,15 +2,15 @@
 
 use std::env;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
-use std::time::Duration;
 
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
-use crate::connect::binary;
+use crate::connect::command;
+use crate::process::Process;
 use crate::step::Step;
-use crate::tools::{self, tools};
+use crate::tools::{before_path, tools};
 
 /// Runs the API, idempotency and execution on DynamoDB Local; `all` also runs faults, publishing and the operator's commands, and all of
 /// them on MiniStack.
@@ -26,23 +26,20 @@ pub async fn run(all: bool) -> Step {
         nextest(&suites, &["--no-run"], None).await?;
         // DynamoDB Local listens on every interface. Where it is allowed to, this gives it a network in which there is only the
         // loopback.
-        let mut probe = Command::new("unshare");
+        let mut probe = command("unshare");
         probe.args(["--net", "ip", "link", "set", "lo", "up"]).stderr(Stdio::null());
         if probe.status().await.is_ok_and(|status| status.success()) {
-            let mut again = Command::new("unshare");
-            again
-                .arg("--net")
-                .arg(binary()?.with_file_name("steps"))
-                .args(env::args().skip(1))
-                .env("ISOLATED", "yes");
-            return tools::run(&mut again).await;
+            let mut again = std::process::Command::new("unshare");
+            again.arg("--net").arg(env::current_exe()?).args(env::args().skip(1)).env("ISOLATED", "yes");
+            // It becomes that process.
+            return Err(again.exec().into());
         }
     } else {
-        tools::run(Command::new("ip").args(["link", "set", "lo", "up"])).await?;
+        Process::show(command("ip").args(["link", "set", "lo", "up"])).await?;
     }
 
     let port = free_port()?;
-    let mut java = Command::new("java");
+    let mut java = command("java");
     java.arg(format!("-Djava.library.path={}", emulator.join("DynamoDBLocal_lib").display()))
         .arg("-jar")
         .arg(emulator.join("DynamoDBLocal.jar"))
@@ -50,53 +47,37 @@ pub async fn run(all: bool) -> Step {
     on("DynamoDB Local", java, port, &suites).await?;
     if let Some(ministack) = ministack {
         let port = free_port()?;
-        let mut command = Command::new(ministack.join("ministack"));
-        command.env("GATEWAY_PORT", port.to_string()).env("BIND_HOST", "127.0.0.1");
-        command.env("IOT_MTLS_ENABLED", "false");
-        on("MiniStack", command, port, &suites).await?;
+        let mut ministack = command(ministack.join("ministack"));
+        ministack.env("GATEWAY_PORT", port.to_string()).env("BIND_HOST", "127.0.0.1");
+        ministack.env("IOT_MTLS_ENABLED", "false");
+        on("MiniStack", ministack, port, &suites).await?;
     }
     Ok(())
 }
 
-/// Runs the suites on an engine that this command starts, once it answers.
+/// Runs the suites on an engine that this command starts, once it answers anything.
 async fn on(name: &str, mut command: Command, port: u16, suites: &str) -> Step {
+    println!("\n--- on {name}");
     // In a folder of its own, as DynamoDB Local leaves a file behind where it runs.
     let folder = tempfile::tempdir()?;
-    let log = std::fs::File::create(folder.path().join("log"))?;
-    command.current_dir(folder.path()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
-    let mut engine = command.spawn()?;
+    let mut engine = Process::start(command.current_dir(folder.path()))?;
     let url = format!("http://127.0.0.1:{port}");
-    answers(&mut engine, &url, &folder).await?;
-    println!("\n--- on {name}");
-    nextest(suites, &["--offline"], Some(&url)).await?;
-    Ok(engine.kill().await?)
-}
-
-/// Waits until the engine answers anything.
-async fn answers(engine: &mut Child, url: &str, folder: &TempDir) -> Step {
-    for _ in 0..600 {
-        if reqwest::get(url).await.is_ok() {
-            return Ok(());
-        }
-        if engine.try_wait()?.is_some() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    Err(std::fs::read_to_string(folder.path().join("log"))?.into())
+    let is_ready = async || reqwest::get(&url).await.is_ok();
+    engine.ready(&format!("{name} answers"), 60, is_ready).await?;
+    nextest(suites, &["--offline"], Some(&url)).await
 }
 
 async fn nextest(suites: &str, options: &[&str], endpoint: Option<&str>) -> Step {
     let cargo = tools("cargo").await?;
-    let mut command = Command::new("cargo");
-    command
+    let mut nextest = command("cargo");
+    nextest
         .args(["nextest", "run", "--workspace", "--cargo-quiet", "--locked", "--filterset", suites])
         .args(options)
-        .env("PATH", tools::before_path(&cargo)?);
+        .env("PATH", before_path(&cargo)?);
     if let Some(endpoint) = endpoint {
-        command.env("DYNAMODB_ENDPOINT", endpoint);
+        nextest.env("DYNAMODB_ENDPOINT", endpoint);
     }
-    tools::run(&mut command).await
+    Process::show(&mut nextest).await
 }
 
 /// A port that nobody listens on.

@@ -5,17 +5,15 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use procfs::process::Process;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Child;
 use uuid::Uuid;
 
-use crate::connect::{Connect, demo, signal};
+use crate::connect::{Connect, demo};
+use crate::process::Process;
 use crate::step::{Step, expect};
 
 /// The lines that are read ahead of what is imported; fewer lines would take less memory.
@@ -62,14 +60,14 @@ async fn import_whole(service: &Connect, tenant: &str, file: &Path) -> Step<f64>
 async fn interrupted(service: &Connect, file: &Path, lines: u64) -> Step {
     service.operate(&["tenants", "create", "acme"]).await?;
     let mut process = start(service, "acme", Path::new("-"))?;
-    let mut stdin = process.stdin.take().ok_or("no input")?;
+    let mut stdin = process.stdin()?;
     let half = BufReader::new(File::open(file)?).lines().take(usize::try_from(lines / 2)?);
     for line in half {
         stdin.write_all(format!("{}\n", line?).as_bytes()).await?;
     }
     stdin.flush().await?;
     // It reads ahead only so much: when all of these are written, nearly all of them are imported.
-    signal(&process, Signal::INT)?;
+    process.signal(Signal::INT)?;
     let (tally, code, _) = finish(process).await?;
     drop(stdin);
     println!("interrupted after {} of {lines} lines", tally["lines"]);
@@ -87,29 +85,32 @@ async fn interrupted(service: &Connect, file: &Path, lines: u64) -> Step {
     expect("the end state is the file", true, documents(&exported)? == documents(&file)?)
 }
 
-fn start(service: &Connect, tenant: &str, file: &Path) -> Step<Child> {
+fn start(service: &Connect, tenant: &str, file: &Path) -> Step<Process> {
     let file = file.to_str().ok_or("no path")?;
-    let mut command = service.command(&["subscriptions", "import", file, "--tenant", tenant, "--json"])?;
-    Ok(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?)
+    let import = ["subscriptions", "import", file, "--tenant", tenant, "--json"];
+    Process::start_piped(&mut service.command(&import)?)
 }
 
 /// The tally of an import, its exit code, and the most memory that it had, in MiB.
-async fn finish(mut process: Child) -> Step<(Value, i32, f64)> {
-    let pid = process.id().ok_or("it has ended")?.try_into()?;
-    let watch = tokio::spawn(async move {
-        let mut most = 0;
-        // The system itself keeps the most; it is asked until the process is gone.
-        while let Ok(Some(peak)) = Process::new(pid).and_then(|process| process.status()).map(|s| s.vmhwm) {
-            most = peak;
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        most
-    });
-    let stdin = process.stdin.take();
-    let output = process.wait_with_output().await?;
-    drop(stdin);
-    let tally = serde_json::from_slice(&output.stdout)?;
-    Ok((tally, output.status.code().unwrap_or(-1), watch.await? as f64 / 1024.0))
+async fn finish(mut process: Process) -> Step<(Value, i32, f64)> {
+    let id = process.id()?;
+    let (finished, peak) = tokio::join!(process.finish(), peak(id));
+    let (output, status) = finished?;
+    let tally = serde_json::from_str(&output).map_err(|error| process.failure(error))?;
+    Ok((tally, status.code().unwrap_or(-1), peak as f64 / 1024.0))
+}
+
+/// The most memory that a process had, in KiB. The system itself keeps it; it is asked until the process is gone.
+async fn peak(id: i32) -> u64 {
+    let mut looks = tokio::time::interval(Duration::from_millis(10));
+    let look =
+        || procfs::process::Process::new(id).and_then(|process| process.status()).map(|status| status.vmhwm);
+    let mut most = 0;
+    while let Ok(Some(peak)) = look() {
+        most = peak;
+        looks.tick().await;
+    }
+    most
 }
 
 /// A file of subscriptions.

@@ -3,39 +3,39 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use reqwest::{Client, Method};
-use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
-use crate::connect::{Group, command, root, signal};
+use crate::connect::{Connect, command, root};
+use crate::process::Process;
 use crate::step::{Step, expect};
-use crate::tools::{before_path, package, tools};
+use crate::tools::{before_path, tools};
 
 const FUNCTIONS: [&str; 4] =
     ["get-subscription", "cancel-subscription", "execute-cancellations", "publish-events"];
 
 /// Starts both, and goes through all event files and the routes.
 pub async fn run() -> Step {
-    package("curl").await?;
     let path = before_path(&tools("aws").await?)?;
-    let mut up = command(Path::new("cargo"));
-    up.args(["run", "--locked", "--quiet", "--", "up", "--memory", "--json"]);
-    let mut up = up.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let mut lines = BufReader::new(up.stdout.take().ok_or("no output")?).lines();
-    timeout(Duration::from_secs(60), lines.next_line()).await??.ok_or("cargo run does not start")?;
+    let up = Connect::start_by_cargo(&["--memory"]).await?;
+    let mut watch = command("cargo");
+    watch.args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--ignore-changes"]).env("PATH", &path);
+    let mut watch = Process::start(&mut watch)?;
+    let is_listening = async || reqwest::get("http://127.0.0.1:9000/").await.is_ok();
+    watch.ready("cargo lambda watch listens", 30, is_listening).await?;
+    let gone_through = async {
+        events(&path).await?;
+        routes().await
+    };
+    gone_through.await.map_err(|failure| watch.failure(failure))?;
+    drop(watch);
+    up.stop().await
+}
 
-    let log = tempfile::NamedTempFile::new()?;
-    let mut watch = command(Path::new("cargo"));
-    watch.args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--ignore-changes"]);
-    watch.env("PATH", &path).stdout(log.reopen()?).stderr(log.reopen()?);
-    let watch = Group::start(&mut watch)?;
-    listening(log.path()).await?;
-
+async fn events(path: &OsString) -> Step {
     for function in FUNCTIONS {
         println!("--- cargo lambda invoke {function}");
         for file in event_files(function)? {
@@ -44,24 +44,10 @@ pub async fn run() -> Step {
                 "ok_at_date" | "ok_by_reference_id" | "ok_next_day" | "ok_withdrawn" => "ok",
                 name => name,
             };
-            expect(name, expected, outcome(function, &file, &path).await?)?;
+            expect(name, expected, outcome(function, &file, path).await?)?;
         }
     }
-    routes().await?;
-    watch.stop().await?;
-    signal(&up, Signal::TERM)?;
-    expect("ended", true, up.wait().await?.success())
-}
-
-/// Waits until `cargo lambda watch` listens.
-async fn listening(log: &Path) -> Step {
-    for _ in 0..150 {
-        if reqwest::get("http://127.0.0.1:9000/").await.is_ok() {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    Err(format!("cargo lambda watch does not listen: {}", std::fs::read_to_string(log)?).into())
+    Ok(())
 }
 
 /// The event files of a function: those that are answered well first, as the others count on what they have done.
@@ -76,19 +62,17 @@ fn event_files(function: &str) -> Step<Vec<PathBuf>> {
 
 /// The outcome of an invocation, by the name that its event file should have.
 async fn outcome(function: &str, file: &Path, path: &OsString) -> Step<String> {
-    let mut invoke = command(Path::new("cargo"));
+    let mut invoke = command("cargo");
     invoke.args(["lambda", "invoke", "--invoke-address", "127.0.0.1", function, "--data-file"]).arg(file);
-    let output = invoke.env("PATH", path).stdin(Stdio::null()).output();
-    let output = timeout(Duration::from_secs(300), output).await??;
-    if !output.status.success() {
-        let said = [output.stdout, output.stderr].concat();
-        let said: Vec<_> =
-            String::from_utf8_lossy(&said).replace('│', " ").split_whitespace().map(str::to_owned).collect();
-        let said = said.join(" ");
+    let mut process = Process::start_piped(invoke.env("PATH", path))?;
+    let (output, status) = timeout(Duration::from_secs(300), process.finish()).await??;
+    if !status.success() {
+        let said = format!("{output} {}", process.log()?).replace('│', " ");
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         let is_unexpected = said.contains("the event is from elsewhere");
         return Ok(if is_unexpected { "unexpected_event".to_owned() } else { said });
     }
-    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let answer: Value = serde_json::from_str(&output)?;
     let body: Value =
         answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
     Ok(match (answer["statusCode"].as_u64(), &answer["headers"]["idempotent-replayed"]) {

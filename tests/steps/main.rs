@@ -10,6 +10,7 @@ mod import;
 mod laptop;
 mod openapi;
 mod pages;
+mod process;
 mod smoke;
 mod step;
 mod tools;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::step::Step;
 
@@ -62,18 +64,23 @@ enum Steps {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = go().await;
+    let steps = Steps::parse();
+    // Whichever comes first ends the other, and with it the processes.
+    let outcome = tokio::select! {
+        outcome = go(steps) => outcome,
+        outcome = interrupted() => outcome,
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failed) => {
-            println!("FAILED {failed}");
+        Err(failure) => {
+            println!("FAILED {failure}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn go() -> Step {
-    match Steps::parse() {
+async fn go(steps: Steps) -> Step {
+    match steps {
         Steps::Smoke => smoke::run().await,
         Steps::Import { lines } => import::run(lines).await,
         Steps::Openapi { seeds } => openapi::run(&seeds).await,
@@ -82,4 +89,14 @@ async fn go() -> Step {
         Steps::Laptop => laptop::run().await,
         Steps::Pages { folder } => pages::run(folder.as_deref()).await,
     }
+}
+
+/// Waits until this program is told to end (SIGINT, SIGTERM).
+async fn interrupted() -> Step {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Err("interrupted".into())
 }

@@ -1,15 +1,11 @@
 //! The document of the API as others use it: linted, imported into Postman, and taken by Schemathesis to make up requests, valid and
 //! invalid ones, and chains of them. Every check that Schemathesis has is on.
 
-use std::collections::BTreeMap;
-use std::process::Stdio;
-
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
-
-use crate::connect::Connect;
+use crate::connect::{Connect, command};
+use crate::process::Process;
 use crate::step::{Step, expect};
-use crate::tools::{self, tools};
+use crate::tools::tools;
+use std::collections::BTreeMap;
 
 /// The beginning of time, so that every date is one to come.
 const OPTIONS: [&str; 3] = ["--memory", "--now", "1970-01-01T00:00:00Z"];
@@ -17,15 +13,15 @@ const OPTIONS: [&str; 3] = ["--memory", "--now", "1970-01-01T00:00:00Z"];
 /// Runs all of it, Schemathesis with each of these seeds.
 pub async fn run(seeds: &[u32]) -> Step {
     let npm = tools("npm").await?;
-    let mut lint = Command::new(npm.join("redocly"));
+    let mut lint = command(npm.join("redocly"));
     lint.args(["lint", "--config", ".redocly.yaml", "infra/openapi.yaml"]).env("REDOCLY_TELEMETRY", "off");
-    tools::run(&mut lint).await?;
+    Process::show(&mut lint).await?;
 
     let service = Connect::start(&OPTIONS).await?;
-    let mut postman = Command::new("node");
+    let mut postman = command("node");
     postman.args(["--test", "tests/openapi/postman.test.js"]);
     postman.env("CONNECT_URL", &service.api).env("API_KEY", &service.key);
-    tools::run(&mut postman).await?;
+    Process::show(&mut postman).await.map_err(|failure| service.failure(failure))?;
     service.stop().await?;
 
     let mut cases = 0;
@@ -44,27 +40,23 @@ async fn schemathesis(seed: u32, options: &[&str]) -> Step<u64> {
     let service = Connect::start(&OPTIONS).await?;
     // What it has learned before would be tried first.
     let learned = tempfile::tempdir()?;
-    let mut command = Command::new(tools("openapi").await?.join("schemathesis"));
-    command
-        .current_dir(crate::connect::root())
+    let mut schemathesis = command(tools("openapi").await?.join("schemathesis"));
+    schemathesis
         .args(["--config-file", "tests/openapi/schemathesis.toml", "run", "infra/openapi.yaml"])
         .args(["--url", &service.api, "--header", &format!("X-Api-Key: {}", service.key)])
         .args(["--seed", &seed.to_string()])
         .args(options)
-        .env("HYPOTHESIS_STORAGE_DIRECTORY", learned.path())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-    let mut process = command.spawn()?;
-    let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
+        .env("HYPOTHESIS_STORAGE_DIRECTORY", learned.path());
+    let mut process = Process::start_piped(&mut schemathesis)?;
+    let mut lines = process.lines()?;
     let mut passed = None;
     while let Some(line) = lines.next_line().await? {
         println!("{line}");
         passed = passed.or_else(|| cases(&line));
     }
-    let status = process.wait().await?;
+    let (_, status) = process.finish().await?;
     if !status.success() {
-        println!("{}", service.log()?);
-        return Err(format!("schemathesis: {status}").into());
+        return Err(service.failure(process.failure(status)));
     }
     println!("What was answered:");
     for (outcome, count) in outcomes(&service.log()?) {

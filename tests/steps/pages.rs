@@ -3,11 +3,10 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use tokio::process::Command;
-
-use crate::connect::Connect;
+use crate::connect::{Connect, command};
+use crate::process::Process;
 use crate::step::Step;
-use crate::tools::{self, on_path, package, tools};
+use crate::tools::{on_path, package, tools};
 
 /// Runs `tests/pages/pages.test.js`; pictures of the pages are put into `folder`.
 pub async fn run(folder: Option<&Path>) -> Step {
@@ -15,12 +14,12 @@ pub async fn run(folder: Option<&Path>) -> Step {
     tools("npm").await?;
     let now = ["--memory", "--now", "2026-01-31T22:30:00Z", "--time-zone", "Europe/Stockholm"];
     let service = Connect::start(&now).await?;
-    let mut node = Command::new("node");
+    let mut node = command("node");
     node.args(["--test", "tests/pages/pages.test.js"])
         .env("CHROMIUM", chromium)
         .env("CONNECT_URL", &service.api)
         .env("SCREENSHOTS", folder.unwrap_or(Path::new("")));
-    tools::run(&mut node).await?;
+    Process::show(&mut node).await?;
     service.stop().await
 }
 

@@ -1,17 +1,15 @@
 //! The service as a newcomer and an operator meet it: started with `cargo run`, spoken to with `curl` and by commands.
 
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use harness::receiver::{Answer, Receiver};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::connect::{Connect, binary, command, demo, root, signal};
+use crate::connect::{Connect, FREE_PORTS, binary, cargo_run, command, demo};
+use crate::process::Process;
 use crate::step::{Step, expect};
 use crate::tools::package;
 
@@ -27,7 +25,7 @@ pub async fn run() -> Step {
 async fn cancellation() -> Step {
     println!("--- a cancellation, from request to effect");
     let options = ["--memory", "--now", "2026-01-31T22:30:00Z", "--time-zone", "Europe/Stockholm"];
-    let service = Connect::start_by_cargo(&options).await?;
+    let service = Connect::start_by_cargo(&[&FREE_PORTS[..], &options].concat()).await?;
     let [first, second, ..] = service.ids.as_slice() else { return Err("no subscriptions".into()) };
     let (first, second) = (first.as_str(), second.as_str());
 
@@ -62,11 +60,8 @@ async fn cancellation() -> Step {
 /// The lines that are printed for a person, each pasted into a shell as it stands.
 async fn printed_lines() -> Step {
     println!("--- the lines that are printed for a person");
-    let mut cargo = command(Path::new("cargo"));
-    cargo.args(["run", "--locked", "--quiet", "--"]);
-    cargo.args(["up", "--port", "0", "--dynamodb-port", "0", "--tick", "0", "--memory"]);
-    let mut service = cargo.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let mut lines = BufReader::new(service.stdout.take().ok_or("no output")?).lines();
+    let mut service = Process::start_piped(cargo_run().arg("up").args(FREE_PORTS).arg("--memory"))?;
+    let mut lines = service.lines()?;
     let mut pasted = Vec::new();
     let read = async {
         while let Some(line) = lines.next_line().await? {
@@ -83,11 +78,9 @@ async fn printed_lines() -> Step {
     for line in pasted {
         let shown: String = line.chars().take(60).collect();
         let pasted = format!("{line} -sS -o /dev/null -w '%{{http_code}}'");
-        let output = Command::new("bash").args(["-c", &pasted]).output().await?;
-        expect(&format!("{shown}…"), "200", String::from_utf8(output.stdout)?)?;
+        expect(&format!("{shown}…"), "200", Process::output(command("bash").args(["-c", &pasted])).await?)?;
     }
-    signal(&service, Signal::TERM)?;
-    expect("ended", true, service.wait().await?.success())
+    expect("ended", true, service.end(Signal::TERM).await?.success())
 }
 
 async fn operator() -> Step {
@@ -136,13 +129,11 @@ async fn operator() -> Step {
 async fn answered(service: &Connect, arguments: &[&str], answer: &str) -> Step<i32> {
     let words = [&[binary()?.to_str().ok_or("no path")?], arguments].concat().join(" ");
     // `script` runs it in a terminal, and ends as it ends.
-    let mut command = Command::new("script");
-    command.args(["--quiet", "--return", "--command"]);
-    command.arg(format!("{words} --dynamodb-endpoint {}", service.database)).arg("/dev/null");
-    command.current_dir(root()).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut process = command.spawn()?;
-    let (mut stdin, mut stdout) =
-        (process.stdin.take().ok_or("no input")?, process.stdout.take().ok_or("no output")?);
+    let mut script = command("script");
+    script.args(["--quiet", "--return", "--command"]);
+    script.arg(format!("{words} --dynamodb-endpoint {}", service.database)).arg("/dev/null");
+    let mut process = Process::start_piped(&mut script)?;
+    let (mut stdin, mut stdout) = (process.stdin()?, process.stdout()?);
     let ask = async {
         let (mut said, mut buffer) = (String::new(), [0; 4096]);
         while !said.contains("[y/N]") {
@@ -154,7 +145,7 @@ async fn answered(service: &Connect, arguments: &[&str], answer: &str) -> Step<i
         }
         stdin.write_all(answer.as_bytes()).await?;
         stdout.read_to_string(&mut said).await?;
-        Step::Ok(process.wait().await?.code().unwrap_or(-1))
+        Step::Ok(process.finish().await?.1.code().unwrap_or(-1))
     };
     timeout(Duration::from_secs(60), ask).await?
 }
@@ -173,15 +164,14 @@ async fn events() -> Step {
     let [failed, failed_too, first, second] = &posted[..] else { return Err("not four".into()) };
     expect("the same event each time", true, failed == first && failed_too == first)?;
 
-    let mut tail = service.command(&["events", "tail", "--from-beginning", "--json"])?;
-    let mut tail = tail.stdout(Stdio::piped()).spawn()?;
-    let mut lines = BufReader::new(tail.stdout.take().ok_or("no output")?).lines();
+    let tail = ["events", "tail", "--from-beginning", "--json"];
+    let mut tail = Process::start_piped(&mut service.command(&tail)?)?;
+    let mut lines = tail.lines()?;
     for event in [first, second] {
         let line = timeout(Duration::from_secs(30), lines.next_line()).await??.ok_or("no event")?;
         expect("shown as it was posted", true, serde_json::from_str::<Value>(&line)? == *event)?;
     }
-    signal(&tail, Signal::INT)?;
-    expect("interrupted", 0, tail.wait().await?.code().unwrap_or(-1))?;
+    expect("interrupted", 0, tail.end(Signal::INT).await?.code().unwrap_or(-1))?;
     service.stop().await
 }
 

@@ -4,8 +4,11 @@ use std::error::Error;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
+/// Why a step failed.
+pub type Failure = Box<dyn Error>;
+
 /// The outcome of steps; the error says which one failed.
-pub type Step<T = ()> = Result<T, Box<dyn Error>>;
+pub type Step<T = ()> = Result<T, Failure>;
 
 /// Prints a step.
 ///

@@ -3,19 +3,17 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use tokio::process::Command;
-
-use crate::connect::root;
+use crate::connect::{command, root};
+use crate::process::Process;
 use crate::step::Step;
 
 /// Installs a set of tools, unless it is there; the folder of its commands.
 pub async fn tools(set: &str) -> Step<PathBuf> {
-    let output = Command::new(root().join(".ci/tools")).arg(set).kill_on_drop(true).output().await?;
-    let folder = String::from_utf8(output.stdout)?.trim().to_owned();
-    if output.status.success() && !folder.is_empty() {
-        Ok(folder.into())
+    let folder = Process::output(command(root().join(".ci/tools")).arg(set)).await?;
+    if folder.trim().is_empty() {
+        Err(format!(".ci/tools {set}: no folder").into())
     } else {
-        Err(format!(".ci/tools {set}: {}", String::from_utf8_lossy(&output.stderr)).into())
+        Ok(folder.trim().into())
     }
 }
 
@@ -27,20 +25,9 @@ pub fn before_path(folder: &Path) -> Step<OsString> {
 
 /// Installs a package of Debian, unless it is there.
 pub async fn package(name: &str) -> Step {
-    run(Command::new(root().join(".ci/packages")).arg(name)).await
-}
-
-/// Runs a command whose output is for people.
-///
-/// # Errors
-/// It does not end well.
-pub async fn run(command: &mut Command) -> Step {
-    let status = command.current_dir(root()).kill_on_drop(true).status().await?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{}: {status}", command.as_std().get_program().display()).into())
-    }
+    // In this program's own group: `sudo` may ask the terminal for a password.
+    let status = command(root().join(".ci/packages")).arg(name).kill_on_drop(true).status().await?;
+    if status.success() { Ok(()) } else { Err(format!(".ci/packages {name}: {status}").into()) }
 }
 
 /// The first of these programs that is on the path.
