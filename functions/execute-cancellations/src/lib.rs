@@ -14,7 +14,7 @@ pub struct UnexpectedEvent;
 
 /// Answers a scheduled event with one sweep.
 ///
-/// What is due is decided by the clock when the sweep begins, not by the time in the event: an event that comes late finds all
+/// The clock decides what is due, when the sweep begins, and not the time in the event: an event that comes late finds all
 /// that is due by then.
 ///
 /// # Errors

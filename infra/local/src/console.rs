@@ -27,23 +27,23 @@ use crate::pages;
 use crate::scheduler::{Execution, Scheduler};
 use crate::up::Addresses;
 
-/// What the console shows and moves.
+/// The console: the parts of the service that it shows and moves.
 pub struct Console {
-    /// Where everything is.
+    /// The addresses of the service.
     pub addresses: Addresses,
-    /// Where the demo tenant's subscriptions are.
+    /// The database, which has the demo tenant's subscriptions.
     pub store: Admin,
-    /// Whether the database keeps what it is told, and where.
+    /// The place in which the database keeps what it is told, or that it keeps nothing.
     pub database: String,
     /// The demo tenant's time zone.
     pub time_zone: TimeZone,
     /// Seconds between two sweeps; 0 if there are none but those asked for.
     pub tick: u64,
-    /// What sweeps.
+    /// The scheduler, which sweeps.
     pub scheduler: Arc<Scheduler>,
-    /// What takes events.
+    /// The bus, which takes events.
     pub bus: Arc<Bus>,
-    /// Where they are posted to.
+    /// The webhook that events are posted to, if there is one.
     pub webhook: Option<String>,
 }
 
@@ -76,7 +76,7 @@ struct Status {
     tenant: TenantId,
     /// The first ones alone.
     subscriptions: Vec<Subscription>,
-    /// How many more there are.
+    /// The number of the others.
     more: usize,
     database: String,
     now: String,

@@ -9,7 +9,7 @@ use crate::identifiers::{KeyId, NewIds};
 use crate::stored::{Revision, StoredSubscription};
 use crate::subscription::Status;
 
-/// What a request to cancel, or to withdraw that, comes to.
+/// The outcome of a request to cancel, or to withdraw that.
 #[derive(Clone, PartialEq)]
 pub enum Decision {
     /// Write this.
@@ -36,7 +36,7 @@ pub enum Refusal {
     OtherRevision(Revision),
 }
 
-/// Who asks, and when: what the decision needs beside the request itself.
+/// The caller and the time of a request: what the decision needs beside the request itself.
 #[derive(Clone, Debug)]
 pub struct Asking {
     /// The ids of the cancellation and of the write that may come of it.

@@ -134,7 +134,7 @@ impl Cancellation {
         }
     }
 
-    /// How the index names it.
+    /// Its entry in the index.
     #[must_use]
     pub fn entry(&self) -> IndexEntry {
         IndexEntry::Due(self.cancellation_id, self.effective_at)

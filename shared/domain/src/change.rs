@@ -12,7 +12,7 @@ use crate::standing::{Claims, IndexEntry};
 use crate::stored::StoredSubscription;
 use crate::subscription::{PendingMsisdn, PendingProductOffering, PendingStatus, Status, Subscription};
 
-/// What a write does to one attribute.
+/// The edit of one attribute by a write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Edit<T> {
     /// It stays as it is.
@@ -24,10 +24,10 @@ pub enum Edit<T> {
     Remove,
 }
 
-/// What a write does to a subscription: every attribute that it sets or removes, and its condition.
+/// A write of a subscription: every attribute that it sets or removes, and its condition.
 #[derive(Clone, PartialEq)]
 pub struct Change {
-    /// What it was decided from, which must still hold. With it the version counts on.
+    /// The state that it was decided from, which must still hold. From it the next version follows.
     pub decided_from: DecidedFrom,
     /// The id of the write.
     pub write_id: WriteId,
@@ -41,7 +41,7 @@ pub struct Change {
     pub due_at: Edit<DateTime<Utc>>,
 }
 
-/// What a write does to the document.
+/// The part of a write that concerns the document.
 #[derive(Clone, PartialEq)]
 pub enum DocumentChange {
     /// It edits members, and leaves all others alone: a document may have more than this service knows.
@@ -67,7 +67,7 @@ pub struct Members {
     pub pending_product_offering: Edit<PendingProductOffering>,
 }
 
-/// What a change was decided from: the condition of its write.
+/// The state that a change was decided from: the condition of its write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecidedFrom {
     /// No subscription has the id.
@@ -111,11 +111,11 @@ pub struct ExpectedEntry {
 /// cancellation of the entry is pending for the date ([`Claims::standing`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedClaims {
-    /// What the index says.
+    /// The entry in the index.
     pub entry: ExpectedEntry,
-    /// What the document may say that it is: one of these.
+    /// The statuses that the document may have.
     pub statuses: Vec<Status>,
-    /// What the document says that it will be, and when.
+    /// The change of status that the document says is to come, with its date.
     pub pending_status: PendingStatus,
     /// The date that is kept with the cancellation. One that an earlier version of this service wrote keeps none.
     pub date: NaiveDate,
@@ -148,7 +148,7 @@ pub struct Changed {
     pub after: StoredSubscription,
 }
 
-/// What a change does to the cancellation.
+/// The part of a change that concerns the cancellation.
 pub(crate) enum CancellationChange {
     /// It is pending, for this date.
     Schedule(Cancellation, NaiveDate),

@@ -25,7 +25,7 @@ pub struct DueCancellation {
     pub effective_at: DateTime<Utc>,
 }
 
-/// What the arrival of a date comes to.
+/// The outcome of the arrival of a date.
 #[derive(Clone, PartialEq)]
 pub enum Execution {
     /// Write this: the status becomes CANCELLED, and every pending change is removed. The details of the cancellation stay with the

@@ -140,7 +140,7 @@ pub struct ImportWrite {
     pub named: Option<ReferenceId>,
     /// The reference id that it had, and no longer has.
     pub freed: Option<ReferenceId>,
-    /// What comes of it.
+    /// The effect.
     pub effect: ImportEffect,
 }
 
@@ -151,7 +151,7 @@ impl fmt::Debug for ImportWrite {
     }
 }
 
-/// What comes of an import that writes.
+/// The effect of an import that writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportEffect {
     /// The subscription is added.

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::identifiers::CancellationId;
 use crate::subscription::{PendingStatus, Status};
 
-/// What the index of due dates says of a subscription.
+/// The entry of a subscription in the index of due dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexEntry {
     /// The cancellation that is due, and since when.
@@ -54,13 +54,13 @@ pub enum Standing {
 /// The parts of a subscription by which a cancellation is pending or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// What the document says that it is.
+    /// The status in the document.
     pub status: Status,
-    /// What the document says that it will be.
+    /// The change of status that the document says is to come.
     pub pending_status: Option<PendingStatus>,
     /// The latest cancellation that is kept with it: its id and its instant, and its date if that is known.
     pub kept: Option<(IndexEntry, Option<NaiveDate>)>,
-    /// What the index says.
+    /// The entry in the index.
     pub entry: Option<IndexEntry>,
 }
 

@@ -39,7 +39,7 @@ impl fmt::Display for Revision {
 /// A subscription as it is stored.
 #[derive(Clone, PartialEq)]
 pub struct StoredSubscription {
-    /// What callers see of it. It has a pending status of CANCELLED only if that will be executed.
+    /// The document, as callers see it. It has a pending status of CANCELLED only if that will be executed.
     pub document: Subscription,
     /// Which of its states this is.
     pub revision: Revision,

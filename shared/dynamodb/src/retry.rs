@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::Error;
 
-/// How long it is tried.
+/// The patience with which it is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
     /// While a caller waits: for seconds. What is unavailable has been tried by the SDK, and is told to the caller.
@@ -28,7 +28,7 @@ pub enum Patience {
     OfCommand,
 }
 
-/// How long DynamoDB should be left alone with a transaction that it is still at.
+/// The time for which DynamoDB should be left alone with a transaction that it is still at.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const WHILE_IN_PROGRESS: Duration = Duration::from_secs(5);
 

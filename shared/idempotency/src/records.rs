@@ -20,7 +20,7 @@ use crate::{Answer, Attempt, Key, Record, Verdict};
 /// The attribute by which DynamoDB removes a record, in seconds since 1970.
 pub const TTL_ATTRIBUTE: &str = "removeAt";
 
-/// How much longer than its key a record is kept: longer than any request may be under way that found the key taken. One that began
+/// The time for which a record outlives its key: longer than any request may be under way that found the key taken. One that began
 /// just before the key became free must not find the record gone, and take effect again.
 const KEPT_LONGER: TimeDelta = TimeDelta::hours(1);
 

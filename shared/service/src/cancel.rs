@@ -25,7 +25,7 @@ use crate::http::response::{Answered, subscription};
 use crate::telemetry::{CANCELLATIONS_SCHEDULED, CANCELLATIONS_WITHDRAWN, REASON, log_found};
 use crate::{Service, ids};
 
-/// How often a request that meets others decides again.
+/// The most decisions of a request that meets others.
 const MOST_DECISIONS: u32 = 8;
 
 /// A request to change a subscription, as far as it is read before the caller is authenticated. Its faults wait until then.
@@ -36,7 +36,7 @@ pub struct Call<'r> {
     pub name: Result<SubscriptionName, Problem>,
     /// The idempotency key, if there is one.
     pub key: Result<Option<Key>, Problem>,
-    /// What makes it the same request as another.
+    /// The fingerprint, by which it is the same request as another.
     pub fingerprint: Fingerprint,
     /// The id under which it is found in the logs.
     pub request_id: &'r str,
@@ -46,7 +46,7 @@ pub struct Call<'r> {
     pub precondition: Precondition,
 }
 
-/// What a caller asks for.
+/// The wish of a caller.
 pub enum Wish {
     /// To cancel, in the tenant's calendar.
     Cancel(CancelRequest, Calendar),
@@ -125,9 +125,9 @@ pub struct Request<'r> {
     pub request_id: &'r str,
     /// The states of the subscription that it is to change.
     pub precondition: Precondition,
-    /// What is asked for.
+    /// The wish of the caller.
     pub wish: Wish,
-    /// Who asks, and when.
+    /// The caller and the time.
     pub asking: Asking,
 }
 
@@ -203,7 +203,7 @@ impl Request<'_> {
         Err(self.met_too_many())
     }
 
-    /// What has changed meanwhile, unless it has lost the reference id that it was named by.
+    /// The subscription as it is meanwhile; if it has lost the reference id that it was named by, the one that has it now.
     async fn still_named(
         &self,
         store: &Store,

@@ -9,7 +9,7 @@ pub use store::import::TOGETHER;
 use store::import::{ImportsWritten, PreparedImport};
 use store::{Admin, Patience, StoreError, repeat};
 
-/// What came of one import.
+/// The outcome of one import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Imported {
     /// It was not there, and was written.

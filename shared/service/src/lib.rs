@@ -33,9 +33,9 @@ use self::environment::{EnvironmentError, table_names};
 /// The database and the clock, built once when a function starts.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Where everything is stored.
+    /// The database.
     pub store: Store,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
 }
 

@@ -27,7 +27,7 @@ use crate::telemetry::{EVENTS_FAILED, EVENTS_PUBLISHED, TYPE};
 /// No request is begun this close to the deadline: longer than one can take.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// What the function is built on: the bus, and the queue of what can't be published.
+/// The bus, and the queue of changes that can't be published.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     bus: Bus,
@@ -57,7 +57,7 @@ impl Publisher {
 
 /// A record of the stream: one write, and where in the stream it is.
 pub struct Record {
-    /// Where in the stream it is.
+    /// Its place in the stream.
     pub sequence_number: String,
     /// The write.
     pub write: Write,
@@ -76,7 +76,7 @@ pub async fn publish(publisher: &Publisher, records: Vec<Record>, deadline: Syst
     again
 }
 
-/// What is to be done about a record of the stream.
+/// The task that a record of the stream makes.
 enum Task {
     /// Callers see no change.
     Nothing,

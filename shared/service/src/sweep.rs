@@ -30,15 +30,15 @@ use crate::telemetry::{
     UNREAD_SHARDS,
 };
 
-/// How many shards are read at once, and how many cancellations of each are executed at once.
+/// The shards that are read at once, and the cancellations of each that are executed at once.
 const SHARDS_AT_ONCE: usize = 4;
 const EXECUTIONS_AT_ONCE: usize = 16;
-/// How often an execution is decided that meets other changes of its subscription.
+/// The most decisions about an execution that meets other changes of its subscription.
 const MOST_DECISIONS: u32 = 3;
 /// No execution is begun this close to the deadline: longer than one operation of the store can take.
 const MARGIN: Duration = Duration::from_secs(8);
 
-/// What a sweep has done.
+/// The summary of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
@@ -168,7 +168,7 @@ pub async fn not_ahead(now: DateTime<Utc>, database: &Admin) -> Result<DateTime<
     Ok(now.min(there))
 }
 
-/// What became of one entry of the index.
+/// The outcome of one entry of the index.
 #[derive(Clone, Copy)]
 enum Outcome {
     Executed,

@@ -16,7 +16,7 @@ use super::items::read_subscription;
 use super::update::ItemUpdate;
 use super::{Admin, Store, StoreError};
 
-/// What came of a commit.
+/// The outcome of a commit.
 pub enum Committed {
     /// Everything was written, and this is the answer.
     Done(Answer),
@@ -28,7 +28,7 @@ pub enum Committed {
     Changed(Option<Box<StoredSubscription>>),
 }
 
-/// What came of a change that nobody waits for an answer of.
+/// The outcome of a change that has no answer to record.
 pub enum Changing {
     /// It was written.
     Done,
@@ -72,7 +72,7 @@ impl Store {
 }
 
 impl Admin {
-    /// Writes a change that nobody waits for an answer of. It is done once.
+    /// Writes a change that has no answer to record. It is done once.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if another write was under way all the time; otherwise the database is unavailable or refuses.

@@ -18,20 +18,20 @@ use super::layout::{PK, SUBSCRIPTION_ID, reference_key, subscription_key};
 use super::update::ItemUpdate;
 use super::{Admin, StoreError};
 
-/// How many subscriptions are written together. Each is up to three writes (itself, its reference id, and the reference id that it
+/// The most subscriptions that are written together. Each is up to three writes (itself, its reference id, and the reference id that it
 /// no longer has), and a transaction has at most 100.
 pub const TOGETHER: usize = 33;
 
-/// What is stored under the ids and reference ids of subscriptions that are imported.
+/// The items under the ids and reference ids of subscriptions that are imported.
 pub struct Presents {
     items: HashMap<String, Item>,
     tenant: TenantId,
-    /// What time it was then by the database, if it says so.
+    /// The time of the reading by the database's clock, if the database says it.
     pub time: Option<DateTime<Utc>>,
 }
 
 impl Presents {
-    /// What is stored under an id.
+    /// The item under an id.
     #[must_use]
     pub fn subscription(&mut self, id: SubscriptionId) -> Option<Present> {
         self.items.remove(&subscription_key(&self.tenant, id)).map(read_present)
@@ -40,7 +40,7 @@ impl Presents {
     /// The subscription that a reference id names.
     ///
     /// # Errors
-    /// What is stored under it can't be read.
+    /// The item under it can't be read.
     pub fn named(&mut self, reference: &ReferenceId) -> Result<Option<SubscriptionId>, StoreError> {
         self.items.remove(&reference_key(&self.tenant, reference)).map(read_pointer).transpose()
     }
@@ -49,7 +49,7 @@ impl Presents {
 /// The writes of one import, ready for a transaction.
 pub struct PreparedImport(Vec<TransactWriteItem>);
 
-/// What came of a transaction of imports.
+/// The outcome of a transaction of imports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportsWritten {
     /// All were written.
@@ -63,7 +63,7 @@ pub enum ImportsWritten {
 }
 
 impl Admin {
-    /// What is stored under the ids and reference ids of up to [`TOGETHER`] subscriptions of `tenant`.
+    /// The items under the ids and reference ids of up to [`TOGETHER`] subscriptions of `tenant`.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.

@@ -81,7 +81,7 @@ pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String 
     format!("{tenant}#{id}")
 }
 
-/// What the keys of all that is a tenant's begin with.
+/// The beginning of the keys of everything that is a tenant's.
 pub(super) fn tenant_prefix(tenant: &TenantId) -> String {
     format!("{tenant}#")
 }

@@ -44,7 +44,7 @@ pub struct Store {
     tables: TableNames,
 }
 
-/// Where the next page of an answer begins that has more than one.
+/// The beginning of the next page, of an answer that has more than one.
 #[derive(Clone)]
 pub struct NextPage(Item);
 
@@ -62,7 +62,7 @@ impl Store {
     }
 }
 
-/// How long an idempotency key belongs to its first request, to the second.
+/// The time for which an idempotency key belongs to its first request, to the second.
 pub const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 impl Store {

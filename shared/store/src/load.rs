@@ -27,7 +27,7 @@ use super::{Store, StoreError};
 /// How long a function that starts waits for a connection.
 const LONGEST_CONNECT: Duration = Duration::from_secs(2);
 
-/// How often a reference id that moves is followed.
+/// The most times that a reference id which moves is followed.
 const MOST_ROUNDS: u32 = 5;
 
 /// What was read for a request whose API key has not been verified yet.

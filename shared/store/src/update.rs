@@ -55,9 +55,9 @@ fn edit(edit: &Edit<impl Serialize>) -> Result<Edit<AttributeValue>, StoreError>
 pub(super) struct ItemUpdate {
     /// The key of the item.
     pub key: String,
-    /// What it sets and removes.
+    /// The update expression.
     pub expression: String,
-    /// When it may.
+    /// The condition expression.
     pub condition: String,
     /// The names that the expressions can't say.
     pub names: HashMap<String, String>,

@@ -6,7 +6,7 @@ use serde_dynamo::{AttributeValue, Item};
 use serde_json::{Value, json};
 use store::stream::Write;
 
-/// Where in its shard a record is.
+/// The place of a record in its shard.
 #[must_use]
 pub fn sequence_number(record: &Record) -> Option<&str> {
     record.dynamodb.as_ref()?.sequence_number.as_deref()

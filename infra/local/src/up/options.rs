@@ -64,7 +64,7 @@ pub fn defaults() -> Options {
 }
 
 impl Options {
-    /// Whether the database keeps what it is told, and where.
+    /// The place in which the database keeps what it is told, or that it keeps nothing.
     #[must_use]
     pub fn keeping(&self) -> String {
         match (&self.dynamodb_endpoint, self.memory) {

@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(65);
 
 /// The service, running.
 pub struct Running {
-    /// Where everything is.
+    /// The addresses of the service.
     pub addresses: Addresses,
     /// A subscription that can be cancelled, to try.
     pub example: Option<SubscriptionId>,

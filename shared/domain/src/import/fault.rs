@@ -6,7 +6,7 @@ use strum::VariantArray;
 
 use crate::subscription::{PortingDirection, PortingStatus, Status};
 
-/// What a member of a subscription must be.
+/// The form that a member of a subscription must have.
 enum Form {
     Text,
     Bool,
@@ -55,7 +55,7 @@ impl Form {
         Self::OneOf(names.filter_map(|name| name.as_str().map(str::to_owned)).collect())
     }
 
-    /// What is expected in the place of a value; `None` if the form is right, and the fault is another.
+    /// The form that is expected in the place of a value; `None` if the value has it, and the fault is another.
     fn expected(&self, value: &Value) -> Option<String> {
         let (is_right, expected) = match self {
             Self::Text => (value.is_string(), "a string".to_owned()),

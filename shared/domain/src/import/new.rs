@@ -114,10 +114,10 @@ impl NewSubscription {
     }
 }
 
-/// What the names of members begin with that the JSON library gives a meaning of its own.
+/// The beginning of the names of members that the JSON library gives a meaning of its own.
 const RESERVED: &str = "$serde_json::private::";
 
-/// Where a member has such a name, as a pointer (RFC 6901).
+/// The place of a member that has such a name, as a pointer (RFC 6901).
 fn reserved_name(pointer: &str, value: &Value) -> Option<String> {
     match value {
         Value::Object(members) => members.iter().find_map(|(name, value)| {
@@ -200,7 +200,7 @@ fn check_times(subscription: &Subscription) -> Result<(), InvalidSubscription> {
 /// By how much the clock that wrote `cancelledAt` may be ahead.
 const MOST_SKEW: TimeDelta = TimeDelta::minutes(5);
 
-/// What a document says of the end must hold together.
+/// The end of a subscription must be told without a contradiction.
 fn check_end(subscription: &Subscription, now: DateTime<Utc>) -> Result<(), InvalidSubscription> {
     let contradiction = match (subscription.status, subscription.cancelled_at) {
         (Status::Cancelled, Some(at)) if at > now + MOST_SKEW => "cancelledAt: must not lie in the future",

@@ -32,7 +32,7 @@ pub struct Transfer<'t> {
     pub from: &'t str,
     /// The account that it goes to.
     pub to: &'t str,
-    /// How much, in cents.
+    /// The amount, in cents.
     pub cents: u32,
 }
 
