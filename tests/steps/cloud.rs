@@ -230,13 +230,7 @@ impl Api {
         body: Option<&Value>,
     ) -> Step<Answer> {
         let slash = if path.is_empty() { "" } else { "/" };
-        let mut request = self.client.request(method, format!("{}/subscriptions{slash}{path}", self.url));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        Answer::of(request.send().await?).await
+        let request = self.client.request(method, format!("{}/subscriptions{slash}{path}", self.url));
+        Answer::to(request, headers, body).await
     }
 }

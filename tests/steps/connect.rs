@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Client, Method, Response};
+use reqwest::{Client, Method, RequestBuilder};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{BufReader, Lines};
@@ -110,7 +110,7 @@ impl Connect {
         Err(self.process.failure(format!("the service ended with {status}, and printed {more:?}")))
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub fn log(&self) -> Step<String> {
         self.process.log()
     }
@@ -170,14 +170,7 @@ impl Connect {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Step<Answer> {
-        let mut request = self.client.request(method, format!("{}{path}", self.api));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        Answer::of(request.send().await?).await
+        Answer::to(self.client.request(method, format!("{}{path}", self.api)), headers, body).await
     }
 
     /// A command on its database.
@@ -209,8 +202,19 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The answer that a response is.
-    pub async fn of(response: Response) -> Step<Self> {
+    /// The answer to a request, once it has these headers and this body.
+    pub async fn to(
+        mut request: RequestBuilder,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Step<Self> {
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Self { status, headers, body: response.text().await? })
     }

@@ -73,7 +73,7 @@ fn cases(line: &str) -> Option<u64> {
     (generated == passed).then(|| passed.parse().ok()).flatten()
 }
 
-/// How often each outcome stands in the log.
+/// The outcomes in the log, with their counts.
 fn outcomes(log: &str) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for part in log.split("outcome=\"").skip(1) {
