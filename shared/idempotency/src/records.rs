@@ -38,16 +38,17 @@ pub struct Records {
 /// An effect and the record of its answer, ready to be written: both or neither. However often it is sent, it is done once.
 pub struct Commit<A> {
     writes: Writes,
-    attempt: Option<Attempt>,
     answer: A,
 }
 
 enum Writes {
-    /// An effect, and before it the record if the attempt has a key.
-    Effect(Transaction),
-    /// A record alone: of an answer that changes nothing.
-    Record(Item),
     Nothing,
+    /// An effect without a record.
+    Effect(Transaction),
+    /// The record of an answer that changes nothing.
+    Record(Item, Attempt),
+    /// The record, and behind it the effect.
+    Both(Transaction, Attempt),
 }
 
 /// The outcome of a commit.
@@ -128,26 +129,21 @@ impl Records {
         answer: A,
         effect: Vec<TransactWriteItem>,
     ) -> Result<Commit<A>, Error> {
-        let record = attempt.as_ref().map(|attempt| self.item(scope, attempt, &answer)).transpose()?;
-        let writes = match (record, effect.is_empty()) {
-            (None, true) => Writes::Nothing,
-            (None, false) => Writes::Effect(Transaction::new(effect)),
-            (Some(record), true) => Writes::Record(record),
-            (Some(record), false) => {
-                let put = Put::builder()
-                    .table_name(&self.table)
-                    .set_item(Some(record))
-                    .condition_expression(KEY_IS_FREE)
-                    .set_expression_attribute_values(attempt.as_ref().map(now))
-                    .return_values_on_condition_check_failure(OnFailure::AllOld)
-                    .build()
-                    .map_err(defect)?;
-                // First, as whatever became of the effect, a record that is there is the answer.
-                let record = TransactWriteItem::builder().put(put).build();
-                Writes::Effect(Transaction::new([vec![record], effect].concat()))
+        let writes = match attempt {
+            None if effect.is_empty() => Writes::Nothing,
+            None => Writes::Effect(Transaction::new(effect)),
+            Some(attempt) => {
+                let record = self.item(scope, &attempt, &answer)?;
+                if effect.is_empty() {
+                    Writes::Record(record, attempt)
+                } else {
+                    // The record is first: if there is one already, that is the answer, whatever became of the effect.
+                    let writes = [vec![self.put_in_transaction(record, &attempt)?], effect].concat();
+                    Writes::Both(Transaction::new(writes), attempt)
+                }
             }
         };
-        Ok(Commit { writes, attempt, answer })
+        Ok(Commit { writes, answer })
     }
 
     /// Writes what was prepared, all of it or nothing.
@@ -156,20 +152,27 @@ impl Records {
     /// [`Error::Conflict`] if another write was under way all the time: nothing was written. If the database became unavailable, all
     /// may have been written or nothing; the same attempt again will tell.
     pub async fn commit<A: Answer>(&self, commit: Commit<A>) -> Result<Outcome<A>, Error> {
-        let Commit { writes, attempt, answer } = commit;
-        match (writes, attempt) {
-            (Writes::Record(record), Some(attempt)) => {
+        let Commit { writes, answer } = commit;
+        match writes {
+            Writes::Nothing => Ok(Outcome::Done(answer)),
+            Writes::Effect(transaction) => {
+                match transaction.write(&self.client, Patience::OfRequest).await? {
+                    Written::All => Ok(Outcome::Done(answer)),
+                    Written::Refused(conditions) => Ok(Outcome::Refused(conditions)),
+                    Written::Invalid => Err(invalid()),
+                }
+            }
+            Writes::Record(record, attempt) => {
                 match try_again(Patience::OfRequest, || self.put(&attempt, record.clone())).await? {
                     None => Ok(Outcome::Done(answer)),
                     Some(FailedCondition(item)) => found(&attempt, item),
                 }
             }
-            (Writes::Effect(transaction), attempt) => {
-                match (transaction.write(&self.client, Patience::OfRequest).await?, attempt) {
-                    (Written::All, _) => Ok(Outcome::Done(answer)),
-                    (Written::Invalid, _) => Err(invalid()),
-                    (Written::Refused(conditions), None) => Ok(Outcome::Refused(conditions)),
-                    (Written::Refused(conditions), Some(attempt)) => {
+            Writes::Both(transaction, attempt) => {
+                match transaction.write(&self.client, Patience::OfRequest).await? {
+                    Written::All => Ok(Outcome::Done(answer)),
+                    Written::Invalid => Err(invalid()),
+                    Written::Refused(conditions) => {
                         let mut conditions = conditions.into_iter();
                         match conditions.next().flatten() {
                             Some(FailedCondition(item)) => found(&attempt, item),
@@ -178,8 +181,20 @@ impl Records {
                     }
                 }
             }
-            (Writes::Nothing | Writes::Record(_), _) => Ok(Outcome::Done(answer)),
         }
+    }
+
+    /// The write of a record if its key is free, as a part of a transaction.
+    fn put_in_transaction(&self, record: Item, attempt: &Attempt) -> Result<TransactWriteItem, Error> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(record))
+            .condition_expression(KEY_IS_FREE)
+            .set_expression_attribute_values(Some(now(attempt)))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .build()
+            .map_err(defect)?;
+        Ok(TransactWriteItem::builder().put(put).build())
     }
 
     /// Writes a record if its key is free.
