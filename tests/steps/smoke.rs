@@ -124,10 +124,11 @@ async fn operator() -> Step {
 /// The exit code of a command that asks in a terminal, and is answered this.
 async fn answered(service: &Connect, arguments: &[&str], answer: &str) -> Step<i32> {
     let words = [&[binary()?.to_str().ok_or("no path")?], arguments].concat().join(" ");
-    // `script` runs it in a terminal, and ends as it ends.
+    // `script` runs it in a terminal, and ends as it ends. In place of the shell: a shell that waits would get the signal too,
+    // and some (dash) then end by it.
     let mut script = command("script");
     script.args(["--quiet", "--return", "--command"]);
-    script.arg(format!("{words} --dynamodb-endpoint {}", service.database)).arg("/dev/null");
+    script.arg(format!("exec {words} --dynamodb-endpoint {}", service.database)).arg("/dev/null");
     let mut process = Process::start_piped(&mut script)?;
     let (mut stdin, mut stdout) = (process.stdin()?, process.stdout()?);
     let ask = async {
