@@ -43,7 +43,7 @@ pub fn new(document: Value, now: DateTime<Utc>) -> NewSubscription {
 
 /// The event that reads the subscription with this number.
 pub fn get(token: &Token, number: u64) -> Value {
-    about(event(include_str!("../events/get-subscription/ok.json")), "", token, number)
+    about(event(include_str!("../data/events/get-subscription/ok.json")), "", token, number)
 }
 
 /// The event that cancels one of `subscriptions` subscriptions. Each operation has a key of its own, and, when all of them
@@ -51,7 +51,7 @@ pub fn get(token: &Token, number: u64) -> Value {
 pub fn cancel(token: &Token, subscriptions: u64, operation: u64) -> Value {
     let number = operation % subscriptions;
     let mut event =
-        about(event(include_str!("../events/cancel-subscription/ok.json")), "/cancel", token, number);
+        about(event(include_str!("../data/events/cancel-subscription/ok.json")), "/cancel", token, number);
     let date = FIRST_DATE + Days::new(operation / subscriptions);
     let body = json!({"schedule": {"type": "CancelAtDate", "date": date}, "reason": "OTHER", "comment": "Moves abroad"});
     event["body"] = json!(body.to_string());
@@ -62,7 +62,7 @@ pub fn cancel(token: &Token, subscriptions: u64, operation: u64) -> Value {
 
 /// The event that executes what is due.
 pub fn execute() -> Value {
-    event(include_str!("../events/execute-cancellations/ok.json"))
+    event(include_str!("../data/events/execute-cancellations/ok.json"))
 }
 
 fn event(json: &str) -> Value {

@@ -1,5 +1,5 @@
 //! The fuzzer's targets: each takes any text from outside, and panics if something does not hold that must. The fuzzer makes up
-//! such texts (`tests/fuzz`); the service's tests repeat those that it starts from.
+//! such texts (`tests/tools/fuzz`); the service's tests repeat those that it starts from.
 
 use std::str::FromStr;
 use std::sync::LazyLock;

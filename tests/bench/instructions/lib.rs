@@ -29,7 +29,7 @@ use store::stream::Write;
 use store::tables::TableNames;
 use tokio::runtime::{Builder, Runtime};
 
-const EVENT: &str = include_str!("../../events/cancel-subscription/ok.json");
+const EVENT: &str = include_str!("../../data/events/cancel-subscription/ok.json");
 const ZONE: &str = "Europe/Stockholm";
 const CANCELLATION: &str = "a0a4b6de-5b7e-4b53-93ff-3f4a3f6d3a11";
 const ID: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001";

@@ -134,7 +134,7 @@ mod tests {
     /// An accepted name may be stored, and a later release may turn it into a link.
     #[test]
     fn every_name_that_was_ever_accepted_is_still_read_and_keeps_its_spelling() {
-        for name in include_str!("../../../../tests/zones/names").lines() {
+        for name in include_str!("../../../../tests/data/time_zone_names").lines() {
             assert_eq!(name.parse::<TimeZone>().map(|zone| zone.to_string()), Ok(name.to_owned()));
         }
     }

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn event() -> Value {
-        serde_json::from_str(include_str!("../../../../tests/events/cancel-subscription/ok.json")).unwrap()
+        serde_json::from_str(include_str!("../../../../tests/data/events/cancel-subscription/ok.json")).unwrap()
     }
 
     /// What a handler sees of an event.

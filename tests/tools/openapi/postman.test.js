@@ -11,7 +11,7 @@ const { CONNECT_URL: baseUrl, API_KEY: apiKey } = process.env;
 const DEMO = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0001";
 
 async function collection(options) {
-  const data = await readFile(new URL("../../infra/openapi.yaml", import.meta.url), "utf8");
+  const data = await readFile(new URL("../../../infra/openapi.yaml", import.meta.url), "utf8");
   return new Promise((resolve, reject) => {
     converter.convertV2({ type: "string", data }, options, (error, converted) => {
       if (error || !converted.result) reject(error ?? new Error(converted.reason));

@@ -255,7 +255,7 @@ impl Walk<'_> {
             "--invocation-type",
             "Event",
             "--payload",
-            "file://tests/events/execute-cancellations/unexpected_event.json",
+            "file://tests/data/events/execute-cancellations/unexpected_event.json",
             answer.to_str().ok_or("no path")?,
         ];
         self.cloud.aws(&invoke).await?;

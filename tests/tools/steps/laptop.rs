@@ -52,7 +52,7 @@ async fn events(path: &OsString) -> Step {
 
 /// The event files of a function: those that are answered well first, as the others count on what they have done.
 fn event_files(function: &str) -> Step<Vec<PathBuf>> {
-    let folder = root().join("tests/events").join(function);
+    let folder = root().join("tests/data/events").join(function);
     let mut files = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Step<Vec<_>>>()?;
     let is_ok =
         |file: &PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ok"));
@@ -87,7 +87,7 @@ async fn outcome(function: &str, file: &Path, path: &OsString) -> Step<String> {
 
 async fn routes() -> Step {
     println!("--- the routes");
-    let event = std::fs::read_to_string(root().join("tests/events/get-subscription/ok.json"))?;
+    let event = std::fs::read_to_string(root().join("tests/data/events/get-subscription/ok.json"))?;
     let event: Value = serde_json::from_str(&event)?;
     let key = event["headers"]["x-api-key"].as_str().ok_or("no key")?;
     let subscription = "http://127.0.0.1:9000/subscriptions/5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0004";

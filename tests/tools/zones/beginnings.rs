@@ -1,4 +1,4 @@
-//! Prints when dates begin, by the time zones that are compiled in, for `tests/zones/run`: the release of the IANA database;
+//! Prints when dates begin, by the time zones that are compiled in, for `.ci/zones`: the release of the IANA database;
 //! then for each zone a line with its name and, for each of so many dates, the Unix time of its first instant, or `-` if the
 //! zone skips it.
 //!

@@ -8,7 +8,7 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 use service::ids;
 
-const DOCUMENTS: &str = include_str!("../../../infra/local/src/demo.ndjson");
+const DOCUMENTS: &str = include_str!("../../../../infra/local/src/demo.ndjson");
 
 fn documents() -> Vec<Value> {
     DOCUMENTS.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

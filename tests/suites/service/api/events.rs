@@ -1,4 +1,4 @@
-//! The event files of `tests/events`: each is named after the outcome that it gets.
+//! The event files of `tests/data/events`: each is named after the outcome that it gets.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use lambda_http::{Context, LambdaEvent};
 
 /// The outcomes that a function has event files for: those of success first, as the others count on them.
 fn outcomes(function: &str) -> Vec<String> {
-    let folder = format!("{}/events/{function}", env!("CARGO_MANIFEST_DIR"));
+    let folder = format!("{}/data/events/{function}", env!("CARGO_MANIFEST_DIR"));
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut outcomes: Vec<_> = files.map(|file| file.strip_suffix(".json").unwrap().to_owned()).collect();
     outcomes.sort_by_key(|outcome| (!outcome.starts_with("ok"), outcome.clone()));

@@ -8,14 +8,14 @@ use crate::process::Process;
 use crate::step::Step;
 use crate::tools::{on_path, package, tools};
 
-/// Runs `tests/pages/pages.test.js`; pictures of the pages are put into `folder`.
+/// Runs `tests/tools/pages/pages.test.js`; pictures of the pages are put into `folder`.
 pub async fn run(folder: Option<&Path>) -> Step {
     let chromium = chromium().await?;
     tools("npm").await?;
     let now = ["--memory", "--now", "2026-01-31T22:30:00Z", "--time-zone", "Europe/Stockholm"];
     let service = Connect::start(&now).await?;
     let mut node = command("node");
-    node.args(["--test", "tests/pages/pages.test.js"])
+    node.args(["--test", "tests/tools/pages/pages.test.js"])
         .env("CHROMIUM", chromium)
         .env("CONNECT_URL", &service.api)
         .env("SCREENSHOTS", folder.unwrap_or(Path::new("")));

@@ -19,7 +19,7 @@ pub async fn run(seeds: &[u32]) -> Step {
 
     let service = Connect::start(&OPTIONS).await?;
     let mut postman = command("node");
-    postman.args(["--test", "tests/openapi/postman.test.js"]);
+    postman.args(["--test", "tests/tools/openapi/postman.test.js"]);
     postman.env("CONNECT_URL", &service.api).env("API_KEY", &service.key);
     Process::show(&mut postman).await.map_err(|failure| service.failure(failure))?;
     service.stop().await?;
@@ -42,7 +42,7 @@ async fn schemathesis(seed: u32, options: &[&str]) -> Step<u64> {
     let learned = tempfile::tempdir()?;
     let mut schemathesis = command(tools("openapi").await?.join("schemathesis"));
     schemathesis
-        .args(["--config-file", "tests/openapi/schemathesis.toml", "run", "infra/openapi.yaml"])
+        .args(["--config-file", "tests/tools/openapi/schemathesis.toml", "run", "infra/openapi.yaml"])
         .args(["--url", &service.api, "--header", &format!("X-Api-Key: {}", service.key)])
         .args(["--seed", &seed.to_string()])
         .args(options)

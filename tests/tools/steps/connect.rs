@@ -19,7 +19,7 @@ use crate::step::{Failure, Step, expect};
 
 /// The workspace.
 pub fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.."))
 }
 
 /// The demo subscriptions, one a line.

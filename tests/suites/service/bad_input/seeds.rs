@@ -7,7 +7,7 @@ use std::path::Path;
 use harness::fuzz;
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/seeds").join(target);
     let files = fs::read_dir(folder).unwrap();
     let seeds: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
     assert!(!seeds.is_empty());
@@ -42,7 +42,7 @@ fn each_seed_event_gets_an_answer_of_the_contract() {
 
 #[test]
 fn every_fuzz_target_has_a_test_here() {
-    let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/targets");
+    let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/targets");
     let names = fs::read_dir(targets).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     let names: BTreeSet<_> = names.collect();
     assert_eq!(names, ["cancel_request.rs", "event.rs", "names.rs", "token.rs"].map(str::to_owned).into());

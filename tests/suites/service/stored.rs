@@ -1,6 +1,6 @@
 //! Databases of earlier versions stay readable, and their cancellations take effect.
 //!
-//! `tests/stored` has whole databases as earlier versions left them, at noon of 1 February 2026 in Stockholm: one cancellation
+//! `tests/data/stored` has whole databases as earlier versions left them, at noon of 1 February 2026 in Stockholm: one cancellation
 //! pending under the key `kept`, one withdrawn under `kept-too`, one refused under `refused`, one executed.
 
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ async fn with_stored(database: &str) -> Service {
 
 #[tokio::test]
 async fn a_database_without_write_ids_still_works() {
-    let service = with_stored(include_str!("../stored/without_write_ids.json")).await;
+    let service = with_stored(include_str!("../../data/stored/without_write_ids.json")).await;
     let pending = service.get(ACTIVATED).await;
     assert_eq!(pending.json()["pendingStatus"]["scheduledAt"], "2026-03-01");
     assert_eq!(pending.header("etag"), Some("\"2\""));
@@ -87,7 +87,7 @@ async fn a_database_without_write_ids_still_works() {
 
 #[tokio::test]
 async fn a_pending_cancellation_without_a_stored_date_is_executed() {
-    let service = with_stored(include_str!("../stored/without_write_ids.json")).await;
+    let service = with_stored(include_str!("../../data/stored/without_write_ids.json")).await;
     service.set_clock("2026-02-28T22:59:59Z").await;
     assert_eq!(service.execute().await["due"], 0);
     service.set_clock("2026-02-28T23:00:00Z").await;
