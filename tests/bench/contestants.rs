@@ -1,4 +1,4 @@
-//! Who is measured: our functions, what else people would write, and the floor.
+//! The contestants: our functions, two alternatives, and the floor.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use uuid::Uuid;
 use crate::engine::{Engine, TENANT};
 use crate::subscriptions as given;
 
-/// Imports what is overdue, too.
+/// Rules of an import that adds every subscription that does not exist yet, overdue or not.
 const ANY: Rules = Rules { existing: Existing::Keep, takes_overdue: true };
 
-/// One of those who are measured.
+/// An implementation that is measured.
 pub struct Contestant {
     pub name: &'static str,
     kind: Kind,
@@ -31,11 +31,11 @@ enum Kind {
     Ours,
     /// One program for all, and a plain document in each item.
     Plain,
-    /// Reads one item, whatever it is asked.
+    /// One program that reads one item, whatever the request.
     Floor,
 }
 
-/// What a function is asked to do.
+/// An operation that is measured.
 #[derive(Clone, Copy)]
 pub enum Operation {
     Get,
@@ -44,7 +44,7 @@ pub enum Operation {
 }
 
 impl Contestant {
-    /// All of them, by the folder in which they are built.
+    /// Returns the contestants that are built in this folder.
     pub fn all(folder: &Path) -> Vec<Self> {
         [
             ("Connect Subscriptions", Kind::Ours, "ours"),
@@ -61,7 +61,7 @@ impl Contestant {
         .collect()
     }
 
-    /// What Lambda would start for an operation.
+    /// Returns the program that Lambda would start for an operation.
     pub fn bootstrap(&self, operation: Operation) -> PathBuf {
         match (self.kind, operation) {
             (Kind::Plain | Kind::Floor, _) => self.folder.join("bootstrap"),
@@ -71,12 +71,12 @@ impl Contestant {
         }
     }
 
-    /// Whether it cancels subscriptions.
+    /// Returns true if the contestant cancels subscriptions.
     pub fn cancels(&self) -> bool {
         self.kind != Kind::Floor
     }
 
-    /// Gives it tables of its own with so many subscriptions.
+    /// Creates new tables for the contestant, with so many subscriptions.
     pub async fn prepare(&self, engine: &Engine, subscriptions: u64, now: DateTime<Utc>) -> Prepared {
         let prefix = Uuid::new_v4().to_string();
         let (store, tables, token) = engine.create_tables(&prefix).await;
@@ -99,14 +99,14 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// What the environment of its functions says.
+    /// Returns the environment variables of the contestant's functions.
     pub fn variables<'v>(&'v self, url: &'v str, certificate: &'v str) -> Vec<(&'static str, &'v str)> {
         vec![
             ("AWS_ENDPOINT_URL_DYNAMODB", url),
             ("SUBSCRIPTIONS_TABLE", &self.tables.subscriptions),
             ("IDEMPOTENCY_TABLE", &self.tables.idempotency),
             ("TENANTS_TABLE", &self.tables.tenants),
-            // The first is read by Python and by us, the second by Node.
+            // Python and our functions read the first one, Node the second one.
             ("AWS_CA_BUNDLE", certificate),
             ("NODE_EXTRA_CA_CERTS", certificate),
         ]

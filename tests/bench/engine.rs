@@ -1,4 +1,4 @@
-//! The database that everything is measured on: embedded, in memory, spoken to over HTTP or TLS.
+//! The database for all measurements: embedded, in memory, reached over HTTP or TLS.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// Whose subscriptions are cancelled.
+/// Tenant whose subscriptions are cancelled.
 pub const TENANT: &str = "demo";
-/// Where their days begin.
+/// Time zone of the tenant.
 pub const ZONE: &str = "Europe/Stockholm";
 
 /// A running database.
 pub struct Engine {
-    /// What is behind its API.
+    /// The database itself, without its API.
     pub database: Database,
     address: SocketAddr,
     tls: SocketAddr,
@@ -60,22 +60,22 @@ impl Engine {
         Self { database, address, tls, certificate }
     }
 
-    /// Where it is.
+    /// Returns the URL of the database over HTTP.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it is over TLS, with a certificate that nobody knows.
+    /// Returns the URL of the database over TLS, with a self-signed certificate.
     pub fn tls_url(&self) -> String {
         format!("https://localhost:{}", self.tls.port())
     }
 
-    /// The file of that certificate.
+    /// Returns the path of that certificate.
     pub fn certificate(&self) -> &str {
         self.certificate.path().to_str().unwrap()
     }
 
-    /// Makes tables whose names begin with this, with a tenant and an API key in them.
+    /// Creates tables whose names begin with this prefix, with a tenant and an API key in them.
     pub async fn create_tables(&self, prefix: &str) -> (Admin, TableNames, Token) {
         let named = |name| format!("{prefix}-{name}");
         let TableNames { subscriptions, idempotency, tenants } = TableNames::default();
@@ -96,14 +96,14 @@ impl Engine {
     }
 }
 
-/// Forwards what comes over TLS.
+/// Forwards connections over TLS to the database.
 async fn terminate_tls(listener: TcpListener, acceptor: TlsAcceptor, to: SocketAddr) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
-            // Whoever does not finish the handshake, or goes away, has been stopped.
+            // A client that does not finish the handshake, or closes the connection, has been stopped.
             let Ok(mut from) = acceptor.accept(stream).await else { return };
             let mut to = TcpStream::connect(to).await.unwrap();
             to.set_nodelay(true).unwrap();

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long sweeps take on DynamoDB to execute what is due at one instant, by the arithmetic that README states.
+"""Estimates the time that sweeps on DynamoDB take to execute the cancellations due at one instant, by the README's arithmetic.
 
 A simulation, second by second. Sweeps begin each minute with a random one of the index's 16 partitions, work on four at a
 time, and stop 8 seconds before their timeout. A partition takes 1,000 writes a second. Of two sweeps that meet in a
@@ -10,7 +10,7 @@ import random
 import statistics
 
 PARTITIONS, AT_A_TIME, PARTITION_LIMIT, MARGIN = 16, 4, 1_000, 8
-# An execution takes 0.29 ms of a processor; Lambda gives a whole one with 1,769 MB, and of it as much as of the memory.
+# An execution takes 0.29 ms of processor time. Lambda gives a whole processor with 1,769 MB, and less in proportion to memory.
 PER_SECOND = {256: 490, 1_769: 3_400}
 GIVE_UP, RUNS = 7_200, 20
 

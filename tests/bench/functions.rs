@@ -1,6 +1,6 @@
-//! Cold and warm: what each contestant takes to start, to cancel, and to be there.
+//! Cold and warm: time, memory and size of each contestant, when it starts and when it cancels.
 //!
-//! They take turns (A B C, A B C …), so that whatever else the machine does meets all of them alike. Each operation
+//! The contestants take turns (A B C, A B C …), so that other work of the machine affects all of them alike. Each operation
 //! cancels a subscription under a key of its own, and is checked to have succeeded.
 
 use std::path::Path;
@@ -15,24 +15,24 @@ use crate::function::Function;
 use crate::report::{Table, mebibytes, median, milliseconds, percentile, ratio};
 use crate::subscriptions as given;
 
-/// How many subscriptions there are.
+/// Number of subscriptions.
 const SUBSCRIPTIONS: u64 = 500;
 
-/// How much is measured.
+/// Amount of measurements.
 #[derive(Clone, Copy, clap::Args)]
 pub struct Amount {
-    /// How often each contestant has its turn
+    /// Turns of each contestant
     #[arg(long, default_value_t = 10)]
     rounds: u32,
-    /// How often it is started in each turn
+    /// Starts of each contestant in each turn
     #[arg(long, default_value_t = 3)]
     starts: u32,
-    /// How many operations the last of these processes is given, of which the first fifth is not measured
+    /// Operations of the last process in a turn, of which the first fifth is not measured
     #[arg(long, default_value_t = 500)]
     operations: u64,
 }
 
-/// What was measured of a contestant.
+/// Measurements of a contestant.
 #[derive(Default)]
 struct Measured {
     ready: Vec<Duration>,
@@ -42,7 +42,7 @@ struct Measured {
     peak_memory: Vec<u64>,
 }
 
-/// Measures all of them, over HTTP and over TLS, and prints the tables.
+/// Measures all contestants, over HTTP and over TLS, and prints the tables.
 pub async fn measure(contestants: &[Contestant], amount: Amount, now: DateTime<Utc>) {
     let engine = Engine::start().await;
     for (transport, url) in [("HTTP", engine.url()), ("TLS", engine.tls_url())] {
@@ -71,7 +71,7 @@ async fn measure_over(
         for turn in &mut turns {
             turn.take(url, engine.certificate(), amount).await;
             if round == 0 {
-                // The first time, its files are read from the disk.
+                // The first round does not count, because it reads the files from the disk.
                 turn.measured = Measured::default();
             }
         }
@@ -180,7 +180,7 @@ fn mean(durations: &[Duration]) -> Duration {
     durations.iter().sum::<Duration>() / u32::try_from(durations.len()).unwrap()
 }
 
-/// What is deployed, as a zip file: beside each bootstrap there is one.
+/// Returns the size of the deployed zip file, which is beside the bootstrap.
 fn size(bootstrap: &Path) -> u64 {
     bootstrap.with_extension("zip").metadata().map_or(0, |file| file.len())
 }

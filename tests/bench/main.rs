@@ -1,10 +1,9 @@
-//! Measures the functions of Connect Subscriptions beside what else people would write. `run` builds and measures all.
+//! Measures the functions of Connect Subscriptions, and alternatives to them. `run` builds and measures all.
 
 mod contestants;
 mod engine;
 mod function;
 mod functions;
-mod meter;
 mod report;
 mod scale;
 mod subscriptions;
@@ -20,7 +19,7 @@ use crate::functions::Amount;
 
 #[derive(Parser)]
 struct Arguments {
-    /// The folder of what is measured, as `run` builds it
+    /// Folder of the contestants, as `run` builds them
     #[arg(long)]
     contestants: PathBuf,
     #[command(subcommand)]
@@ -31,9 +30,9 @@ struct Arguments {
 enum Measure {
     /// Cold starts and warm cancellations
     Functions(Amount),
-    /// The requests and capacity units of each operation
+    /// Requests and capacity units of each operation
     Units,
-    /// Many subscriptions, and many cancellations that are due at once
+    /// Many subscriptions, and many cancellations due at once
     Scale(scale::Amount),
 }
 

@@ -1,4 +1,4 @@
-//! Numbers, as tables in Markdown.
+//! Numbers in tables of Markdown.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ impl Table {
     }
 }
 
-/// The value that so much of all does not exceed.
+/// Returns the value that this part of all values, between 0 and 1, does not exceed.
 pub fn percentile<T: Copy + Ord>(values: &[T], part: f64) -> T {
     let mut sorted = values.to_vec();
     sorted.sort_unstable();

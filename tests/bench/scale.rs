@@ -1,5 +1,5 @@
-//! As there are more subscriptions: what a GET, a cancellation, and a sweep that finds nothing take; and a sweep that finds
-//! many cancellations due at one instant, beside the floor of one.
+//! Growth with the number of subscriptions: a GET, a cancellation, and a sweep that finds nothing due. Then a sweep that finds
+//! many cancellations due at one instant, beside its floor.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,6 +11,8 @@ use domain::import::{Existing, Rules};
 use dynoxide::types::Item;
 use dynoxide::{AttributeValue, ImportOptions};
 use futures::{StreamExt, stream};
+use harness::Wire;
+use harness::capacity::Capacity;
 use plotters::prelude::*;
 use serde_json::{Value, json};
 use service::import;
@@ -20,36 +22,35 @@ use store::import::TOGETHER;
 use crate::contestants::{Contestant, Operation, Prepared};
 use crate::engine::{Engine, TENANT};
 use crate::function::Function;
-use crate::meter::{Meter, Used};
 use crate::report::{Table, mebibytes, median, milliseconds, percentile, ratio};
 use crate::subscriptions as given;
 
-/// Executions that a sweep has under way at once: of 4 shards 16 each.
+/// Executions that a sweep has under way at once: 16 in each of 4 shards.
 const AT_ONCE: usize = 64;
-/// How often a short sweep and its floor take turns, and how many items each writes.
+/// Number of turns of a short sweep and its floor, and number of items that each writes.
 const ROUNDS: u64 = 10;
 const SHORT: u64 = 1_000;
 
 const OVERWRITE: Rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
 
-/// How much is measured.
+/// Amount of measurements.
 #[derive(clap::Args)]
 pub struct Amount {
-    /// How many subscriptions there are in the end: a power of ten
+    /// Subscriptions in the end: a power of ten
     #[arg(long, default_value_t = 1_000_000)]
     subscriptions: u64,
-    /// How many of their cancellations are due at once
+    /// Cancellations that are due at once
     #[arg(long, default_value_t = 100_000)]
     due: u64,
-    /// How many GETs, and how many cancellations, are measured at each size; up to 1000
+    /// GETs and cancellations measured at each size: up to 1000 of each
     #[arg(long, default_value_t = 1_000)]
     operations: u64,
-    /// Where to draw how it grows, as SVG
+    /// SVG file for a diagram of the growth
     #[arg(long)]
     plot: Option<std::path::PathBuf>,
 }
 
-/// What was measured at one size.
+/// Measurements at one size.
 struct Point {
     subscriptions: u64,
     get: Operations,
@@ -59,18 +60,18 @@ struct Point {
 
 struct Operations {
     took: Vec<Duration>,
-    used: Used,
+    used: Capacity,
 }
 
-/// Measures ours, and prints the tables.
+/// Measures our functions, and prints the tables.
 pub async fn measure(ours: &Contestant, updates: &Path, amount: &Amount, now: DateTime<Utc>) {
     assert!(amount.subscriptions.to_string().trim_end_matches('0') == "1", "not a power of ten");
     assert!(amount.due + 2 * ROUNDS * SHORT <= amount.subscriptions, "there are too few subscriptions");
-    assert!(amount.operations <= 1_000, "the smallest size has no more subscriptions");
+    assert!(amount.operations <= 1_000, "the smallest size has only 1000 subscriptions");
     let engine = Engine::start().await;
     let scale = Scale {
         ours,
-        meter: Meter::start(&engine.url()).await,
+        meter: Wire::metered(&engine.url()).await,
         tables: ours.prepare(&engine, 0, now).await,
         engine,
         now,
@@ -94,13 +95,13 @@ pub async fn measure(ours: &Contestant, updates: &Path, amount: &Amount, now: Da
 struct Scale<'c> {
     ours: &'c Contestant,
     engine: Engine,
-    meter: Meter,
+    meter: Wire,
     tables: Prepared,
     now: DateTime<Utc>,
 }
 
 impl Scale<'_> {
-    /// Puts subscriptions into the database, past its API, which takes a quarter of an hour for a million.
+    /// Puts subscriptions into the database, without its API, which takes a quarter of an hour for a million.
     fn fill(&self, numbers: Range<u64>) {
         let table = &self.tables.tables.subscriptions;
         let numbers: Vec<_> = numbers.collect();
@@ -110,7 +111,7 @@ impl Scale<'_> {
         }
     }
 
-    /// Imports documents, over those that are there.
+    /// Imports documents, and overwrites existing ones.
     async fn write(&self, documents: impl Iterator<Item = Value>) {
         let (store, tenant) = (&self.tables.store, TENANT.parse().unwrap());
         let mut documents = documents.map(|document| given::new(document, self.now)).peekable();
@@ -143,7 +144,7 @@ impl Scale<'_> {
     /// Measures each operation at one size, the `nth` of them.
     async fn point(&self, size: u64, nth: u64, operations: u64) -> Point {
         let token = &self.tables.token;
-        // Spread over all of them; each cancellation is another operation, also than those at other sizes.
+        // The numbers are spread over all subscriptions. Each cancellation is a new operation, also across sizes.
         let number = |operation: u64| operation * size / operations;
         let get = |operation| given::get(token, number(operation) % size);
         let cancel = |operation| given::cancel(token, size, size * nth + number(operation) % size);
@@ -171,14 +172,14 @@ impl Scale<'_> {
         function.stop().await;
 
         let (mut function, _) = self.start(&bootstrap, &self.meter.url, &event(count - 2)).await;
-        self.meter.take();
+        self.meter.take_capacity();
         let answer = function.invoke(&event(count - 1)).await;
         expect_ok(operation, &answer.value);
         function.stop().await;
-        Operations { took, used: self.meter.take() }
+        Operations { took, used: self.meter.take_capacity() }
     }
 
-    /// Executes what is due at one instant: a few, in turns with the floor, and many.
+    /// Executes cancellations that are due at one instant: first a few, in turns with the floor, then many.
     async fn sweep(&self, updates: &Path, amount: &Amount) {
         let past = self.now.date_naive() - Days::new(1);
         let future = NaiveDate::from_ymd_opt(2200, 1, 1).unwrap();
@@ -200,7 +201,7 @@ impl Scale<'_> {
         for (name, swept) in [
             ("UpdateItem, nothing else", middle_of(&floor)),
             ("a short sweep", middle_of(&sweeps)),
-            ("a sweep of all that is due", &all),
+            ("a sweep of all due cancellations", &all),
         ] {
             table.row(&[
                 name.to_owned(),
@@ -232,7 +233,7 @@ impl Scale<'_> {
         swept
     }
 
-    /// One event for a new process; the time is without its start.
+    /// Gives one event to a new process. The time is without the start of the process.
     async fn time(&self, bootstrap: &Path, event: &Value, items: u64) -> (Swept, Value) {
         let (function, answer) = self.start(bootstrap, &self.engine.url(), event).await;
         let swept = Swept {
@@ -246,7 +247,7 @@ impl Scale<'_> {
     }
 }
 
-/// A subscription, as an import stores it.
+/// Returns the item of a subscription, as an import stores it.
 fn item(number: u64) -> Item {
     let Value::Object(mut rest) = given::document(number) else { unreachable!() };
     let mut attribute = |name: &str| {
@@ -265,7 +266,7 @@ fn item(number: u64) -> Item {
     .into()
 }
 
-/// What came of items that were written at once.
+/// Measurements of items that were written at once.
 struct Swept {
     items: u64,
     took: Duration,
@@ -279,7 +280,7 @@ impl Swept {
     }
 }
 
-/// The one of median time.
+/// Returns the one with the median time.
 fn middle_of(all: &[Swept]) -> &Swept {
     let median = median(&all.iter().map(|swept| swept.took).collect::<Vec<_>>());
     all.iter().find(|swept| swept.took == median).unwrap()
@@ -311,7 +312,7 @@ fn print_growth(points: &[Point]) {
     table.print();
 }
 
-/// Draws the medians, over the number of subscriptions.
+/// Draws the medians against the number of subscriptions.
 fn plot(points: &[Point], file: &Path) {
     type Series = (&'static str, fn(&Point) -> &Operations, RGBColor);
     const SERIES: [Series; 3] = [

@@ -1,4 +1,4 @@
-//! What is cancelled, and the events that do it.
+//! Subscriptions, and the events that read and cancel them.
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::api_key::Token;
@@ -11,16 +11,16 @@ use uuid::Uuid;
 
 use crate::engine::{TENANT, ZONE};
 
-/// Bodies name a date from here on.
+/// Earliest date in the bodies of requests.
 const FIRST_DATE: NaiveDate = NaiveDate::from_ymd_opt(2100, 1, 1).unwrap();
 
-/// The id of the subscription with this number.
+/// Returns the id of the subscription with this number.
 pub fn id(number: u64) -> Uuid {
-    // Spread like random ones, and the same each time.
+    // Spread like random ids, but the same each time.
     Uuid::new_v5(&Uuid::NAMESPACE_OID, &number.to_be_bytes())
 }
 
-/// The document of the subscription with this number, as an operator's system has it.
+/// Returns the document of the subscription with this number, as an operator's system has it.
 pub fn document(number: u64) -> Value {
     let mut document: Value = serde_json::from_str(demo::SUBSCRIPTIONS.lines().next().unwrap()).unwrap();
     document["subscriptionId"] = json!(id(number));
@@ -28,26 +28,26 @@ pub fn document(number: u64) -> Value {
     document
 }
 
-/// The same with a cancellation pending for a date.
+/// Returns the same document with a cancellation pending for a date.
 pub fn pending(number: u64, date: NaiveDate) -> Value {
     let mut document = document(number);
     document["pendingStatus"] = json!({"status": "CANCELLED", "scheduledAt": date});
     document
 }
 
-/// A document, to be imported.
+/// Prepares a document for an import.
 pub fn new(document: Value, now: DateTime<Utc>) -> NewSubscription {
     let calendar = Calendar::new(ZONE.parse().unwrap(), now);
     NewSubscription::from_json(document, &calendar, now, ids::new()).unwrap()
 }
 
-/// The event that reads the subscription with this number.
+/// Returns the event that reads the subscription with this number.
 pub fn get(token: &Token, number: u64) -> Value {
     about(event(include_str!("../data/events/get-subscription/ok.json")), "", token, number)
 }
 
-/// The event that cancels one of `subscriptions` subscriptions. Each operation has a key of its own, and, when all of them
-/// have had theirs, another date, so that each changes something.
+/// Returns the event that cancels one of `subscriptions` subscriptions. Each operation has a key of its own. When all
+/// subscriptions have had their turn, the date is another one, so that each operation changes something.
 pub fn cancel(token: &Token, subscriptions: u64, operation: u64) -> Value {
     let number = operation % subscriptions;
     let mut event =
@@ -60,7 +60,7 @@ pub fn cancel(token: &Token, subscriptions: u64, operation: u64) -> Value {
     event
 }
 
-/// The event that executes what is due.
+/// Returns the event that executes the due cancellations.
 pub fn execute() -> Value {
     event(include_str!("../data/events/execute-cancellations/ok.json"))
 }
@@ -78,7 +78,7 @@ fn about(mut event: Value, suffix: &str, token: &Token, number: u64) -> Value {
     event
 }
 
-/// The key of the item of the subscription with this number.
+/// Returns the key of the item of the subscription with this number.
 pub fn key(number: u64) -> String {
     format!("{TENANT}#{}", id(number))
 }

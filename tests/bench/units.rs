@@ -1,14 +1,15 @@
-//! What each operation asks of DynamoDB, and what a million of them cost, contestant by contestant.
+//! Requests and capacity units of each operation in DynamoDB, and the price of a million of them, for each contestant.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use harness::Wire;
+use harness::capacity::Capacity;
 use serde_json::{Value, json};
 
 use crate::contestants::{Contestant, Operation, Prepared};
 use crate::engine::Engine;
 use crate::function::Function;
-use crate::meter::{Meter, Used};
 use crate::report::{Table, dollars, median};
 use crate::subscriptions as given;
 
@@ -19,16 +20,16 @@ const MILLION_READ_UNITS: f64 = 0.125;
 const MILLION_WRITE_UNITS: f64 = 0.625;
 const MILLION_INVOCATIONS: f64 = 0.20;
 const GB_SECOND: f64 = 0.000_013_333_4;
-/// The memory that a function is given, in GB; in the template, too.
+/// Memory of a function in GB, as in the template.
 const MEMORY: f64 = 0.25;
-/// How many of each operation are timed.
+/// Number of operations of each kind that are timed.
 const TIMED: u64 = 100;
 
-/// Read and write units of ours, as README has them: of a GET, a cancellation, its replay, and an execution, with the one read of the
-/// sweep for each tenant.
+/// Read and write units of our functions, as the README has them: of a GET, a cancellation, its replay, and an execution, with
+/// the one read for each tenant in a sweep.
 const EXPECTED: [(f64, f64); 4] = [(2.0, 0.0), (4.0, 5.0), (4.0, 0.0), (1.0, 2.0)];
 
-/// Counts what a GET, a cancellation, its replay and an execution take, and prints the tables.
+/// Counts the units of a GET, a cancellation, its replay and an execution, and prints the tables.
 pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) {
     let engine = Engine::start().await;
     let mut units = Table::new(&[
@@ -42,7 +43,7 @@ pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) {
     let mut costs = Table::new(&["a million of", "contestant", "DynamoDB", "billed", "Lambda", "together"]);
     let mut all = Vec::new();
     for contestant in contestants.iter().filter(|contestant| contestant.cancels()) {
-        let meter = Meter::start(&engine.url()).await;
+        let meter = Wire::metered(&engine.url()).await;
         let tables = contestant.prepare(&engine, TIMED, now).await;
         let metered = Metered { contestant, engine: &engine, tables, meter };
         all.push((contestant.name, metered.all().await));
@@ -78,13 +79,13 @@ pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) {
     assert_eq!(ours.each_ref().map(|taken| (taken.used.read, taken.used.write)), EXPECTED);
 }
 
-/// What one operation takes.
+/// Measurements of one operation.
 struct Taken {
     name: &'static str,
-    used: Used,
-    /// What Lambda bills: whole milliseconds of an invocation, or an execution's part of a sweep.
+    used: Capacity,
+    /// Time that Lambda bills: whole milliseconds of an invocation, or an execution's part of a sweep.
     billed: Duration,
-    /// How many invocations it is. A sweep is one, however many it executes.
+    /// Number of invocations. A sweep is one, however many cancellations it executes.
     invocations: f64,
 }
 
@@ -93,7 +94,7 @@ struct Metered<'c> {
     contestant: &'c Contestant,
     engine: &'c Engine,
     tables: Prepared,
-    meter: Meter,
+    meter: Wire,
 }
 
 impl Metered<'_> {
@@ -101,7 +102,7 @@ impl Metered<'_> {
         let token = &self.tables.token;
         let get = |number| given::get(token, number);
         let cancel = |number| given::cancel(token, TIMED, number);
-        // Those after the first have been done before.
+        // All operations after the first are replays.
         let replay = |_| given::cancel(token, TIMED, 0);
         [
             self.operation("GET", Operation::Get, get).await,
@@ -111,7 +112,8 @@ impl Metered<'_> {
         ]
     }
 
-    /// Counts the units of the second of two events, as the first may be the first of its process; and the time of others.
+    /// Counts the units of the second of two events, because the first may be the first of its process. Measures the time of
+    /// other events.
     async fn operation(
         &self,
         name: &'static str,
@@ -119,10 +121,10 @@ impl Metered<'_> {
         event: impl Fn(u64) -> Value,
     ) -> Taken {
         let mut function = self.start(operation, &self.meter.url, &event(0)).await;
-        self.meter.take();
+        self.meter.take_capacity();
         self.expect_ok(operation, &function.invoke(&event(1)).await.value);
         function.stop().await;
-        let used = self.meter.take();
+        let used = self.meter.take_capacity();
 
         let mut function = self.start(operation, &self.engine.url(), &event(2)).await;
         let mut took = Vec::new();
@@ -135,15 +137,15 @@ impl Metered<'_> {
         Taken { name, used, billed: whole_milliseconds(median(&took)), invocations: 1.0 }
     }
 
-    /// Of sweeps that find something, without what a sweep takes that finds nothing.
+    /// Counts the units of a sweep that finds cancellations, without those of a sweep that finds none.
     async fn execution(&self) -> Taken {
         let mut function = self.start(Operation::Execute, &self.meter.url, &given::execute()).await;
-        let nothing_due = self.meter.take();
+        let nothing_due = self.meter.take_capacity();
         self.tables.add_due(TIMED).await;
         let answer = function.invoke(&given::execute()).await;
         self.expect_ok(Operation::Execute, &answer.value);
         function.stop().await;
-        let used = self.meter.take().without(&nothing_due);
+        let used = self.meter.take_capacity().without(&nothing_due);
 
         for number in 1..=TIMED {
             self.tables.add_due(TIMED + number).await;

@@ -1,5 +1,5 @@
-//! The contract with callers, as far as it holds for every event: whatever is in it, the answer is a
-//! success or a problem that the caller can fix, and no problem is longer than 8 KiB.
+//! The part of the contract with callers that holds for every event. Whatever an event contains, the answer is a success or a
+//! problem that the caller can fix. No problem is longer than 8 KiB.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
@@ -33,7 +33,7 @@ pub const PROBLEMS: [(u16, &str); 15] = [
 const LARGEST_PROBLEM_BYTES: usize = 8 * 1024;
 const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 
-/// The functions of the API as Lambda runs them, on the database of a service that is running.
+/// The functions of the API as Lambda runs them, on the database of a running service.
 pub struct Functions {
     service: service::Service,
     api_key: String,
@@ -51,8 +51,8 @@ impl Functions {
         execute_cancellations::handle(&self.service, event).await
     }
 
-    /// Hands an event to the function that its `routeKey` names, and checks the answer. There is none if
-    /// the event is none of API Gateway's. An empty `x-api-key` becomes a valid one.
+    /// Hands an event to the function that its `routeKey` names, and checks the answer. Returns `None` if it is not an event of
+    /// API Gateway. An empty `x-api-key` is replaced by a valid one.
     pub async fn answer(&self, event: &str) -> Option<Response> {
         let mut event: Value = serde_json::from_str(event).ok()?;
         let route = event["routeKey"].as_str().unwrap_or_default().to_owned();
@@ -79,7 +79,7 @@ impl Functions {
     }
 }
 
-/// What a function returned, as API Gateway reads it.
+/// Reads the value that a function returned, as API Gateway does.
 fn read(returned: &Value) -> Response {
     assert_eq!(returned["isBase64Encoded"], false);
     let headers = returned["headers"].as_object().unwrap().iter();

@@ -1,5 +1,5 @@
-//! The fuzzer's targets: each takes any text from outside, and panics if something does not hold that must. The fuzzer makes up
-//! such texts (`tests/tools/fuzz`); the service's tests repeat those that it starts from.
+//! The fuzzer's targets. Each takes any text from outside, and panics if a rule is broken. The fuzzer generates such texts
+//! (`tests/tools/fuzz`). The service's tests repeat the texts that it starts from.
 
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -16,9 +16,9 @@ use tokio::runtime::{Builder, Runtime};
 use crate::contract::Functions;
 use crate::{Response, START, Service, ZONE, instant};
 
-/// A text that is read as an API key is written as that text: there is one way to write a key.
+/// Checks that a text accepted as an API key is written as the same text: a key has only one spelling.
 pub fn token(text: &str) {
-    // No fuzzer finds a checksum, and without one it would see nothing of what is behind it.
+    // The fuzzer cannot guess a checksum. Without a valid one, it would never reach the code behind that check.
     let with_checksum = format!("{text}{:08x}", crc32fast::hash(text.as_bytes()));
     for text in [text, &with_checksum] {
         if let Ok(token) = text.parse::<Token>() {
@@ -27,7 +27,8 @@ pub fn token(text: &str) {
     }
 }
 
-/// A text that is read as the name of something is written as that text.
+/// Checks that a text accepted as an id, a name or an idempotency key is written as the same text. A UUID is written in lower
+/// case.
 pub fn names(text: &str) {
     for read in [again::<TenantId>(text), again::<KeyId>(text), again::<ReferenceId>(text)] {
         assert!(read.is_none_or(|read| read == text));
@@ -48,13 +49,13 @@ fn again<T: FromStr + ToString>(text: &str) -> Option<String> {
     text.parse().ok().map(|name: T| name.to_string())
 }
 
-/// Whether a body may name a date that has begun, which is decided with the subscription.
+/// Returns true if a body names a date. The date may have begun already, which is decided with the subscription.
 fn asks_for_a_date(body: &[u8]) -> bool {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     body["schedule"]["type"] == "CancelAtDate"
 }
 
-/// A body is a request to cancel, or its faults fit into an answer that is not long.
+/// Checks that a body is a request to cancel, or has faults that fit into an answer of at most 8 KiB.
 pub fn cancel_request(body: &[u8]) {
     let calendar = Calendar::new(ZONE.parse().unwrap(), instant(START));
     match CancelRequest::from_json(body, &calendar) {
@@ -72,18 +73,18 @@ pub fn cancel_request(body: &[u8]) {
     }
 }
 
-/// An event of API Gateway, as JSON, gets an answer of the contract.
+/// Answers an event of API Gateway, given as JSON, and checks the answer against the contract.
 pub fn event(event: &str) -> Option<Response> {
     let (runtime, _, functions) = &*RUNNING;
     runtime.block_on(functions.answer(event))
 }
 
-/// A key of the service that answers [`event`].
+/// Returns an API key of the service that answers [`event`].
 pub fn api_key() -> &'static str {
     &RUNNING.1.api_key
 }
 
-/// One service for all events: what one leaves behind, the next one meets.
+/// The service that answers all events. An event meets the data that earlier events left behind.
 static RUNNING: LazyLock<(Runtime, Service, Functions)> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let service = runtime.block_on(Service::start());

@@ -1,8 +1,7 @@
-//! The binary of a function, run as Lambda runs it: a process that asks the Runtime API for one event after the other, and posts
-//! what it returns. It may be written in anything that speaks that API. It can be killed at any moment.
+//! The binary of a function, run as Lambda runs it: a process that asks the Runtime API for one event after the other, and
+//! posts each result. It may be written in any language that speaks that API. It can be killed at any moment.
 //!
-//! Time is taken where that API is: from the moment the process is started, or an event is handed out, to the moment the answer
-//! is there.
+//! Time is measured at that API: from the start of the process, or from handing out an event, until the answer arrives.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,23 +27,23 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// The id under which X-Ray would show each invocation.
+/// Trace id of each invocation, as X-Ray would show it.
 pub const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
-/// How long an invocation may take in a test.
+/// Longest duration of an invocation in a test.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What came of an invocation.
+/// Outcome and log of an invocation.
 pub struct Invocation {
-    /// What the function returned, or the error it reported.
+    /// Value that the function returned, or error that it reported.
     pub outcome: Result<Value, Value>,
-    /// The lines it logged, its metrics among them.
+    /// Log lines of the function, its metrics among them.
     pub log: Vec<Value>,
 }
 
 impl Invocation {
-    /// What it counted in CloudWatch's embedded metric format: the metric, its unit, the dimension beside the
-    /// function's name, and the value.
+    /// Returns the metrics in CloudWatch's embedded metric format, sorted by name: name, unit, value of the dimension beside
+    /// the function's name (empty if there is none), and value.
     pub fn metrics(&self) -> Vec<(String, String, String, f64)> {
         let mut metrics = Vec::new();
         for line in &self.log {
@@ -70,7 +69,7 @@ pub async fn invoke(binary: &str, dynamodb_url: &str, event: &Value) -> Invocati
     invoke_with(binary, &[("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url)], event).await
 }
 
-/// The same of the function that publishes events, with the bus and the queue at this URL.
+/// Invokes the binary of the function that publishes events once, with the bus and the queue at this URL.
 pub async fn invoke_publisher(binary: &str, bus_url: &str, event: &Value) -> Invocation {
     let variables = [
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus_url),
@@ -101,11 +100,11 @@ pub struct Function {
 
 /// The answer to one event.
 pub struct Answer {
-    /// What the function returned, or the error it reported.
+    /// Value that the function returned, or error that it reported.
     pub outcome: Result<Value, Value>,
-    /// How long after it was given the event.
+    /// Time from handing out the event to the answer.
     pub after: Duration,
-    /// When.
+    /// Instant at which the answer arrived.
     pub at: Instant,
 }
 
@@ -126,7 +125,8 @@ impl Function {
         function
     }
 
-    /// Starts the program of a function, with these variables beside those of Lambda. Each invocation may take this long.
+    /// Starts the program of a function, with these environment variables beside those of Lambda. An invocation may take at
+    /// most `longest`.
     pub async fn spawn(program: &Path, variables: &[(&str, &str)], stdout: Stdio, longest: Duration) -> Self {
         let (events, queue) = unbounded_channel();
         let (sender, answers) = unbounded_channel();
@@ -164,32 +164,32 @@ impl Function {
         Self { process, spawned, longest, events, answers, api, runtime_api }
     }
 
-    /// Gives it an event.
+    /// Queues an event for the function.
     pub fn give(&self, event: &Value) {
         self.events.send(event.to_string()).unwrap();
     }
 
-    /// Its answer to the first event that it has not answered yet.
+    /// Waits for the answer to the first event that has not been answered yet.
     pub async fn answer(&mut self) -> Answer {
         timeout(self.longest, self.answers.recv()).await.expect("the function does not answer").unwrap()
     }
 
-    /// What it returns, or the error it reports.
+    /// Waits for the next answer. Returns the function's value, or the error that it reported.
     pub async fn outcome(&mut self) -> Result<Value, Value> {
         self.answer().await.outcome
     }
 
-    /// The id of the process.
+    /// Returns the id of the process.
     pub fn id(&self) -> u32 {
         self.process.id().unwrap()
     }
 
-    /// When the process was started, and how long it took until it asked for an event.
+    /// Returns the instant at which the process was started, and the time until it first asked for an event.
     pub fn started(&self) -> (Instant, Duration) {
         (self.spawned, self.api.asked.lock().unwrap().unwrap() - self.spawned)
     }
 
-    /// Kills it (SIGKILL), and waits until it is dead; what it has logged.
+    /// Kills the process (SIGKILL), waits until it has ended, and returns its log lines.
     pub async fn kill(mut self) -> Vec<Value> {
         self.process.kill().await.unwrap();
         self.runtime_api.abort();
@@ -203,7 +203,7 @@ impl Function {
 
 async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     api.asked.lock().unwrap().get_or_insert_with(Instant::now);
-    // Once there are no more events to come, it waits: Lambda would freeze the function here.
+    // Waits forever if no more events can come. Lambda would freeze the function here.
     let Some(event) = api.events.lock().await.recv().await else { return std::future::pending().await };
     let headers = [
         ("lambda-runtime-aws-request-id", Uuid::new_v4().to_string()),

@@ -1,11 +1,12 @@
-//! The service as the tests use it: the real one, on free ports, spoken to over HTTP.
+//! The service as the tests use it: the real service, on free ports, called over HTTP.
 //!
-//! Each test starts its own, with an embedded database in memory and a clock that starts where the
-//! test says, so tests share nothing and run in any order. Beside the API a test can look into the
-//! tables with a DynamoDB client of its own, and put a [`Wire`] between the service and the database.
+//! Each test starts a service of its own, with an embedded database in memory and a clock that the test sets. So tests share
+//! nothing, and run in any order. Beside the API, a test can read the tables with a DynamoDB client of its own, and put a
+//! [`Wire`] between the service and the database.
 //!
 //! If `DYNAMODB_ENDPOINT` names another DynamoDB, the services use that one, each with tables of its own.
 
+pub mod capacity;
 pub mod contract;
 pub mod fuzz;
 pub mod lambda;
@@ -47,11 +48,11 @@ use uuid::Uuid;
 pub use self::response::Response;
 pub use self::wire::{Fault, Held, Wire};
 
-/// Half an hour before February in Stockholm, where the demo tenant is.
+/// Initial time of the clock: half an hour before February in Stockholm, the time zone of the demo tenant.
 pub const START: &str = "2026-01-31T22:30:00Z";
 pub const ZONE: &str = "Europe/Stockholm";
 
-/// Takes in whatever is not there yet.
+/// Rules of an import that adds every subscription that does not exist yet, overdue or not.
 pub const ANY_IMPORT: Rules = Rules { existing: Existing::Keep, takes_overdue: true };
 
 /// Subscriptions of the demo tenant.
@@ -62,7 +63,7 @@ pub const BLOCKED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0006";
 pub const PAUSED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0007";
 pub const CANCELLED: &str = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0008";
 
-/// What is sent to the service.
+/// A request to the service.
 pub struct SentRequest<'e> {
     pub method: &'e Method,
     pub path: &'e str,
@@ -81,7 +82,7 @@ pub struct Service {
     running: Mutex<Option<Running>>,
 }
 
-/// How the tests run it: nothing kept, and nothing of its own accord, no sweep and no events.
+/// Returns the options for tests: a database in memory, no sweeps by a schedule, and no events published.
 pub fn options() -> Options {
     let dynamodb_endpoint = env::var("DYNAMODB_ENDPOINT").ok();
     let tables = match dynamodb_endpoint {
@@ -117,13 +118,13 @@ pub fn instant(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// An event as AWS sends it, from `tests/data/events`.
+/// Returns an event as AWS sends it, from `tests/data/events`.
 pub fn event(name: &str) -> Value {
     let path = format!("{}/data/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// A request to cancel with this schedule.
+/// Returns the body of a request to cancel for the next day.
 pub fn cancel_next_day() -> Value {
     json!({"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED"})
 }
@@ -155,7 +156,8 @@ impl Service {
         service
     }
 
-    /// Another DynamoDB removes records by its own clock, for which those of a test are long expired.
+    /// Turns off the removal of idempotency records. Another DynamoDB removes them by its own clock, by which the records of a
+    /// test have long expired.
     async fn keep_idempotency_records(&self) {
         let never = TimeToLiveSpecification::builder().enabled(false).attribute_name("removeAt").build();
         let request = self.dynamodb().update_time_to_live().table_name(self.table("idempotency"));
@@ -168,7 +170,7 @@ impl Service {
         running.stop().await.unwrap();
     }
 
-    /// The demo tenant has these subscriptions instead of the eight.
+    /// Starts a service whose demo tenant has these subscriptions, instead of the eight of the demo.
     pub async fn start_seeded(documents: &[Value]) -> Self {
         let mut seed = NamedTempFile::new().unwrap();
         for document in documents {
@@ -177,15 +179,15 @@ impl Service {
         Self::start_with(Options { seed: Some(seed.path().to_owned()), ..options() }).await
     }
 
-    /// A service that reaches its database over a wire that can be watched and cut. The first of the two
-    /// runs the database, and can be looked into; requests go to the second.
+    /// Starts a service that reaches its database over a wire, which can be watched and cut. Returns two services: the first
+    /// runs the database, and serves to look into it. The second one gets the requests.
     pub async fn start_wired() -> (Self, Self, Wire) {
         let database = Self::start().await;
         let (service, wire) = Self::start_wired_to(&database).await;
         (database, service, wire)
     }
 
-    /// A service that reaches the database of another over a wire.
+    /// Starts a service that reaches the database of another service over a wire.
     pub async fn start_wired_to(database: &Self) -> (Self, Wire) {
         let wire = Wire::start(&database.dynamodb_url).await;
         let dynamodb_endpoint = Some(wire.url.clone());
@@ -195,7 +197,7 @@ impl Service {
         (service, wire)
     }
 
-    /// Sends a request, and holds it and its answer to the document of the API.
+    /// Sends a request, and checks it and its answer against the document of the API.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let url = format!("{}{path}", self.api_url);
         let mut request = self.client.request(method.clone(), url).body(body.to_vec());
@@ -237,7 +239,7 @@ impl Service {
         self.cancel_as(subscription, &all, body.to_string().as_bytes()).await
     }
 
-    /// Cancels with just these headers, and a content type if they have none.
+    /// Cancels with exactly these headers, and adds a content type if they have none.
     pub async fn cancel_as(&self, subscription: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let mut all = headers.to_vec();
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
@@ -275,26 +277,26 @@ impl Service {
         assert_eq!(moved.status, 200, "{}", moved.text());
     }
 
-    /// Runs `execute-cancellations` once; its summary.
+    /// Runs `execute-cancellations` once, and returns its summary.
     pub async fn execute(&self) -> Value {
         let swept = self.send(Method::POST, "/_local/execute-cancellations", &[], b"").await;
         assert_eq!(swept.status, 200, "{}", swept.text());
         swept.json()
     }
 
-    /// Waits until so many of the last events have been delivered or dropped; the last events, the latest first.
+    /// Waits until `count` of the last events have been delivered or dropped. Returns the last events, the latest first.
     pub async fn until_delivered(&self, count: usize) -> Vec<Value> {
         let is_over = |event: &&Value| event["delivery"] != "waiting";
         self.last_events(|events| events.iter().filter(is_over).count() >= count).await
     }
 
-    /// Waits until an event has been posted so often.
+    /// Waits until an event has been posted at least `attempts` times.
     pub async fn until_posted(&self, attempts: u64) {
         let attempts = |event: &Value| event["attempts"].as_u64() >= Some(attempts);
         self.last_events(|events| events.iter().any(attempts)).await;
     }
 
-    /// The last events, once they are as they should be.
+    /// Waits until the last events satisfy a condition, and returns them.
     async fn last_events(&self, are_so: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut looks = tokio::time::interval(Duration::from_millis(20));
         let waiting = async {
@@ -307,53 +309,53 @@ impl Service {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("they are still not so")
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("condition not met in time")
     }
 
-    /// A DynamoDB client of the test's own.
+    /// Returns a DynamoDB client for the test itself.
     pub fn dynamodb(&self) -> Client {
         Client::new(&Endpoint::at(self.dynamodb_url.clone()).sdk_config())
     }
 
-    /// The database as a function uses it.
+    /// Returns the database as a function uses it.
     pub fn store(&self) -> Store {
         Store::new(&Endpoint::at(self.dynamodb_url.clone()).sdk_config(), self.tables.clone())
     }
 
-    /// The database as an operator uses it, for putting things into it.
+    /// Returns the database as an operator uses it, to add data.
     pub fn admin(&self) -> Admin {
         self.store().into()
     }
 
-    /// What a table is called here.
+    /// Returns the name that a table has in this service's database.
     fn table(&self, name: &str) -> &str {
         match name {
             "subscriptions" => &self.tables.subscriptions,
             "idempotency" => &self.tables.idempotency,
             "tenants" => &self.tables.tenants,
-            other => panic!("there is no table {other}"),
+            other => panic!("unknown table {other}"),
         }
     }
 
-    /// An item as it is stored.
+    /// Reads an item as it is stored.
     pub async fn item(&self, table: &str, key: &str) -> Option<HashMap<String, AttributeValue>> {
         let key = AttributeValue::S(key.to_owned());
         let request = self.dynamodb().get_item().table_name(self.table(table)).key("pk", key);
         request.consistent_read(true).send().await.unwrap().item
     }
 
-    /// A subscription of the demo tenant as it is stored.
+    /// Reads a subscription of the demo tenant as it is stored.
     pub async fn stored(&self, subscription: &str) -> HashMap<String, AttributeValue> {
         self.item("subscriptions", &format!("demo#{subscription}")).await.unwrap()
     }
 
-    /// All items of a table.
+    /// Reads all items of a table.
     pub async fn scan(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {
         let pages = self.dynamodb().scan().table_name(self.table(table)).into_paginator().items().send();
         pages.collect::<Result<_, _>>().await.unwrap()
     }
 
-    /// The subscriptions of the demo tenant whose cancellation the index names as due by then.
+    /// Returns the ids of all tenants' subscriptions whose cancellation is due by this instant, according to the due index.
     pub async fn due(&self, by: &str) -> Vec<String> {
         let store = self.store();
         let mut due = Vec::new();
@@ -362,7 +364,7 @@ impl Service {
             loop {
                 let page = store.due(shard, instant(by), next).await.unwrap();
                 for entry in page.entries {
-                    let DueEntry::Cancellation(cancellation) = entry else { panic!("unreadable") };
+                    let DueEntry::Cancellation(cancellation) = entry else { panic!("unreadable entry") };
                     due.push(cancellation.subscription_id.to_string());
                 }
                 next = page.next;
@@ -379,7 +381,7 @@ impl Service {
         self.stored(subscription).await["version"].as_n().unwrap().parse().unwrap()
     }
 
-    /// Updates an item behind the service's back.
+    /// Updates an item directly in the database, without the service.
     pub async fn update(&self, table: &str, key: &str, expression: &str, value: AttributeValue) {
         self.dynamodb()
             .update_item()
@@ -392,18 +394,18 @@ impl Service {
             .unwrap();
     }
 
-    /// What `publish-events` is built on, with the bus at this URL, or at the end of a wire to it.
+    /// Returns the publisher that `publish-events` uses, with the bus at this URL or at the end of a wire to it.
     pub fn publisher(url: &str) -> Publisher {
         let aws = Endpoint::local(url.to_owned()).for_function("publish-events").sdk_config();
         Publisher::new(&aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned())
     }
 
-    /// Where the bus of this service is.
+    /// Returns the URL of this service's bus.
     pub fn bus_url(&self) -> String {
         format!("{}{}", self.api_url, bus::PATH)
     }
 
-    /// A new tenant in UTC, and a key of it with these scopes.
+    /// Adds a tenant in UTC. Returns an API key of the tenant with these scopes.
     pub async fn add_tenant(&self, tenant: &str, scopes: &[Scope]) -> String {
         let id: domain::identifiers::TenantId = tenant.parse().unwrap();
         let tenant = Tenant { id: id.clone(), name: tenant.to_owned(), time_zone: TimeZone::UTC };
@@ -411,7 +413,7 @@ impl Service {
         self.add_key(&id.to_string(), "k1", scopes).await.reveal()
     }
 
-    /// The keys that the events carry, which an embedded database has anyway.
+    /// Adds the API keys that the events in `tests/data/events` carry. An embedded database has them anyway.
     pub async fn add_known_keys(&self) {
         for (token, scopes) in demo::KEYS {
             let token: Token = token.parse().unwrap();
@@ -420,7 +422,7 @@ impl Service {
         }
     }
 
-    /// A key of a tenant that exists.
+    /// Adds an API key of an existing tenant, and returns its token.
     pub async fn add_key(&self, tenant: &str, key_id: &str, scopes: &[Scope]) -> Token {
         let token = ids::token(tenant.parse().unwrap(), key_id.parse().unwrap()).unwrap();
         let key = ApiKey::new(&token, scopes, instant(START));

@@ -1,8 +1,8 @@
-//! `infra/openapi.yaml`, and whether a request and its answer are as it says.
+//! `infra/openapi.yaml`, and the check of a request and its answer against it.
 //!
-//! An answer may have nothing that the document does not name: no status, no content type, no header, no
-//! field. A request that the document allows is not refused for its form; one that it does not allow is
-//! refused. [`Service::send`](crate::Service::send) holds every exchange of every test to that.
+//! An answer must have no status, content type, header or field that the document does not name. A request that the document
+//! allows must not be refused for its form. A request that it does not allow must be refused.
+//! [`Service::send`](crate::Service::send) checks every exchange of every test.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -17,10 +17,10 @@ use service::http::problem::MAX_BODY_BYTES;
 use crate::template::yaml;
 use crate::{Response, SentRequest};
 
-/// The document, as it is written.
+/// The document as it is written, with its references unresolved.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| yaml(include_str!("../../infra/openapi.yaml")));
 
-/// Its operations, by their routes as API Gateway names them.
+/// The operations of the document, by their routes as API Gateway names them.
 pub static OPERATIONS: LazyLock<BTreeMap<String, Operation>> = LazyLock::new(|| {
     let mut operations = BTreeMap::new();
     for (path, item) in object(&DOCUMENT["paths"]) {
@@ -31,13 +31,13 @@ pub static OPERATIONS: LazyLock<BTreeMap<String, Operation>> = LazyLock::new(|| 
     operations
 });
 
-/// Headers that belong to the exchange and to the gateway.
+/// Headers of the HTTP exchange or of the gateway. The document need not name them.
 const OF_THE_GATEWAY: [&str; 5] = ["apigw-requestid", "connection", "content-length", "content-type", "date"];
 
-/// Headers that the document promises of every answer of the service; the gateway's own have none of them.
+/// Headers that the document promises for every answer of the service. The gateway's own answers have none of them.
 const ON_EVERY_ANSWER: [&str; 2] = ["x-request-id", "cache-control"];
 
-/// What no schema can say of a body: a date that has begun, one that is skipped, and bytes as they are sent.
+/// Codes of faults that no schema can express: a date that has begun, a skipped date, and limits of the bytes as they are sent.
 const BEYOND_SCHEMAS: [&str; 4] = ["not_in_future", "skipped_date", "too_large", "invalid_text"];
 
 /// An operation of the document.
@@ -45,7 +45,7 @@ pub struct Operation {
     needs_key: bool,
     parameters: Vec<Parameter>,
     body: Option<Validator>,
-    /// By status.
+    /// Answers by status.
     answers: BTreeMap<u16, Answer>,
 }
 
@@ -57,7 +57,7 @@ struct Parameter {
 
 struct Answer {
     headers: BTreeMap<String, Header>,
-    /// By media type.
+    /// Schemas by media type.
     content: BTreeMap<String, Validator>,
 }
 
@@ -94,10 +94,10 @@ impl Operation {
         }
     }
 
-    /// Whether an answer is one of those that the document names, and nothing in it is unnamed.
+    /// Checks that the document names an answer and everything in it.
     ///
     /// # Errors
-    /// What is not as the document says.
+    /// Description of the deviation from the document.
     pub fn check_answer(&self, answer: &Response) -> Result<(), String> {
         let status = answer.status;
         let documented = self.answers.get(&status).ok_or(format!("the status {status} is not documented"))?;
@@ -126,17 +126,17 @@ impl Operation {
         }
     }
 
-    /// Whether the document allows the request.
+    /// Checks that the document allows a request.
     ///
     /// # Errors
-    /// What it does not allow.
+    /// Description of the part that the document does not allow.
     fn check_request(&self, template: &str, path: &str, request: &SentRequest) -> Result<(), String> {
         if self.needs_key && header(request.headers, "x-api-key").is_none() {
-            return Err("there is no API key".to_owned());
+            return Err("the API key is missing".to_owned());
         }
         let query = request.path.split_once('?').map_or("", |(_, query)| query);
         if *request.method != Method::GET && query.split('&').any(|parameter| !parameter.is_empty()) {
-            return Err("there is no such parameter".to_owned());
+            return Err("query parameters are not allowed".to_owned());
         }
         for Parameter { name, is_header, schema } in &self.parameters {
             let sent =
@@ -148,7 +148,7 @@ impl Operation {
         if let Some(schema) = &self.body {
             let kind = header(request.headers, "content-type").unwrap_or_default().to_lowercase();
             if !matches!(kind.as_str(), "application/json" | "application/json; charset=utf-8") {
-                return Err(format!("the content type {kind}"));
+                return Err(format!("the content type {kind} is not allowed"));
             }
             if request.body.len() > MAX_BODY_BYTES {
                 return Err("the body is too large".to_owned());
@@ -160,22 +160,22 @@ impl Operation {
     }
 }
 
-/// Holds an event to the document's webhook for its type.
+/// Checks an event against the document's webhook for its type.
 ///
 /// # Errors
-/// What is not as the document says.
+/// Description of the deviation from the document.
 pub fn check_event(event: &Value) -> Result<(), String> {
     let kind = event["type"].as_str().unwrap_or_default();
-    let webhook = DOCUMENT["webhooks"].get(kind).ok_or(format!("there is no webhook {kind}"))?;
+    let webhook = DOCUMENT["webhooks"].get(kind).ok_or(format!("the webhook {kind} is not documented"))?;
     check(&validator(&webhook["post"]["requestBody"]["content"]["application/json"]["schema"]), event)
 }
 
-/// Holds an exchange with the service to the document. What is no operation of it is none of its business.
+/// Checks an exchange with the service against the document. Accepts any exchange that is not an operation of the document.
 ///
 /// # Errors
-/// What is not as the document says.
+/// Description of the deviation from the document.
 pub fn check_exchange(request: &SentRequest, answer: &Response) -> Result<(), String> {
-    // What the gateway makes of a path is what the document is about.
+    // The document describes paths as the gateway decodes them.
     let sent = request.path.split('?').next().unwrap_or_default();
     let Some(path) = decode_path(sent) else { return Ok(()) };
     let Some((template, operation)) = operation_of(request.method, &path) else {
@@ -198,7 +198,8 @@ fn is_refused_for_its_form(request: &SentRequest, answer: &Response) -> bool {
         return false;
     }
     match answer.status {
-        // The other name of a header that the document has once, which may be written in quotes: what no schema says.
+        // `Idempotency-Key` is the other name of a header that the document lists once. Its value may be in quotes, which no
+        // schema describes.
         400 => {
             let has_other_name = header(request.headers, "idempotency-key").is_some();
             !(has_other_name && answer.json()["code"] == "idempotency_key_invalid")
@@ -212,16 +213,16 @@ fn is_refused_for_its_form(request: &SentRequest, answer: &Response) -> bool {
     }
 }
 
-/// Whether the gateway has answered in place of the service.
+/// Returns true if the gateway has answered in place of the service.
 fn is_of_the_gateway(answer: &Response) -> bool {
     answer.status >= 400 && answer.header("content-type") == Some("application/json")
 }
 
-/// A problem has the title that the document shows for its code.
+/// Checks that a problem has the title that the document shows for its code.
 fn check_title(answer: &Value) -> Result<(), String> {
     match answer["code"].as_str() {
         Some(code) if DOCUMENT["components"]["examples"][code]["value"]["title"] != answer["title"] => {
-            Err(format!("the title of {code} is another"))
+            Err(format!("the title of {code} differs from the document"))
         }
         _ => Ok(()),
     }
@@ -241,17 +242,17 @@ fn operation_of(method: &Method, path: &str) -> Option<(&'static str, &'static O
     })
 }
 
-/// The part of a path that stands where its template has this name.
+/// Returns the part of a path at the place where its template has this name.
 fn path_parameter(template: &str, path: &str, name: &str) -> Option<String> {
     let named = |part: &str| part.to_lowercase() == format!("{{{name}}}");
     let (_, sent) = template.split('/').zip(path.split('/')).find(|(part, _)| named(part))?;
     Some(sent.to_owned())
 }
 
-/// All values of a header as one, without the spaces that do not count.
+/// Joins all values of a header, without the spaces and tabs around them. A value that is repeated counts once.
 fn header(headers: &[(&str, &str)], name: &str) -> Option<String> {
     let values = headers.iter().filter(|(sent, _)| sent.eq_ignore_ascii_case(name));
-    // Gateways join the values of one name, so a key has no comma; the same key twice is one.
+    // Gateways join the values of one name with commas, so an idempotency key has no comma. The same key sent twice is one key.
     let separator = if name.to_lowercase().ends_with("idempotency-key") { "," } else { "\n" };
     let values = values.flat_map(|(_, values)| values.split(separator));
     let mut values: Vec<_> = values.map(|value| value.trim_matches([' ', '\t'])).collect();
@@ -259,24 +260,25 @@ fn header(headers: &[(&str, &str)], name: &str) -> Option<String> {
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// What a schema of the document finds wrong.
+/// Checks a value against a schema of the document.
 ///
 /// # Errors
-/// Each fault, with where it is.
+/// Each fault and its place.
 pub fn check(schema: &Validator, value: &Value) -> Result<(), String> {
     let faults: Vec<_> =
         schema.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
     if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
 }
 
-/// A schema of the document that allows no member which it does not name.
+/// Builds a validator from a schema of the document. It rejects members that the schema does not name.
 pub fn validator(schema: &Value) -> Validator {
     let mut schema = json!({"allOf": [schema], "components": {"schemas": DOCUMENT["components"]["schemas"]}});
     close(&mut schema);
     jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap()
 }
 
-/// Callers shall ignore members that they don't know, so the document leaves its objects open. Here they are not.
+/// Forbids unnamed members in all objects of a schema. The document allows them, because callers shall ignore members that they
+/// don't know.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(members) => {
@@ -290,7 +292,7 @@ fn close(schema: &mut Value) {
     }
 }
 
-/// What a reference into the document refers to, or the value itself.
+/// Resolves a reference into the document. Returns any other value unchanged.
 pub fn resolve(value: &'static Value) -> &'static Value {
     match value.get("$ref") {
         Some(reference) => DOCUMENT.pointer(text(reference).strip_prefix('#').unwrap()).unwrap(),
@@ -299,9 +301,9 @@ pub fn resolve(value: &'static Value) -> &'static Value {
 }
 
 fn object(value: &Value) -> &Map<String, Value> {
-    value.as_object().unwrap_or_else(|| panic!("{value} is no object"))
+    value.as_object().unwrap_or_else(|| panic!("{value} is not an object"))
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+    value.as_str().unwrap_or_else(|| panic!("{value} is not a text"))
 }

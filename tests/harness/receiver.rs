@@ -17,14 +17,14 @@ use tokio::sync::watch;
 use crate::openapi::check_event;
 use crate::wire::socket;
 
-/// What has not come by then will not come.
+/// Longest wait for an expected event.
 const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
-/// How a receiver answers.
+/// The answer of a receiver to an event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
     Status(u16),
-    /// Not in time.
+    /// No answer.
     Never,
 }
 
@@ -37,21 +37,21 @@ pub struct Receiver {
 }
 
 struct Inner {
-    /// How the next ones are answered; those after them with 204.
+    /// Answers to the next events. Later events are answered with 204.
     next: Mutex<VecDeque<Answer>>,
-    /// What was posted, and how it was answered.
+    /// Events posted so far, each with the answer to it.
     posted: watch::Sender<Vec<(Value, Answer)>>,
 }
 
 impl Receiver {
-    /// One that takes what comes.
+    /// Starts a receiver that accepts every event, unless [`next`](Self::next) says otherwise.
     pub fn start() -> Self {
         let receiver = Self::down();
         receiver.open();
         receiver
     }
 
-    /// One that nobody can connect to yet.
+    /// Creates a receiver that refuses connections until [`open`](Self::open) is called.
     pub fn down() -> Self {
         let port = socket();
         port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -60,7 +60,7 @@ impl Receiver {
         Self { url, inner: Arc::new(inner), port }
     }
 
-    /// Lets connect who wants to.
+    /// Accepts connections from now on.
     pub fn open(&self) {
         let listening = socket();
         listening.bind(self.port.local_addr().unwrap()).unwrap();
@@ -69,34 +69,34 @@ impl Receiver {
         tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
     }
 
-    /// How the next events are answered.
+    /// Sets the answers to the next events.
     pub fn next(&self, answers: impl IntoIterator<Item = Answer>) {
         self.inner.next.lock().unwrap().extend(answers);
     }
 
-    /// It as a webhook, to which an event is posted again at once.
+    /// Returns the receiver as a webhook, with a first pause of 5 ms before a retry.
     pub fn webhook(&self) -> Webhook {
         Webhook { timeout: LONG_ENOUGH, first_pause: Duration::from_millis(5), ..self.url.parse().unwrap() }
     }
 
-    /// Waits until so many events were posted and taken; all of them, with those that were not.
+    /// Waits until `taken` events were accepted (204). Returns all events posted so far, accepted or not.
     pub async fn posted(&self, taken: usize) -> Vec<(Value, Answer)> {
         let mut posted = self.inner.posted.subscribe();
         let enough = |posted: &Vec<(Value, Answer)>| {
             posted.iter().filter(|(_, answer)| *answer == Answer::Status(204)).count() >= taken
         };
         let waiting = tokio::time::timeout(LONG_ENOUGH, posted.wait_for(enough));
-        waiting.await.expect("they did not come").unwrap().clone()
+        waiting.await.expect("the events did not arrive in time").unwrap().clone()
     }
 
-    /// Waits until so many events were posted, taken or not.
+    /// Waits until `count` events were posted, accepted or not.
     pub async fn posted_at_all(&self, count: usize) {
         let mut posted = self.inner.posted.subscribe();
         let waiting = tokio::time::timeout(LONG_ENOUGH, posted.wait_for(|posted| posted.len() >= count));
-        waiting.await.expect("they did not come").unwrap();
+        waiting.await.expect("the events did not arrive in time").unwrap();
     }
 
-    /// Waits until so many events were taken; those.
+    /// Waits until `count` events were accepted, and returns the accepted ones.
     pub async fn taken(&self, count: usize) -> Vec<Value> {
         let posted = self.posted(count).await.into_iter();
         posted.filter(|(_, answer)| *answer == Answer::Status(204)).map(|(event, _)| event).collect()

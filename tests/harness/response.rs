@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// An answer, read whole.
+/// An answer with its whole body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Response {
     pub status: u16,
@@ -38,7 +38,7 @@ impl Response {
         self.header("idempotent-replayed") == Some("true")
     }
 
-    /// Status and code of a problem, whose form is checked on the way.
+    /// Returns status and code of a problem, and checks its form.
     pub fn problem(&self) -> (u16, String) {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
         let problem = self.json();
@@ -49,7 +49,7 @@ impl Response {
         (self.status, code)
     }
 
-    /// Status and code of a problem, as a test writes them.
+    /// Asserts that the answer is a problem with this status and code.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.problem(), (status, code.to_owned()), "{}", self.text());

@@ -1,6 +1,6 @@
-//! What each function may do with the database and the bus: the rights that the template grants, and those that a
-//! request needs. A [`Wire`](crate::Wire) is IAM too, and refuses what is not granted, so no suite that uses
-//! one passes if a right is missing.
+//! The rights of each function to the database, the bus and the queue of failed events: those that the template grants, and
+//! those that a request needs. A [`Wire`](crate::Wire) acts as IAM, too: it refuses a request without the right to it. So a
+//! suite that uses one fails if a right is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub type Right = (String, String);
 /// The rights of one function.
 pub type Rights = BTreeSet<Right>;
 
-/// What the template grants, by function.
+/// Returns the rights that the template grants, by function.
 pub fn granted() -> BTreeMap<String, Rights> {
     let roles = resources("AWS::IAM::Role");
     let functions = resources("AWS::Serverless::Function");
@@ -32,7 +32,7 @@ fn granted_by(role: &Value) -> Rights {
     actions(role).into_iter().filter_map(|(action, arn)| Some((action, resource(&arn)?))).collect()
 }
 
-/// Every action that a role allows, with each resource that it is allowed on.
+/// Returns every action that a role allows, with each resource that it is allowed on.
 pub fn actions(role: &Value) -> Vec<(String, Value)> {
     let policies = role["Policies"].as_array().unwrap().iter();
     let mut allowed = Vec::new();
@@ -45,13 +45,13 @@ pub fn actions(role: &Value) -> Vec<(String, Value)> {
     allowed
 }
 
-/// One value, or the values of a list.
+/// Iterates over the values of a list, or over a single value.
 fn some(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter()
 }
 
-/// What an ARN in the template names, if it is something that a function sends requests to: a table or an index, the bus, the
-/// queue of failed events. To others, Lambda sends them, in the function's role.
+/// Returns the resource that an ARN in the template names, if a function sends requests to it: a table or an index, the bus, or
+/// the queue of failed events. Returns `None` for other resources: Lambda sends requests to them, in the function's role.
 fn resource(arn: &Value) -> Option<String> {
     let arn = arn["Fn::GetAtt"].as_str().or_else(|| arn["Fn::Sub"].as_str())?;
     if let Some(other @ ("EventBus" | "FailedEvents")) = arn.strip_suffix(".Arn") {
@@ -61,16 +61,16 @@ fn resource(arn: &Value) -> Option<String> {
     Some(format!("{}{}", table.trim_start_matches("${").to_lowercase(), index.trim_start_matches('}')))
 }
 
-/// The function that a request to the database is from, by its user agent.
+/// Returns the function that a request is from, by its user agent.
 pub fn function_of(headers: &HeaderMap) -> Option<String> {
     let agent = headers.get("x-amz-user-agent")?.to_str().ok()?;
     agent.split(' ').find_map(|part| part.strip_prefix("app/")).map(str::to_owned)
 }
 
-/// The rights that a request to the database needs. A transaction needs those to the writes it is made of.
+/// Returns the rights that a request needs. A transaction needs the rights to all of its writes.
 pub fn needed(operation: &str, request: &Value) -> Rights {
     let right = |action: &str, table: &str| {
-        // With another DynamoDB, each test has tables of its own.
+        // With another DynamoDB, the name of a table begins with the id of the test.
         let table = table.rsplit('-').next().unwrap();
         (format!("dynamodb:{action}"), table.to_owned())
     };

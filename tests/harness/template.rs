@@ -5,18 +5,18 @@ use serde_json::{Map, Value, json};
 
 const TEMPLATE: &str = include_str!("../../infra/template.yaml");
 
-/// The template as JSON: `!Ref X` is `{"Ref": "X"}`, `!GetAtt X.Y` is `{"Fn::GetAtt": "X.Y"}`.
+/// Returns the template as JSON: `!Ref X` is `{"Ref": "X"}`, `!GetAtt X.Y` is `{"Fn::GetAtt": "X.Y"}`.
 pub fn template() -> Value {
     yaml(TEMPLATE)
 }
 
-/// A YAML document as JSON.
+/// Converts a YAML document to JSON.
 pub(crate) fn yaml(text: &str) -> Value {
     let documents = Yaml::load_from_str(text).unwrap();
     json_of(&documents[0])
 }
 
-/// The resources of a type, by their logical ids.
+/// Returns the properties of the resources of a type, by their logical ids.
 pub fn resources(kind: &str) -> Map<String, Value> {
     let template = template();
     let resources = template["Resources"].as_object().unwrap().iter();

@@ -1,10 +1,9 @@
-//! The connection between the service and its database, or between `publish-events` and the bus, and what networks and busy
-//! databases do to it.
+//! The connection between the service and its database, or between `publish-events` and the bus, with the faults of networks
+//! and of busy databases.
 //!
-//! A [`Wire`] is a proxy on a port of its own. It sees each request as the SDK sends it, retries
-//! included, and meets it with a [`Fault`] if one was set for its operation. A database that has been
-//! asked finishes what it was asked, also if whoever asked has gone. And it is IAM: what the template does
-//! not grant a function is refused.
+//! A [`Wire`] is a proxy on a port of its own. It sees each request as the SDK sends it, retries included, and applies a
+//! [`Fault`] if one was set for the operation. A request that has reached the database is carried out, even if its sender has
+//! gone. A wire also acts as IAM: it refuses a request if the template does not grant the function the right to it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -12,10 +11,12 @@ use std::iter;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dynoxide::types::Item;
 use futures::{StreamExt, stream};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode};
@@ -25,68 +26,69 @@ use tokio::net::TcpSocket;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::capacity::{self, Capacity, Counted};
 use crate::rights::{self, Rights};
 
 const TYPES: &str = "com.amazonaws.dynamodb.v20120810#";
 
-/// What has not come by then will not come.
+/// Longest wait for something that is expected.
 const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
-/// What happens to a request, or to its answer.
+/// A fault of a request or of its answer.
 #[derive(Clone)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     Pass,
-    /// It is delayed until the test lets it go on, which may be after its sender has given it up.
+    /// The request is delayed until the test releases it, which may be after its sender has given up.
     HoldRequest(Held),
-    /// The connection breaks before the database sees it.
+    /// The connection breaks before the database sees the request.
     DropRequest,
-    /// The database does what it asks, and the connection breaks before the answer.
+    /// The database carries out the request, and the connection breaks before the answer.
     DropAnswer,
-    /// The database does what it asks, and the answer is delayed until the test lets it go on.
+    /// The database carries out the request, and the answer is delayed until the test releases it.
     HoldAnswer(Held),
-    /// The database does what it asks, and the connection breaks in the middle of the answer.
+    /// The database carries out the request, and the connection breaks in the middle of the answer.
     CutAnswer,
-    /// The database does what it asks, and a gateway on the way answers that it got no answer in time.
+    /// The database carries out the request, and a gateway on the way answers 504.
     GatewayTimeout,
-    /// It is answered with this status and body; the database never sees it.
+    /// The request is answered with this status and body, and never reaches the database.
     Answer(u16, Value),
-    /// The database is too busy for any of its keys.
+    /// The database leaves all keys of the request unprocessed, as it does when it is too busy.
     LeaveUnprocessed,
-    /// It gets a page of so many items.
+    /// The request gets a page of at most this many items.
     ShortPage(u32),
 }
 
 impl Fault {
-    /// The database refuses with an error of this type, which is a status 400.
+    /// Makes the database refuse with status 400 and an error of this type.
     pub fn refusal(error: &str) -> Self {
         Self::Answer(400, json!({"__type": format!("{TYPES}{error}"), "message": "refused"}))
     }
 
-    /// The database fails.
+    /// Makes the database fail with status 500.
     pub fn internal_server_error() -> Self {
         Self::Answer(500, json!({"__type": format!("{TYPES}InternalServerError"), "message": "failed"}))
     }
 
-    /// Something on the way answers with this status, and nothing that the database would say.
+    /// Makes something on the way answer with this status, and without the error that a database would give.
     pub fn status(status: u16) -> Self {
         Self::Answer(status, json!({}))
     }
 
-    /// The transaction is cancelled for these reasons, one for each of its writes.
+    /// Cancels the transaction for these reasons, one for each of its writes.
     pub fn cancelled(reasons: [&str; 2]) -> Self {
         let reasons = reasons.map(|code| json!({"Code": code}));
         let error = format!("{TYPES}TransactionCanceledException");
         Self::Answer(400, json!({"__type": error, "message": "cancelled", "CancellationReasons": reasons}))
     }
 
-    /// The transaction is cancelled because another write to the subscription is under way.
+    /// Cancels the transaction because another write to the subscription is under way.
     pub fn conflict() -> Self {
         Self::cancelled(["None", "TransactionConflict"])
     }
 }
 
-/// Something that is held back.
+/// A request or an answer that is held back.
 #[derive(Clone, Default)]
 pub struct Held {
     reached: Arc<Notify>,
@@ -94,12 +96,12 @@ pub struct Held {
 }
 
 impl Held {
-    /// Waits until it is held.
+    /// Waits until the request or answer has arrived and is held back.
     pub async fn reached(&self) {
-        tokio::time::timeout(LONG_ENOUGH, self.reached.notified()).await.expect("it never came");
+        tokio::time::timeout(LONG_ENOUGH, self.reached.notified()).await.expect("nothing to hold arrived");
     }
 
-    /// Lets it go on.
+    /// Releases the request or answer.
     pub fn release(&self) {
         self.released.notify_one();
     }
@@ -125,13 +127,15 @@ struct Inner {
     /// The rights that the template grants each function.
     granted: Mutex<BTreeMap<String, Rights>>,
     state: Mutex<State>,
-    /// How many requests are under way.
+    /// Counts capacity units, if the wire is metered.
+    meter: Option<Mutex<Capacity>>,
+    /// Number of requests under way.
     under_way: watch::Sender<usize>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The operations, and what was asked for.
+    /// Requests seen so far: operation and body.
     seen: Vec<(String, Value)>,
     next: HashMap<String, VecDeque<Fault>>,
     always: HashMap<String, Fault>,
@@ -141,8 +145,18 @@ struct State {
 }
 
 impl Wire {
-    /// A wire to the database at this URL.
+    /// Starts a wire to the database at this URL.
     pub async fn start(database: &str) -> Self {
+        Self::lay(database, None)
+    }
+
+    /// Starts a wire to the database at this URL that counts capacity units. To do so, it reads each item before and after a
+    /// write.
+    pub async fn metered(database: &str) -> Self {
+        Self::lay(database, Some(Mutex::default()))
+    }
+
+    fn lay(database: &str, meter: Option<Mutex<Capacity>>) -> Self {
         let port = socket();
         port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let inner = Arc::new(Inner {
@@ -150,6 +164,7 @@ impl Wire {
             client: reqwest::Client::new(),
             granted: Mutex::new(rights::granted()),
             state: Mutex::default(),
+            meter,
             under_way: watch::Sender::default(),
         });
         let url = format!("http://{}", port.local_addr().unwrap());
@@ -157,18 +172,18 @@ impl Wire {
         Self { url, inner, port, server }
     }
 
-    /// The next requests of this operation meet these, one after the other.
+    /// Sets faults for the next requests of this operation, one for each request.
     pub fn next(&self, operation: &str, faults: impl IntoIterator<Item = Fault>) {
         let mut state = self.inner.state.lock().unwrap();
         state.next.entry(operation.to_owned()).or_default().extend(faults);
     }
 
-    /// From now on, each request of this operation meets this.
+    /// Sets a fault for all further requests of this operation. Faults set by [`next`](Self::next) come first.
     pub fn always(&self, operation: &str, fault: Fault) {
         self.inner.state.lock().unwrap().always.insert(operation.to_owned(), fault);
     }
 
-    /// The next so many requests of this operation meet nothing.
+    /// Lets the next `requests` requests of this operation pass without a fault.
     pub fn let_pass(&self, operation: &str, requests: usize) {
         self.next(operation, iter::repeat_n(Fault::Pass, requests));
     }
@@ -180,7 +195,7 @@ impl Wire {
         held
     }
 
-    /// Holds the answer to the next request of this operation, once the database has done what it asks.
+    /// Holds the answer to the next request of this operation, once the database has carried out the request.
     pub fn hold_answer(&self, operation: &str) -> Held {
         let held = Held::default();
         self.next(operation, [Fault::HoldAnswer(held.clone())]);
@@ -191,7 +206,7 @@ impl Wire {
     pub async fn unplug(&self) {
         let server = self.server.lock().unwrap().take().unwrap();
         server.abort();
-        // It ends with an error, because it was aborted; what counts is that its sockets are closed.
+        // The task ends with an error, because it was aborted. It is awaited so that its sockets are closed.
         let _ = server.await;
     }
 
@@ -200,55 +215,63 @@ impl Wire {
         *self.server.lock().unwrap() = Some(listen(&self.port, &self.inner));
     }
 
-    /// Lets everything pass again.
+    /// Removes all faults.
     pub fn mend(&self) {
         let mut state = self.inner.state.lock().unwrap();
         state.next.clear();
         state.always.clear();
     }
 
-    /// Forgets what has passed.
+    /// Forgets the requests seen so far.
     pub fn forget(&self) {
         self.inner.state.lock().unwrap().seen.clear();
     }
 
-    /// The operations that were asked for since, in their order.
+    /// Returns the operations of the requests seen since the last [`forget`](Self::forget), in their order.
     pub fn seen(&self) -> Vec<String> {
         let state = self.inner.state.lock().unwrap();
         state.seen.iter().map(|(operation, _)| operation.clone()).collect()
     }
 
-    /// What was asked for with this operation since.
+    /// Returns the bodies of the requests of this operation seen since the last [`forget`](Self::forget).
     pub fn requests(&self, operation: &str) -> Vec<Value> {
         let state = self.inner.state.lock().unwrap();
         let requests = state.seen.iter().filter(|(seen, _)| seen == operation);
         requests.map(|(_, request)| request.clone()).collect()
     }
 
-    /// Waits until nothing is under way: whatever was asked for is done.
+    /// Waits until no request is under way, so that every request has been carried out.
     pub async fn settled(&self) {
         self.settled_but(0).await;
     }
 
-    /// Waits until nothing is under way but so many that are held.
+    /// Waits until at most `held` requests are under way.
     pub async fn settled_but(&self, held: usize) {
         let mut under_way = self.inner.under_way.subscribe();
         let settled = under_way.wait_for(|requests| *requests <= held);
-        tokio::time::timeout(LONG_ENOUGH, settled).await.expect("something is still under way").unwrap();
+        tokio::time::timeout(LONG_ENOUGH, settled).await.expect("requests are still under way").unwrap();
     }
 
-    /// Takes a right from a function.
+    /// Revokes a right of a function.
     pub fn revoke(&self, function: &str, action: &str) {
         let mut granted = self.inner.granted.lock().unwrap();
         granted.get_mut(function).unwrap().retain(|(granted, _)| granted != action);
     }
 
-    /// The rights that each function has used.
+    /// Returns the rights that each function has used.
     pub fn used(&self) -> BTreeMap<String, Rights> {
         self.inner.state.lock().unwrap().used.clone()
     }
 
-    /// How many requests met a fault.
+    /// Returns the capacity that was used since the last call.
+    ///
+    /// # Panics
+    /// The wire is not metered.
+    pub fn take_capacity(&self) -> Capacity {
+        std::mem::take(&mut *self.inner.meter.as_ref().expect("a metered wire").lock().unwrap())
+    }
+
+    /// Returns the number of requests that met a fault.
     pub fn faults(&self) -> usize {
         self.inner.state.lock().unwrap().faults
     }
@@ -266,7 +289,7 @@ fn listen(port: &TcpSocket, inner: &Arc<Inner>) -> JoinHandle<()> {
     let listener = listening.listen(1024).unwrap();
     let inner = Arc::clone(inner);
     tokio::spawn(async move {
-        // Dropped with this task, and all connections with it.
+        // Dropped with this task, which closes all connections.
         let mut connections = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -280,7 +303,7 @@ fn listen(port: &TcpSocket, inner: &Arc<Inner>) -> JoinHandle<()> {
 
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
-/// Meets one request. An error here breaks the connection.
+/// Handles one request. An error breaks the connection.
 async fn pass(wire: Arc<Inner>, request: Request<Incoming>) -> io::Result<Answer> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
@@ -292,9 +315,9 @@ async fn pass(wire: Arc<Inner>, request: Request<Incoming>) -> io::Result<Answer
     let fault = wire.fault(&operation, &body);
     wire.under_way.send_modify(|requests| *requests += 1);
 
-    // In a task of its own, so that it is finished whether its sender waits or not.
+    // Handled in a task of its own, so that it is finished even if the sender has stopped waiting.
     let meeting = tokio::spawn(async move {
-        let forward = |body| wire.forward(parts.headers, body);
+        let forward = |body| wire.forward(parts.headers, operation, body);
         let met = match fault {
             Fault::Pass => forward(body).await.map(whole),
             Fault::HoldRequest(held) => {
@@ -329,7 +352,7 @@ async fn pass(wire: Arc<Inner>, request: Request<Incoming>) -> io::Result<Answer
 }
 
 impl Inner {
-    /// The fault that meets this request.
+    /// Notes a request, and returns the fault for it.
     fn fault(&self, operation: &str, body: &[u8]) -> Fault {
         let mut state = self.state.lock().unwrap();
         state.seen.push((operation.to_owned(), serde_json::from_slice(body).unwrap()));
@@ -339,7 +362,8 @@ impl Inner {
         fault
     }
 
-    /// Refuses what the template does not grant the function that asks. Who is no function may do anything.
+    /// Refuses a request if the template does not grant the function the right to it. A sender that is not a function may do
+    /// anything.
     fn authorize(&self, headers: &HeaderMap, operation: &str, body: &[u8]) -> Option<Answer> {
         let function = rights::function_of(headers)?;
         let needed = rights::needed(operation, &serde_json::from_slice(body).unwrap());
@@ -350,7 +374,7 @@ impl Inner {
             self.state.lock().unwrap().used.entry(function).or_default().extend(needed);
             return None;
         }
-        #[expect(clippy::print_stderr, reason = "the service does not tell why it was denied")]
+        #[expect(clippy::print_stderr, reason = "the service does not show the reason of a denial")]
         {
             eprintln!("the template does not grant {function}: {missing:?}");
         }
@@ -358,7 +382,34 @@ impl Inner {
         Some(json_answer(400, &denied))
     }
 
-    async fn forward(&self, mut headers: HeaderMap, body: Bytes) -> io::Result<Response<Bytes>> {
+    /// Sends a request to the database, and counts it if the wire is metered.
+    async fn forward(
+        &self,
+        headers: HeaderMap,
+        operation: String,
+        body: Bytes,
+    ) -> io::Result<Response<Bytes>> {
+        let Some(meter) = &self.meter else { return self.send(headers, body).await };
+        let counted = Counted::new(&operation, &body);
+        let before = self.written(&headers, &counted).await?;
+        let answer = self.send(headers.clone(), counted.body()).await?;
+        let after = self.written(&headers, &counted).await?;
+        meter.lock().unwrap().add(counted, answer.body(), &before, &after);
+        Ok(answer)
+    }
+
+    /// Reads the items that a request writes, as they are now. The emulator requires a signature, but does not check it.
+    async fn written(&self, headers: &HeaderMap, counted: &Counted) -> io::Result<Vec<Option<Item>>> {
+        let mut headers = headers.clone();
+        headers.insert("x-amz-target", HeaderValue::from_static("DynamoDB_20120810.GetItem"));
+        let mut items = Vec::new();
+        for read in counted.reads() {
+            items.push(capacity::item_of(self.send(headers.clone(), read).await?.body()));
+        }
+        Ok(items)
+    }
+
+    async fn send(&self, mut headers: HeaderMap, body: Bytes) -> io::Result<Response<Bytes>> {
         headers.remove("content-length");
         let request = self.client.post(&self.database).headers(headers).body(body);
         let answer = request.send().await.map_err(io::Error::other)?;
@@ -381,13 +432,13 @@ fn whole(answer: Response<Bytes>) -> Answer {
     answer.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
 }
 
-/// The first half of an answer, which was announced with its whole length.
+/// Sends the first half of an answer, although the header announces the whole length.
 fn cut(answer: Response<Bytes>) -> Answer {
     let (mut parts, body) = answer.into_parts();
     parts.headers.insert("content-length", body.len().into());
     let half = Frame::data(body.slice(..body.len() / 2));
     let rest = async {
-        // What is there is sent while the rest is waited for.
+        // The first half is sent while the rest is awaited.
         tokio::task::yield_now().await;
         Err(broken())
     };

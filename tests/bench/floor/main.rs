@@ -1,7 +1,7 @@
-//! The floor: what a function in Rust costs that does nothing but read one item of DynamoDB.
+//! The floor: the cost of a function in Rust that only reads one item of DynamoDB.
 //!
-//! It has the Lambda runtime and the SDK of the other functions, set up the same way, and no rule, no log, no
-//! metric. What another function takes beyond this is its own doing.
+//! This function has the Lambda runtime and the SDK of the other functions, set up in the same way, and no rule, log or metric.
+//! The cost of another function beyond this is its own.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;

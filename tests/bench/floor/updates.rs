@@ -1,7 +1,7 @@
-//! The floor of a sweep: a function that does nothing but update items, so many at once.
+//! The floor of a sweep: a function that only updates items, so many at once.
 //!
-//! Each update is the one that executes a cancellation, and takes it out of the index; nothing is looked for, decided, tried
-//! again, counted or logged.
+//! Each update is the one that executes a cancellation and removes it from the index. The function does not read, decide,
+//! retry, count or log anything.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -1,6 +1,6 @@
-//! The instructions of each path, counted with Callgrind. It fails if one takes over 10 % more than is written here. A count does
-//! not depend on how busy a machine is, so this finds what a clock can't. It depends a little on the compiler and the C library:
-//! hence the margin.
+//! The instructions of each path, counted with Callgrind. The benchmark fails if a path takes over 10 % more instructions than
+//! are written here. A count does not depend on the load of a machine, so it shows changes that a clock can't. It depends a
+//! little on the compiler and the C library, hence the margin.
 
 use domain::calendar::TimeZone;
 use gungraun::prelude::*;
@@ -10,13 +10,13 @@ use instructions::{Asked, asked, written};
 use store::answer::Answer;
 use store::stream::Write;
 
-/// The instructions that were counted: in what the tests are built as, and in what is optimised.
+/// Instructions that were counted, in the build of the tests and in the optimised build.
 const CANCEL: u64 = if cfg!(debug_assertions) { 5_607_604 } else { 1_193_220 };
 const PUBLISH: u64 = if cfg!(debug_assertions) { 3_347_573 } else { 846_910 };
-// Not optimised, nearly all of these copy one large value.
+// In the build of the tests, nearly all of these copy one large value.
 const ZONE: u64 = if cfg!(debug_assertions) { 11_806_863 } else { 36_693 };
 
-/// The limit of a path for which so many instructions were counted: 10 % more.
+/// Returns the configuration for a path for which so many instructions were counted, with a limit 10 % above.
 fn counted(instructions: u64) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
     callgrind.hard_limits([(EventKind::Ir, instructions + instructions / 10)]);

@@ -1,8 +1,8 @@
-//! The functions' own work, apart from the clients of the database and of Lambda: to cancel a subscription that has been read,
-//! and to publish a change, for which two are read; and what a function does once after it has started, to read a time zone's
-//! rules.
+//! The functions' own work, without the clients of the database and of Lambda. The paths are a cancellation of a subscription
+//! that was read, the publication of a change, for which two subscriptions are read, and the reading of a time zone's rules,
+//! which a function does once after its start.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what is measured is what works")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement must stop at a fault")]
 
 use std::hint::black_box;
 use std::sync::Mutex;
@@ -38,7 +38,7 @@ fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_769_000_000, 0).unwrap_or_default()
 }
 
-/// A document of usual size.
+/// Returns a document of usual size.
 fn document() -> Map<String, Value> {
     let documents = include_str!("../../../infra/local/src/demo.ndjson");
     let mut document: Map<String, Value> =
@@ -56,7 +56,8 @@ pub struct Asked {
     event: &'static str,
 }
 
-/// The first demo subscription, as it was read, and an event that cancels it. The function has known the zone since its first request.
+/// Returns the first demo subscription, as it was read, and an event that cancels it. The time zone is read before, as in a
+/// function after its first request.
 pub fn asked() -> Asked {
     zone();
     Asked {
@@ -75,12 +76,12 @@ pub fn asked() -> Asked {
     }
 }
 
-/// The tenant's zone, as it is read from its name.
+/// Reads the tenant's time zone from its name.
 pub fn zone() -> TimeZone {
     black_box(ZONE).parse().unwrap()
 }
 
-/// From the event as Lambda sends it to the answer and the transaction that is to be committed.
+/// Handles an event, as Lambda sends it, up to the answer and the transaction to be committed.
 pub fn cancel(asked: Asked) -> (String, Commit<Answer>) {
     let Asked { runtime, store, stored, event } = black_box(asked);
     let commit = Mutex::new(None);
@@ -101,7 +102,7 @@ pub fn cancel(asked: Asked) -> (String, Commit<Answer>) {
     (said, commit.into_inner().unwrap().unwrap())
 }
 
-/// The request, once its API key is known to be valid.
+/// Returns the request, as it is once its API key is known to be valid.
 fn authenticated(request: &http::Request<Body>) -> Result<Request<'_>, Problem> {
     let Call { token, key, fingerprint, request_id, precondition, .. } = request::call(request)?;
     let calendar = Calendar::new(zone(), now());
@@ -116,7 +117,7 @@ fn authenticated(request: &http::Request<Body>) -> Result<Request<'_>, Problem> 
     })
 }
 
-/// A write, as the stream of the table has it.
+/// Returns a write, as the stream of the table has it.
 pub fn written() -> Write {
     let item = |version: u64, changing: Value, beside: Value| {
         let mut rest = document();
@@ -156,7 +157,7 @@ pub fn written() -> Write {
     }
 }
 
-/// From a write to the event that is published of it: two subscriptions are read on the way.
+/// Makes the published event of a write, for which two subscriptions are read.
 pub fn publish(write: Write) -> String {
     let event = black_box(write).event().unwrap().unwrap();
     serde_json::to_string(&event.event).unwrap()

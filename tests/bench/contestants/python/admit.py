@@ -1,4 +1,4 @@
-"""Who asks, and for what: one read brings the API key and the subscription.
+"""Authenticates a request and loads its subscription, in one read.
 
 The key `ck_<tenant>_<keyId>_<secret><checksum>` names its tenant, so nothing has to be read before the rest.
 """
@@ -45,7 +45,7 @@ def admit(event: dict, scope: str) -> Admitted:
         raise Refusal(400, "invalid_subscription_id")
 
     key_pk, subscription_pk = f"{tenant}#{key_id}", f"{tenant}#{subscription_id}"
-    # Only a cancellation has to know where the tenant's days begin.
+    # Only a cancellation needs the tenant's time zone.
     tenants = [key_pk, tenant] if scope == "subscriptions:cancel" else [key_pk]
     found = client.batch_get_item(
         RequestItems={

@@ -1,11 +1,11 @@
-"""What a caller is answered."""
+"""Answers to callers."""
 
 import json
 from decimal import Decimal
 
 
 class Refusal(Exception):
-    """Raised wherever a request can't go on."""
+    """A refusal, raised where a request can't go on."""
 
     def __init__(self, status: int, code: str):
         super().__init__(code)
@@ -13,7 +13,7 @@ class Refusal(Exception):
 
 
 def plain(number):
-    """The numbers of DynamoDB come as decimals, which JSON has no notion of."""
+    """Converts numbers of DynamoDB, which come as decimals, for JSON."""
     if isinstance(number, Decimal):
         return int(number) if number == number.to_integral_value() else float(number)
     raise TypeError(type(number).__name__)

@@ -1,7 +1,7 @@
-"""Cancels a subscription for a date to come, once for each idempotency key.
+"""Cancels a subscription for a future date, once for each idempotency key.
 
-What depends on the clock or on the state is decided within the idempotent part, so that whoever repeats a request is
-answered as the first time, whatever has become of the subscription since.
+Decisions that depend on the clock or on the state are made within the idempotent part. So a repeated request gets the
+same answer as the first time, even if the subscription has changed since.
 """
 
 import json
@@ -110,7 +110,7 @@ store = DynamoDBPersistenceLayer(table_name=IDEMPOTENCY, key_attr="pk", boto3_cl
 
 
 def cancel(*, identity: dict, admitted: Admitted, request: dict) -> dict:
-    """`identity` is what tells one request from another, for the idempotency layer."""
+    """Cancels. By `identity` the idempotency layer tells one request from another."""
     document = admitted.document
     if document["status"] == "CANCELLED":
         return answer(409, {"code": "subscription_already_cancelled"})
@@ -120,7 +120,7 @@ def cancel(*, identity: dict, admitted: Admitted, request: dict) -> dict:
     day = effective_date(request["schedule"], today)
     if day <= today:
         return answer(400, {"code": "validation_failed"})
-    # Of a midnight that comes twice this is the first; of one that clocks skip, the instant at which they do.
+    # If midnight occurs twice, this is the first one. If clocks skip midnight, this is the instant at which they do.
     effective_at = to_the_second(datetime.combine(day, time.min, zone))
 
     requested_at = now()

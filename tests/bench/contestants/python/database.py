@@ -1,7 +1,7 @@
 """The tables, and the one client for them.
 
-The client outlives an invocation, and so do its connections. It may be used by several threads, and is what `boto3`
-has that starts fastest: a resource would read another model of the service first.
+The client and its connections outlive an invocation. Several threads may use it. It starts faster than a resource of
+`boto3`, which would first read another model of the service.
 """
 
 import os
@@ -12,7 +12,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 
 AT_ONCE = 16
-# Over how many partitions of the index `due` the pending cancellations are spread.
+# Number of partitions of the index `due` over which the pending cancellations are spread.
 DUE_SHARDS = 16
 
 SUBSCRIPTIONS = os.environ["SUBSCRIPTIONS_TABLE"]
@@ -32,5 +32,5 @@ def now() -> str:
 
 
 def to_the_second(at: datetime) -> str:
-    """An instant as text that sorts by time."""
+    """Returns an instant as text that sorts by time."""
     return at.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,6 @@
 """Executes the cancellations that are due.
 
-The index is eventually consistent and may name what is no longer true; the condition of the write decides.
+The index is eventually consistent and may have outdated entries. The condition of the write decides.
 """
 
 import logging
@@ -25,7 +25,7 @@ from database import (
     to_the_second,
 )
 
-# A layer takes the configuration of its first use for good, so this one is not shared with requests. It is used by
+# A layer keeps the configuration of its first use, so this one is not shared with requests. The layer is used by
 # many threads, which is safe with this configuration: the defaults are in place before that first use, and without a
 # local cache nothing in it changes afterwards.
 config = IdempotencyConfig()
@@ -76,7 +76,7 @@ def outcome(entry: dict) -> str:
     try:
         return execute(cancellation_id=cancellation_id, entry=entry)
     except Exception:
-        # It stays in the index, for the next time.
+        # The entry stays in the index, for the next sweep.
         logging.exception("%s failed", cancellation_id)
         return "failed"
 

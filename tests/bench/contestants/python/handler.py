@@ -1,4 +1,4 @@
-"""The three functions behind one handler: reading a subscription, cancelling one, and executing what is due."""
+"""The three functions behind one handler: reading a subscription, cancelling one, and executing due ones."""
 
 from admit import admit
 from answers import Refusal, answer

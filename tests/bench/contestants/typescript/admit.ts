@@ -1,5 +1,5 @@
 /**
- * Who asks, and for what: one read brings the API key and the subscription.
+ * Authenticates a request and loads its subscription, in one read.
  *
  * The key `ck_<tenant>_<keyId>_<secret><checksum>` names its tenant, so nothing has to be read before the rest.
  */
@@ -41,7 +41,7 @@ export async function admit(
   if (!UUID.test(id)) throw new Refusal(400, 'invalid_subscription_id');
 
   const keyPk = `${tenant}#${keyId}`;
-  // Only a cancellation has to know where the tenant's days begin.
+  // Only a cancellation needs the tenant's time zone.
   const tenants = scope === 'subscriptions:cancel' ? [keyPk, tenant!] : [keyPk];
   const { Responses = {}, UnprocessedKeys = {} } = await client.send(
     new BatchGetItemCommand({

@@ -1,8 +1,8 @@
-/** What a caller is answered. */
+/** Answers to callers. */
 
 import type { APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 
-/** A type and no interface: the idempotency layer records it, and must see that it is JSON. */
+/** A type, not an interface: the idempotency layer records it, and must see that it is JSON. */
 export type Answer = { statusCode: number; headers: { 'content-type': string }; body: string };
 
 export const answer = (statusCode: number, body: unknown) =>
@@ -12,7 +12,7 @@ export const answer = (statusCode: number, body: unknown) =>
     body: JSON.stringify(body),
   }) satisfies APIGatewayProxyStructuredResultV2;
 
-/** Thrown wherever a request can't go on. */
+/** A refusal, thrown where a request can't go on. */
 export class Refusal extends Error {
   constructor(
     readonly statusCode: number,

@@ -1,10 +1,10 @@
-/** When the days of a time zone begin, by what `Intl` knows of it. */
+/** Beginnings of days in a time zone, by the data of `Intl`. */
 
 const DAY = 86_400_000;
 
 const clocks = new Map<string, Intl.DateTimeFormat>();
 
-/** What the clocks of a zone show at an instant. To make a formatter is costly, so each zone has one. */
+/** Returns the local time of a zone at an instant. A formatter is costly to create, so each zone has one. */
 function shown(instant: number, timeZone: string): string {
   let clock = clocks.get(timeZone);
   if (clock === undefined) {
@@ -30,7 +30,7 @@ export function firstOfNextMonth(date: string): string {
   return isoDate(first.getTime());
 }
 
-/** The first instant at which a zone's clocks show a date; none if they skip it. */
+/** Returns the first instant at which a zone's clocks show a date, or `undefined` if they skip it. */
 export function beginningOf(date: string, timeZone: string): Date | undefined {
   const midnight = Date.parse(date);
   const ahead = (at: number) => Date.parse(`${shown(at, timeZone).replace(' ', 'T')}Z`) - at;

@@ -1,8 +1,8 @@
 /**
- * Cancels a subscription for a date to come, once for each idempotency key.
+ * Cancels a subscription for a future date, once for each idempotency key.
  *
- * What depends on the clock or on the state is decided within the idempotent part, so that whoever repeats a request is
- * answered as the first time, whatever has become of the subscription since.
+ * Decisions that depend on the clock or on the state are made within the idempotent part. So a repeated request gets the
+ * same answer as the first time, even if the subscription has changed since.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -87,7 +87,7 @@ function effectiveDate({ schedule }: CancelRequest, todayThere: string): string 
   }
 }
 
-/** What tells one request from another; `idempotencyKey` only if it has one. */
+/** Identity of a request, by which the idempotency layer tells one from another. */
 interface Identity {
   tenant: string;
   idempotencyKey?: string;

@@ -1,8 +1,8 @@
 /**
  * The tables, and the one client for them.
  *
- * The client outlives an invocation, and so do its connections. Items are read and written by `marshall` and
- * `unmarshall`, which the idempotency layer brings along; the document client would only be more to load.
+ * The client and its connections outlive an invocation. Items are read and written by `marshall` and
+ * `unmarshall`, which the idempotency layer needs anyway. The document client would be more code to load.
  */
 
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
@@ -14,10 +14,10 @@ export const SUBSCRIPTIONS = process.env.SUBSCRIPTIONS_TABLE!;
 export const IDEMPOTENCY = process.env.IDEMPOTENCY_TABLE!;
 export const TENANTS = process.env.TENANTS_TABLE!;
 
-/** Over how many partitions of the index `due` the pending cancellations are spread. */
+/** Number of partitions of the index `due` over which the pending cancellations are spread. */
 export const DUE_SHARDS = 16;
 
 export const values = (value: Record<string, unknown>) => marshall(value, { removeUndefinedValues: true });
 
-/** An instant as text that sorts by time. */
+/** Returns an instant as text that sorts by time. */
 export const toTheSecond = (at: Date) => at.toISOString().replace(/\.\d+/, '');

@@ -1,7 +1,7 @@
 /**
  * Executes the cancellations that are due.
  *
- * The index is eventually consistent and may name what is no longer true; the condition of the write decides.
+ * The index is eventually consistent and may have outdated entries. The condition of the write decides.
  */
 
 import { IdempotencyConfig, makeIdempotent } from '@aws-lambda-powertools/idempotency';
@@ -63,7 +63,7 @@ async function execute(cancellationId: string, { pk, dueAt }: Due): Promise<'exe
 
 const config = new IdempotencyConfig({});
 
-// A layer takes the configuration of its first use for good, so this one is not shared with requests.
+// A layer keeps the configuration of its first use, so this one is not shared with requests.
 const executeOnce = makeIdempotent(execute, {
   persistenceStore: new DynamoDBPersistenceLayer({
     tableName: IDEMPOTENCY,
@@ -86,7 +86,7 @@ export async function executeCancellations(context: Context) {
       try {
         summary[await executeOnce(entry.cancellationId, entry)] += 1;
       } catch (error) {
-        // It stays in the index, for the next time.
+        // The entry stays in the index, for the next sweep.
         console.error(`${entry.cancellationId} failed`, error);
         summary.failed += 1;
       }

@@ -1,4 +1,4 @@
-/** The three functions behind one handler: reading a subscription, cancelling one, and executing what is due. */
+/** The three functions behind one handler: reading a subscription, cancelling one, and executing due ones. */
 
 import type { APIGatewayProxyEventV2, Context, EventBridgeEvent } from 'aws-lambda';
 import { admit } from './admit';

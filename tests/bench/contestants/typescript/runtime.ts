@@ -1,8 +1,8 @@
 /**
  * The loop between Lambda and the handler.
  *
- * It does less than AWS's own client, which needs a native module to be compiled: no patched console, no streaming, no
- * X-Ray, no check of the handler. That favours this contestant.
+ * The loop does less than AWS's own client, which needs a compiled native module. It has no patched console, streaming,
+ * X-Ray or check of the handler. This favours this contestant.
  */
 
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
