@@ -1,4 +1,4 @@
-// Cancels a subscription for the next day with fetch, safely: whatever fails on the way is tried again with the same
+// Cancels a subscription for the next day with fetch, safely: a failed request is retried with the same
 // idempotency key, so that it takes effect once. Prints the date on which the subscription will be cancelled.
 //   CONNECT_URL=… CONNECT_API_KEY=… node cancel.mjs SUBSCRIPTION [KEY]   (compiled by tsc)
 import { randomUUID } from "node:crypto";
@@ -6,16 +6,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const ATTEMPTS = 6;
 
-/** The service has said no; the same request would be refused again. */
+/** A refusal by the service. The same request would be refused again. */
 class Refused extends Error {}
 
 /**
- * The date of the cancellation. `key` names this one cancellation: keep it with the order, since even another run of this
- * program can use it again.
+ * Cancels, and returns the date of the cancellation. `key` names this one cancellation. Keep it with the order, so that
+ * another run of this program can use it again.
  */
 async function cancel(subscription: string, key: string): Promise<string> {
   const { CONNECT_URL, CONNECT_API_KEY } = process.env;
-  if (!CONNECT_URL || !CONNECT_API_KEY) throw new Error("CONNECT_URL and CONNECT_API_KEY are needed");
+  if (!CONNECT_URL || !CONNECT_API_KEY) throw new Error("CONNECT_URL and CONNECT_API_KEY must be set");
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     let wait = (0.5 + Math.random() / 2) * 1000 * 2 ** attempt;
     let answer: Response | undefined;
@@ -29,7 +29,7 @@ async function cancel(subscription: string, key: string): Promise<string> {
       });
       text = await answer.text();
     } catch (error) {
-      // It may have been done: the answer was lost, or broke off.
+      // The request may have been carried out: the answer was lost, or is incomplete.
       console.error(`no answer (${error})`);
       answer = undefined;
     }
@@ -44,10 +44,10 @@ async function cancel(subscription: string, key: string): Promise<string> {
     }
     if (attempt + 1 < ATTEMPTS) await sleep(wait);
   }
-  throw new Error("nobody knows whether it was done; repeat it with the same key, within 24 hours");
+  throw new Error("the outcome is unknown; retry with the same key within 24 hours");
 }
 
 const [, , subscription, key = randomUUID()] = process.argv;
-if (subscription === undefined) throw new Error("which subscription?");
+if (subscription === undefined) throw new Error("the subscription is missing");
 console.error(`idempotency key ${key}`);
 console.log(await cancel(subscription, key));

@@ -1,4 +1,4 @@
-"""Cancels a subscription for the next day with requests, safely: whatever fails on the way is tried again with the same
+"""Cancels a subscription for the next day with requests, safely: a failed request is retried with the same
 idempotency key, so that it takes effect once. Prints the date on which the subscription will be cancelled.
 
     CONNECT_URL=… CONNECT_API_KEY=… python cancel.py SUBSCRIPTION [KEY]
@@ -23,12 +23,12 @@ NO_ANSWER = (
 
 
 class Refused(Exception):
-    """The service has said no; the same request would be refused again."""
+    """A refusal by the service. The same request would be refused again."""
 
 
 def cancel(subscription: str, key: str) -> str:
-    """The date of the cancellation. `key` names this one cancellation: keep it with the order, since even another run of
-    this program can use it again."""
+    """Cancels, and returns the date of the cancellation. `key` names this one cancellation. Keep it with the order, so that
+    another run of this program can use it again."""
     url = f"{os.environ['CONNECT_URL']}/subscriptions/{quote(subscription, safe='')}/cancel"
     headers = {"X-Api-Key": os.environ["CONNECT_API_KEY"], "X-Idempotency-Key": key}
     for attempt in range(ATTEMPTS):
@@ -43,7 +43,7 @@ def cancel(subscription: str, key: str) -> str:
             is_problem = answer.headers.get("Content-Type") == "application/problem+json"
             body = answer.json() if answer.ok or is_problem else {}
         except NO_ANSWER as error:
-            # It may have been done: the answer was lost, or broke off.
+            # The request may have been carried out: the answer was lost, or is incomplete.
             print(f"no answer ({type(error).__name__})", file=sys.stderr)
         else:
             if answer.ok:
@@ -56,7 +56,7 @@ def cancel(subscription: str, key: str) -> str:
             print(f"{answer.status_code} {code}", file=sys.stderr)
         if attempt + 1 < ATTEMPTS:
             time.sleep(wait)
-    raise TimeoutError("nobody knows whether it was done; repeat it with the same key, within 24 hours")
+    raise TimeoutError("the outcome is unknown; retry with the same key within 24 hours")
 
 
 if __name__ == "__main__":

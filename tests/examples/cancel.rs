@@ -1,10 +1,10 @@
-//! Cancels a subscription for the next day with reqwest, safely: whatever fails on the way is tried again with the same
-//! idempotency key, so that it takes effect once. Prints the date on which the subscription will be cancelled.
+//! Cancels a subscription for the next day with reqwest, safely: a failed request is retried with the same idempotency key, so
+//! that it takes effect once. Prints the date on which the subscription will be cancelled.
 //!
 //! `CONNECT_URL=… CONNECT_API_KEY=… cargo run -p tests --example cancel -- SUBSCRIPTION [KEY]`
 //!
 //! For `https`, reqwest needs its feature `rustls`, which this workspace leaves out.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a command line")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 use std::env;
 use std::error::Error;
@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 const ATTEMPTS: u32 = 6;
 
-/// The date of the cancellation. `key` names this one cancellation: keep it with the order, since even another run of
-/// this program can use it again.
+/// Cancels, and returns the date of the cancellation. `key` names this one cancellation. Keep it with the order, so that
+/// another run of this program can use it again.
 async fn cancel(subscription: &str, key: &str) -> Result<String, Box<dyn Error>> {
     let mut url = Url::parse(&env::var("CONNECT_URL")?)?;
     url.path_segments_mut().map_err(|()| "CONNECT_URL has no path")?.pop_if_empty().extend([
@@ -34,7 +34,7 @@ async fn cancel(subscription: &str, key: &str) -> Result<String, Box<dyn Error>>
         .timeout(Duration::from_secs(10));
     for attempt in 0..ATTEMPTS {
         let mut wait = Duration::from_secs(1 << attempt).mul_f64(fastrand::f64() / 2.0 + 0.5);
-        // Its body is no stream, so it can be sent again.
+        // The body is not a stream, so the request can be sent again.
         let sent = request.try_clone().ok_or("the request can't be repeated")?.send().await;
         match read(sent).await {
             Ok((200, _, body)) => {
@@ -49,19 +49,20 @@ async fn cancel(subscription: &str, key: &str) -> Result<String, Box<dyn Error>>
                 wait = wait.max(retry_after);
                 eprintln!("{status} {code}");
             }
-            // It was never sent.
+            // The request was never sent.
             Err(error) if error.is_builder() => return Err(error.into()),
-            // It may have been done: the answer was lost, or broke off.
+            // The request may have been carried out: the answer was lost, or is incomplete.
             Err(error) => eprintln!("no answer ({error})"),
         }
         if attempt + 1 < ATTEMPTS {
             sleep(wait).await;
         }
     }
-    Err("nobody knows whether it was done; repeat it with the same key, within 24 hours".into())
+    Err("the outcome is unknown; retry with the same key within 24 hours".into())
 }
 
-/// Status, `Retry-After` and body of an answer; no body if it is no JSON, as it comes from others on the way.
+/// Reads status, `Retry-After` and body of an answer. The body is null if it is not JSON, because it comes from a proxy on the
+/// way.
 async fn read(sent: reqwest::Result<Response>) -> reqwest::Result<(u16, Duration, Value)> {
     let answer = sent?;
     let status = answer.status().as_u16();
@@ -74,7 +75,7 @@ async fn read(sent: reqwest::Result<Response>) -> reqwest::Result<(u16, Duration
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let subscription = arguments.next().ok_or("which subscription?")?;
+    let subscription = arguments.next().ok_or("the subscription is missing")?;
     let key = arguments.next().unwrap_or_else(|| Uuid::new_v4().to_string());
     eprintln!("idempotency key {key}");
     println!("{}", cancel(&subscription, &key).await?);

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Cancels a subscription for the next day with curl, safely: whatever fails on the way is tried again with the same
-# idempotency key, so that it takes effect once. Prints the date on which the subscription will be cancelled.
+# Cancels a subscription for the next day with curl, safely: a failed request is retried with the same idempotency key, so that
+# it takes effect once. Prints the date on which the subscription will be cancelled.
 #   CONNECT_URL=… CONNECT_API_KEY=… cancel.sh SUBSCRIPTION [KEY]
 set -euo pipefail
 
-# One key for this one cancellation. Keep it with the order: even another run of this program can use it again.
+# One key for this one cancellation. Keep it with the order, so that another run of this program can use it again.
 key=${2:-$(uuidgen 2> /dev/null || cat /proc/sys/kernel/random/uuid)}
 echo "idempotency key $key" >&2
 subscription=$(jq --null-input --raw-output --arg id "$1" '$id | @uri')
 body='{"schedule": {"type": "CancelNextDay"}, "reason": "NO_NEED"}'
 
 for wait in 1 2 4 8 16 0; do
-    # The answer, and on a line of its own its status and how long to wait; 000 if it did not come, or not whole.
-    # (Where it breaks off within its headers, curl takes it for whole, and for empty.)
+    # The answer, and a last line with its status and the time to wait. The status is 000 if there was no answer or an
+    # incomplete one. (If the answer breaks off within its headers, curl takes it for complete and empty.)
     answer=$(curl --silent --max-time 10 --write-out '\n%{http_code} %header{retry-after}' --header @- \
         --header "X-Idempotency-Key: $key" --header 'Content-Type: application/json' --data "$body" \
         "$CONNECT_URL/subscriptions/$subscription/cancel" <<< "X-Api-Key: $CONNECT_API_KEY") || answer=$'\n000 '
@@ -28,5 +28,5 @@ for wait in 1 2 4 8 16 0; do
     [[ ! $retry_after =~ ^[0-9]+$ ]] || [ "$wait" -ge "$retry_after" ] || wait=$retry_after
     sleep "$wait"
 done
-echo 'nobody knows whether it was done; repeat it with the same key, within 24 hours' >&2
+echo 'the outcome is unknown; retry with the same key within 24 hours' >&2
 exit 1

@@ -216,7 +216,7 @@ impl Wire {
     }
 
     /// Removes all faults.
-    pub fn mend(&self) {
+    pub fn clear_faults(&self) {
         let mut state = self.inner.state.lock().unwrap();
         state.next.clear();
         state.always.clear();

@@ -14,11 +14,11 @@ pub struct UnexpectedEvent;
 
 /// Answers a scheduled event with one sweep.
 ///
-/// The clock decides what is due, when the sweep begins, and not the time in the event: an event that comes late finds all
-/// that is due by then.
+/// The clock at the beginning of the sweep decides which cancellations are due, not the time in the event. So a late event finds
+/// all cancellations that are due by then.
 ///
 /// # Errors
-/// The event is not a scheduled one, or the sweep failed as a whole: Lambda tries it again.
+/// The event is not a scheduled one, or the sweep failed as a whole. Lambda then tries again.
 pub async fn handle(service: &Service, event: LambdaEvent<EventBridgeEvent>) -> Result<Summary, Error> {
     if event.payload.source != "aws.scheduler" {
         return Err(UnexpectedEvent.into());

@@ -1,5 +1,5 @@
-//! Lambda's side of `GET /subscriptions/{subscriptionId}`: a subscription as it is now. With `If-None-Match` and the version that
-//! it has, a caller is spared the body.
+//! Lambda's side of `GET /subscriptions/{subscriptionId}`: a subscription as it is now. If the caller has the current version and
+//! sends it in `If-None-Match`, the answer has no body.
 
 use lambda_http::{Body, Request, Response};
 use service::Service;

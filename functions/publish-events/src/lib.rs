@@ -1,4 +1,4 @@
-//! Lambda's side of publishing: a batch of the table's stream, and which record of it is to be given again.
+//! Lambda's side of publishing: a batch of the table's stream, and the record from which Lambda must give it again.
 
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
@@ -16,8 +16,8 @@ const SOURCE: &str = "aws:dynamodb";
 #[error("this function is invoked by the stream of a DynamoDB table; the event is from elsewhere")]
 pub struct UnexpectedEvent;
 
-/// Answers a batch of the stream: empty if all of it is published, otherwise with the record from which on it has to be given
-/// again.
+/// Answers a batch of the stream. The answer is empty if the whole batch is published. Otherwise it names the first record that
+/// must be given again, with all after it.
 ///
 /// # Errors
 /// The event is not one of a stream.

@@ -1,4 +1,4 @@
-//! The Lambda function that is given the stream of the subscriptions table.
+//! The Lambda function that receives the stream of the subscriptions table.
 
 use lambda_runtime::{Error, run, service_fn};
 use service::publish::Publisher;

@@ -1,4 +1,4 @@
-//! The command line: the service by default, or one of the operator's commands, with the options that all have.
+//! The command line: the service by default, or one of the operator's commands, with the options that all share.
 
 use std::sync::LazyLock;
 
@@ -7,17 +7,17 @@ use domain::calendar::IANA_RELEASE;
 use local::up::Options;
 use url::Url;
 
-/// This version, and of which release the time zones are: both decide when a cancellation takes effect.
+/// The version, and the release of the time zone database: both decide when a cancellation takes effect.
 static VERSION: LazyLock<String> =
     LazyLock::new(|| format!("{} (time zones: IANA {IANA_RELEASE})", env!("CARGO_PKG_VERSION")));
 
 /// The cancellation service of a telecom operator's API
 ///
-/// Without a command it runs the whole service on this machine. The other commands work on the DynamoDB that
-/// --dynamodb-endpoint names, or that the environment does (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), in the
-/// tables that SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE and TENANTS_TABLE name.
+/// Without a command, the whole service runs on this machine. The other commands use the DynamoDB that --dynamodb-endpoint
+/// names, or otherwise the environment (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and the tables that
+/// SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE and TENANTS_TABLE name.
 ///
-/// They exit with 0 if all went well, 1 if not, 2 if they were called wrongly.
+/// The exit code is 0 for success, 1 for a failure, and 2 for wrong usage.
 #[derive(Parser)]
 #[command(name = "connect", version = VERSION.as_str())]
 pub(crate) struct CommandLine {
@@ -29,7 +29,7 @@ pub(crate) struct CommandLine {
 
 #[derive(Args)]
 pub(crate) struct Global {
-    /// The DynamoDB to work on, instead of what the environment says, or of the embedded one of `up`
+    /// DynamoDB to use, instead of the one in the environment or the embedded one of `up`
     #[arg(long, value_name = "URL", global = true, value_parser = parse_endpoint)]
     pub(crate) dynamodb_endpoint: Option<String>,
     /// Print JSON, for programs

@@ -1,6 +1,6 @@
 //! The command line of Connect Subscriptions: its parser, log, signals and exit codes.
 //!
-//! The service on one machine is in `local`, the commands in `operator`. Here is what only a process has.
+//! The service on one machine is in `local`, the commands are in `operator`. This crate has the parts that only a process needs.
 
 mod command_line;
 mod operate;

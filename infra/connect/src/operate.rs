@@ -1,4 +1,4 @@
-//! One of the operator's commands as a process: it ends at a signal, and its outcome is the exit code.
+//! Runs one of the operator's commands as a process: a signal ends it, and its outcome is the exit code.
 
 use std::io::{self, Write};
 use std::process::{self, ExitCode};
@@ -15,7 +15,7 @@ use crate::command_line::Global;
 use crate::output::{fail, log};
 use crate::signals::Signals;
 
-/// Carries out a command.
+/// Runs a command, and prints its error.
 #[tokio::main]
 pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitCode {
     log(LevelFilter::WARN);
@@ -30,7 +30,7 @@ pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitC
     let proxy = endpoint.proxy();
     match until_stopped(command, endpoint, global.json).await {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read it has read enough.
+        // The reader of the output, such as `head`, has stopped early.
         Err(error) if only_reads && error.is_closed_output() => ExitCode::SUCCESS,
         Err(error) => {
             let through = proxy.filter(|_| error.is_unavailable());
@@ -40,7 +40,7 @@ pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitC
     }
 }
 
-/// Carries out a command, unless a signal comes. One that ends by itself is told to; a second signal ends that too.
+/// Runs a command until it ends or a signal comes. A command that ends by itself is told to stop, and may finish.
 async fn until_stopped(
     command: operator::Command,
     endpoint: Endpoint,
@@ -71,13 +71,16 @@ async fn until_stopped(
     }
 }
 
-/// Asks a command to stop at the first signal, and ends the process at the second; or soon after the first if the command
-/// should have ended at once, and does not, as it waits for a file.
+/// Asks the command to stop at the first signal.
+///
+/// If the command ends by itself, a second signal ends the process. Otherwise the process ends after 2 seconds, in case the
+/// command still blocks on a file.
 async fn end_at_signals(mut signals: Signals, stop: CancellationToken, ends_by_itself: bool, goes_on: bool) {
     signals.wait().await;
     stop.cancel();
     if ends_by_itself {
-        let _ = writeln!(io::stderr(), "finishing what is under way; once more to stop at once");
+        let _ =
+            writeln!(io::stderr(), "finishing the work in progress; send the signal again to stop at once");
         signals.wait().await;
     } else {
         tokio::time::sleep(Duration::from_secs(2)).await;

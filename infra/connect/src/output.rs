@@ -1,4 +1,4 @@
-//! Standard error: the log, and the line that says why the process failed.
+//! Standard error: the log, and the error of the process.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -10,9 +10,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, registry};
 
-/// Prints why the process failed; the code to exit with.
+/// Prints the error of the process. Returns the exit code.
 pub(crate) fn fail(message: impl Into<Text>, code: u8) -> ExitCode {
-    // Without standard error there is nobody left to tell.
+    // If standard error is closed, the error can't be reported.
     let _ = writeln!(io::stderr(), "{}", message.into());
     ExitCode::from(code)
 }

@@ -1,4 +1,4 @@
-//! The service as a process: it runs until a signal, and then finishes the work under way.
+//! Runs the service as a process: until a signal comes, and then until the work in progress is finished.
 
 use std::io::{self, Write};
 use std::process::{self, ExitCode};
@@ -24,7 +24,7 @@ pub(crate) fn serve(options: Options, global: Global) -> ExitCode {
 
 #[tokio::main]
 async fn run(options: &Options, json: bool) -> Result<(), String> {
-    // Before the service starts, so that a signal meanwhile is not lost.
+    // Listens before the service starts, so that a signal during the start is not lost.
     let mut stop = Signals::listen().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let running = up::start(options).await.map_err(|error| error.to_string())?;
 
@@ -46,7 +46,7 @@ async fn run(options: &Options, json: bool) -> Result<(), String> {
     printed.map_err(|error| format!("cannot print: {error}"))
 }
 
-/// The addresses, and commands to begin with, for people.
+/// Formats the addresses, and commands to begin with, for people.
 fn welcome(running: &Running, options: &Options) -> String {
     let Addresses { api_url, dynamodb_url, api_key, tenant, .. } = &running.addresses;
     let kept = terminal::escape(&options.keeping());
@@ -57,14 +57,14 @@ fn welcome(running: &Running, options: &Options) -> String {
          Reference {api_url}/docs\n  \
          API       {api_url}\n  \
          DynamoDB  {dynamodb_url} ({kept})\n  \
-         Tenant    {tenant}, whose days begin in {zone}\n  \
+         Tenant    {tenant} (time zone {zone})\n  \
          API key   {api_key}\n"
     );
     if let Some(webhook) = &options.webhook {
         text += &format!("  Webhook   {}\n", webhook.origin());
     }
     if let Some(id) = running.example {
-        // Another key with each start: the line shall do something again.
+        // Each start has another key. With the same one, the command would only replay the first answer.
         let key = Uuid::new_v4();
         let subscription = format!("{api_url}/subscriptions/{id}");
         text += &format!(

@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Those that ask a process to stop.
+/// The signals that ask a process to stop.
 pub(crate) struct Signals {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -32,7 +32,7 @@ impl Signals {
 
     #[cfg(not(unix))]
     pub(crate) async fn wait(&mut self) {
-        // If it can't be listened for, the process ends as the system ends it.
+        // Without a listener, the system ends the process by itself.
         let _ = tokio::signal::ctrl_c().await;
     }
 }

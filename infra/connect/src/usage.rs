@@ -1,9 +1,9 @@
-//! Faults of the command line, each on one line. An argument that may be an API key is not repeated.
+//! Errors of usage, each on one line. An argument that may be an API key is not repeated.
 
 use clap::error::ErrorKind;
 use operator::terminal::Text;
 
-/// The fault that clap found and its guess of what was meant, on one line; or the help on a command that lacks another.
+/// Formats clap's error and its tip on one line. If a subcommand is missing, returns the help of the command.
 pub(crate) fn usage(error: &clap::Error) -> Text {
     let text = error.to_string();
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -16,7 +16,7 @@ pub(crate) fn usage(error: &clap::Error) -> Text {
     without_tokens(&tip.map_or(wrong.clone(), |tip| format!("{wrong}; {tip}"))).into()
 }
 
-/// A message quotes the argument, which may have been meant to be an API key.
+/// Hides words that may be an API key: the error quotes the argument.
 fn without_tokens(text: &str) -> String {
     let is_long = |word: &str| word.chars().filter(char::is_ascii_hexdigit).count() >= 64;
     let words = text.split(' ').map(|word| if word.contains("ck_") || is_long(word) { "…" } else { word });

@@ -1,7 +1,7 @@
-//! Amazon EventBridge and SQS for events: a bus takes them, remembers the last ones to be shown, and has them delivered to a webhook;
-//! a queue takes the changes that can't be events.
+//! Stand-ins for Amazon EventBridge and SQS: a bus for events, and a queue for changes that can't be events.
 //!
-//! Both are reached over HTTP, as `publish-events` reaches them on AWS.
+//! The bus accepts events, remembers the last ones for the status, and has them delivered to a webhook. `publish-events` reaches
+//! both over HTTP, as on AWS.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,16 +19,16 @@ use uuid::Uuid;
 
 use crate::webhook::{Deliveries, Delivery};
 
-/// Where on the service both are reached.
+/// The path of both on the service.
 pub const PATH: &str = "/_local/aws";
-/// What the bus is called.
+/// The name of the bus.
 pub const NAME: &str = "connect-subscriptions";
-/// What names the queue.
+/// The URL that names the queue.
 pub const QUEUE: &str = "http://localhost/000000000000/failed-events";
 
-/// How many events are remembered, to be shown.
+/// Number of events that are remembered for the status.
 const REMEMBERED: usize = 10;
-/// How many events may wait for their delivery before the bus takes no more: the others are safe in the stream.
+/// Most events that wait for their delivery. Then the bus accepts no more; later events stay in the stream, and are not lost.
 const MOST_WAITING: usize = 1_000;
 
 /// A bus and a queue.
@@ -40,74 +40,74 @@ pub struct Bus {
 
 #[derive(Default)]
 struct Events {
-    /// How many there have been.
+    /// Number of events accepted so far.
     accepted: u64,
-    /// Those that are to be delivered, by their numbers: the first one is 1.
+    /// Numbers of the events that are still to be delivered. The first event is number 1.
     undelivered: BTreeSet<u64>,
-    /// The last ones, the latest first.
+    /// The last events, the latest first.
     last: VecDeque<ShownEvent>,
 }
 
-/// An event, to be shown.
+/// An event in the status.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ShownEvent {
     #[serde(skip)]
     number: u64,
-    /// As it is published.
+    /// The event as it is published.
     event: Value,
-    /// What has become of its delivery; absent if there is no webhook.
+    /// The progress of its delivery; absent if there is no webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<Progress>,
-    /// How often it has been posted.
+    /// Number of times that the event has been posted.
     attempts: u32,
 }
 
-/// What has become of a delivery.
+/// The progress of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Progress {
-    /// It is tried again.
+    /// The event has not been delivered yet, and is tried again.
     Waiting,
-    /// The receiver has it.
+    /// The receiver has the event.
     Delivered,
-    /// The receiver refuses it, or has not taken it for a day.
+    /// The receiver refused the event, or has not accepted it for a day.
     Dropped,
 }
 
 impl Bus {
-    /// One whose events go to a webhook, if there is one.
+    /// Creates a bus. Its events go to the webhook, if there is one.
     #[must_use]
     pub fn new(webhook: Option<Deliveries>) -> Self {
         Self { state: Mutex::default(), webhook }
     }
 
-    /// What delivers its events to a webhook, if there is one.
+    /// Returns the deliveries to the webhook, if there is one.
     #[must_use]
     pub fn webhook(&self) -> Option<&Deliveries> {
         self.webhook.as_ref()
     }
 
-    /// How many events there have been.
+    /// Returns the number of events accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.events().accepted
     }
 
-    /// How many of them, from the first one on, have been delivered or dropped.
+    /// Returns the number of events delivered or dropped, counted from the first up to the first that is neither.
     #[must_use]
     pub fn delivered(&self) -> u64 {
         let events = self.events();
         events.undelivered.first().map_or(events.accepted, |first| first - 1)
     }
 
-    /// The last events, the latest first.
+    /// Returns the last events, the latest first.
     #[must_use]
     pub fn last(&self) -> Vec<ShownEvent> {
         self.events().last.iter().cloned().collect()
     }
 
-    /// Takes down how far the delivery of an event has come.
+    /// Records the outcome of an attempt to deliver an event.
     pub fn progress(&self, number: u64, progress: Progress) {
         let mut events = self.events();
         if progress != Progress::Waiting {
@@ -119,7 +119,7 @@ impl Bus {
         }
     }
 
-    /// Takes an event, unless too many wait for their delivery.
+    /// Accepts an event, unless too many wait for their delivery. Returns true if it is accepted.
     fn accept(self: &Arc<Self>, body: String, event: Value) -> bool {
         let mut events = self.events();
         if events.undelivered.len() >= MOST_WAITING {
@@ -133,7 +133,7 @@ impl Bus {
         events.last.truncate(REMEMBERED);
         if let Some(deliveries) = &self.webhook {
             events.undelivered.insert(number);
-            // Within the lock, so that they are delivered in the order of their numbers.
+            // Within the lock, so that events are delivered in the order of their numbers.
             deliveries.deliver(self, Delivery { number, about, body, since: Instant::now() });
         }
         true
@@ -144,7 +144,7 @@ impl Bus {
     }
 }
 
-/// The route that both are reached by.
+/// Creates the route of both.
 pub fn routes(bus: Arc<Bus>) -> Router {
     Router::new().route(PATH, post(answer)).route(&format!("{PATH}/"), post(answer)).with_state(bus)
 }
@@ -156,7 +156,7 @@ async fn answer(State(bus): State<Arc<Bus>>, headers: HeaderMap, body: Bytes) ->
             Ok(request) => Json(put_events(&bus, request)).into_response(),
             Err(_) => refuse("ValidationException"),
         },
-        // The function has logged what is in a message.
+        // The message is not kept: the function has logged its content.
         "AmazonSQS.SendMessage" => match serde_json::from_slice::<Value>(&body) {
             Ok(message) if message.get("MessageBody").is_some() => {
                 Json(json!({"MessageId": Uuid::new_v4()})).into_response()
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(put(event()), "ThrottlingException");
         assert_eq!((bus.accepted(), bus.delivered(), bus.last().len()), (1_000, 0, REMEMBERED));
 
-        // They are delivered in any order; those from the first one on count.
+        // Events are delivered in any order. Only those without a gap from the first on count.
         bus.progress(2, Progress::Delivered);
         assert_eq!(bus.delivered(), 0);
         bus.progress(1, Progress::Dropped);

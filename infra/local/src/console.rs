@@ -1,6 +1,6 @@
-//! The console, which only exists on one machine: a clock that can be moved, a sweep on demand, the stand-ins for AWS, and the status.
+//! The console, which only exists on one machine: a movable clock, sweeps on request, the stand-ins for AWS, and the status.
 //!
-//! Only whoever sits at the machine can use it: [`server`](crate::server) lets in nobody else.
+//! Only users of this machine can use it: [`server`](crate::server) refuses all others.
 
 mod clock;
 
@@ -27,30 +27,30 @@ use crate::pages;
 use crate::scheduler::{Execution, Scheduler};
 use crate::up::Addresses;
 
-/// The console: the parts of the service that it shows and moves.
+/// The console: the parts of the service that it shows and controls.
 pub struct Console {
     /// The addresses of the service.
     pub addresses: Addresses,
-    /// The database, which has the demo tenant's subscriptions.
+    /// The database with the demo tenant's subscriptions.
     pub store: Admin,
-    /// The place in which the database keeps what it is told, or that it keeps nothing.
+    /// A description, for people, of the place in which the database keeps its data.
     pub database: String,
     /// The demo tenant's time zone.
     pub time_zone: TimeZone,
-    /// Seconds between two sweeps; 0 if there are none but those asked for.
+    /// Seconds between two sweeps; 0 if sweeps run only on request.
     pub tick: u64,
     /// The scheduler, which sweeps.
     pub scheduler: Arc<Scheduler>,
     /// The bus, which takes events.
     pub bus: Arc<Bus>,
-    /// The webhook that events are posted to, if there is one.
+    /// The origin of the webhook, if there is one.
     pub webhook: Option<String>,
 }
 
-/// How many subscriptions a page gets, at most.
+/// Most subscriptions in a status.
 const SHOWN: usize = 20;
 
-/// The routes under `/_local/`, and the pages.
+/// Creates the routes under `/_local/`, and those of the pages.
 pub fn routes(console: Console) -> Router {
     let bus = bus::routes(Arc::clone(&console.bus));
     Router::new()
@@ -63,7 +63,7 @@ pub fn routes(console: Console) -> Router {
         .merge(pages::routes())
 }
 
-/// The key, apart from the status, which people show each other.
+/// Returns the demo key. It is not in the status, because people show each other the status.
 async fn api_key(State(console): State<Arc<Console>>) -> Response {
     Json(json!({"apiKey": console.addresses.api_key})).into_response()
 }
@@ -74,7 +74,7 @@ struct Status {
     api_url: String,
     dynamodb_url: String,
     tenant: TenantId,
-    /// The first ones alone.
+    /// The first [`SHOWN`] subscriptions.
     subscriptions: Vec<Subscription>,
     /// The number of the others.
     more: usize,
@@ -101,8 +101,10 @@ async fn status(State(console): State<Arc<Console>>) -> Response {
     }
 }
 
-/// The subscriptions come from the database, not over the API: a page asks every other second, and each request to
-/// the API is a line of log.
+/// Reads the status.
+///
+/// The subscriptions are read from the database, not over the API: a page asks every two seconds, and each request to the API
+/// writes a log line.
 async fn read_status(console: &Console) -> Result<Status, StoreError> {
     let Addresses { api_url, dynamodb_url, tenant, subscription_ids, .. } = &console.addresses;
     let mut subscriptions = Vec::new();
@@ -144,7 +146,7 @@ async fn move_clock(State(console): State<Arc<Console>>, body: Bytes) -> Respons
 }
 
 async fn execute_cancellations(State(console): State<Arc<Console>>) -> Response {
-    // In a task of its own: whoever asked may hang up.
+    // In a separate task, because the client may disconnect.
     let invocation = tokio::spawn(async move { console.scheduler.invoke().await });
     let cause = match invocation.await {
         Ok(Ok(summary)) => return Json(summary).into_response(),

@@ -1,7 +1,6 @@
-//! The embedded database: dynoxide, which speaks the DynamoDB API on top of SQLite.
+//! The embedded database: dynoxide, an implementation of the DynamoDB API on SQLite.
 //!
-//! The functions reach it over HTTP on a port, as they would reach Amazon DynamoDB; so can any other
-//! DynamoDB client.
+//! The functions reach it over HTTP on a port, as they reach Amazon DynamoDB. Any other DynamoDB client can do so, too.
 
 use std::error::Error;
 use std::fs::{File, TryLockError};
@@ -16,47 +15,47 @@ use tokio_util::sync::CancellationToken;
 
 use operator::private;
 
-/// The folder in which the service keeps what shall survive it. While it runs, no other may use it.
+/// The folder for the data that outlives the service. While the service runs, no other process may use it.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     _lock: File,
 }
 
-/// Why a folder can't be used.
+/// The reason for which a folder can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// It can't be made, or not be written to.
+    /// The folder can't be created or written to.
     #[error("cannot write to the folder {}: {source}", path.display())]
     Unwritable {
         /// The folder.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Another process uses it.
+    /// Another process uses the folder.
     #[error("the folder {} is in use by another process", .0.display())]
     InUse(PathBuf),
 }
 
-/// The database's file.
+/// The file of the database.
 const DATABASE: &str = "dynamodb.sqlite";
-/// All files that may be in the folder. An earlier version made some of them readable for everybody.
+/// All files that may be in the folder. Earlier versions created some of them readable for everybody.
 const FILES: [&str; 6] =
     ["lock", DATABASE, "dynamodb.sqlite-wal", "dynamodb.sqlite-shm", "demo-api-key", "events-delivered.json"];
 
 impl Folder {
-    /// Makes the folder if it isn't there, and reserves it.
+    /// Creates the folder if it does not exist, and locks it.
     ///
     /// # Errors
-    /// It can't be written to, or another process uses it.
+    /// The folder can't be written to, or another process uses it.
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let unwritable = |source| FolderError::Unwritable { path: path.to_owned(), source };
         private::create_folders(path).map_err(unwritable)?;
         for name in FILES {
             private::tighten(&path.join(name)).map_err(unwritable)?;
         }
-        // What is made beside it, SQLite makes with its rights.
+        // SQLite gives its additional files the rights of this file.
         private::append_to(&path.join(DATABASE)).map_err(unwritable)?;
         let lock = private::append_to(&path.join("lock")).map_err(unwritable)?;
         match lock.try_lock() {
@@ -66,7 +65,7 @@ impl Folder {
         }
     }
 
-    /// A file in the folder.
+    /// Returns the path of a file in the folder.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -76,7 +75,7 @@ impl Folder {
 /// Serves a database, kept in `folder` or in memory, until `stop` is cancelled.
 ///
 /// # Errors
-/// What is in the folder is no database.
+/// The file in the folder is not a database, or can't be opened.
 pub fn serve(
     listener: TcpListener,
     folder: Option<&Folder>,
@@ -108,10 +107,10 @@ fn open(file: &Path) -> Result<Database, String> {
     Ok(database)
 }
 
-/// A database in memory, with the index of one in a file.
+/// Creates a database in memory, with the same index as one in a file.
 ///
 /// # Errors
-/// There is no place for temporary files.
+/// A temporary file can't be written.
 pub fn in_memory() -> Result<Database, String> {
     let failed = |error: &dyn Error| format!("cannot open a database: {error}");
     let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
@@ -126,7 +125,7 @@ fn utf8(path: &Path) -> Result<&str, String> {
     path.to_str().ok_or_else(|| format!("the path {} is not UTF-8", path.display()))
 }
 
-/// By the last number of a stream, dynoxide gives each change its own. Without this index it reads all changes for that,
-/// so that the time of many writes would grow with their square.
+/// An index over the records of streams. Dynoxide looks up the last number of a stream to number each change. Without the index it
+/// reads all changes for that, so the time of many writes would grow with the square of their number.
 const STREAM_INDEX: &str = "CREATE INDEX IF NOT EXISTS stream_records_by_number \
     ON _stream_records (table_name, CAST(sequence_number AS INTEGER))";

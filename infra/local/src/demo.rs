@@ -1,4 +1,4 @@
-//! A tenant, API keys and a few subscriptions, so that there is something to try.
+//! The demo: a tenant, API keys and a few subscriptions to try the service with.
 
 use std::fs;
 use std::io::{self, Write};
@@ -16,11 +16,11 @@ pub const TENANT: &str = "demo";
 
 /// The demo tenant's key on an embedded database.
 ///
-/// It is known to all and protects nothing: whoever reaches an embedded database can write into it without a
-/// key. So the events and examples of this project can carry it.
+/// The key is public and protects nothing: anyone who reaches an embedded database can write into it without a key. So the
+/// events and examples of this project can contain it.
 pub const KEY: &str = "ck_demo_all_0000000000000000000000000000000000000000000000000000000000000000066cf89c";
 
-/// The same, and two keys that may do less, to be refused with.
+/// The same key, and two keys with fewer scopes, to show how requests are refused.
 pub const KEYS: [(&str, &[Scope]); 3] = [
     (KEY, &Scope::ALL),
     ("ck_demo_read_000000000000000000000000000000000000000000000000000000000000000046e9ed9d", &[Scope::Read]),
@@ -30,39 +30,40 @@ pub const KEYS: [(&str, &[Scope]); 3] = [
     ),
 ];
 
-/// Eight subscriptions: four ACTIVATED, one of each other status.
+/// Eight subscriptions: four that are ACTIVATED, and one in each other status.
 pub const SUBSCRIPTIONS: &str = include_str!("demo.ndjson");
 
-/// When they were so. A clock that starts earlier finds them as they are all the same.
+/// Returns the instant of the state in [`SUBSCRIPTIONS`]. A clock that starts earlier finds the same state.
 #[must_use]
 pub fn written() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_454)
 }
 
-/// Why there is no demo key.
+/// The reason for which there is no demo key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file that keeps it can't be read or written.
+    /// The file of the key can't be read or written.
     #[error("cannot keep the demo key in {path}: {source}")]
     File {
         /// The file.
         path: String,
-        /// What the operating system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file that keeps it holds something else.
+    /// The file of the key holds something else.
     #[error("{0} holds no API key; remove it to get a new one")]
     NotAKey(String),
-    /// One of [`KEYS`] is none.
+    /// One of [`KEYS`] is malformed.
     #[error(transparent)]
     Malformed(#[from] MalformedToken),
-    /// There are no random numbers.
+    /// The system gives no random numbers.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
 }
 
-/// The demo tenant's key on a database that may be more than a demo's: a secret one that may do everything.
-/// The one in `file`, or a new one, which is kept there for the next start.
+/// Returns the demo tenant's key for a database that may hold more than a demo: a secret key with all scopes.
+///
+/// The key is read from `file`, or created, and kept there for the next start.
 ///
 /// # Errors
 /// The file can't be read or written, or holds something else.

@@ -1,8 +1,8 @@
-//! Lambda between a table's stream and a function: `publish-events` gets the records in their order, and again from the first that
-//! was not published.
+//! Lambda's reading of a table's stream: `publish-events` gets the records in their order, and again from the first that was not
+//! published.
 //!
-//! The place in the stream up to which everything was published and delivered is kept in a file. So events that were under way when
-//! the service stopped are published again when it starts.
+//! The place in the stream up to which everything is published and delivered is kept in a file. So events that were not delivered
+//! when the service stopped are published again after the next start.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -26,11 +26,11 @@ use uuid::Uuid;
 use crate::bus::Bus;
 use operator::private;
 
-/// How long an invocation may take.
+/// Time limit of an invocation.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the stream is left alone when there is nothing new in it.
+/// Pause when there is nothing new in the stream.
 const PAUSE: Duration = Duration::from_millis(250);
-/// How long, at most, when something fails.
+/// Longest pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The stream of a table, and the function that it invokes.
@@ -40,20 +40,22 @@ pub struct EventSource {
     stream: Stream,
     bus: Arc<Bus>,
     file: Option<PathBuf>,
-    /// How far everything has been published.
+    /// The place up to which everything is published.
     published: Positions,
-    /// The last of those below.
+    /// The last place that was added to `published_before`.
     noted: Positions,
-    /// How far it was published when so many events were on the bus; what has been delivered since is not among them.
+    /// Places that are published and not yet delivered, the earliest first, each with the number of events on the bus up to it.
+    /// A place is removed when all these events are delivered.
     published_before: VecDeque<(u64, Positions)>,
 }
 
-/// How far everything has been delivered, by stream.
+/// The place up to which everything is delivered, by stream.
 type Checkpoints = BTreeMap<String, Positions>;
 
 impl EventSource {
-    /// One that begins where `file` says that an earlier one came to, or else with what is written from now on: what there is
-    /// already is passed over.
+    /// Creates a source that continues at the place that an earlier one kept in `file`.
+    ///
+    /// Without such a place, it begins with changes that are written from now on, and skips those in the stream.
     ///
     /// # Errors
     /// The stream can't be read.
@@ -76,9 +78,9 @@ impl EventSource {
         Ok(source)
     }
 
-    /// Goes to the end of the stream, and keeps where that is: what comes after it is published, also by a later start.
+    /// Skips to the end of the stream, and keeps this place. Later changes are published, even if only after the next start.
     async fn pass_over(&mut self) -> Result<(), StreamError> {
-        // Between a shard and its children, there may be nothing once.
+        // One empty read may only mean that a shard has ended and its children come next.
         let mut nothing = 0;
         while nothing < 2 {
             let pages = self.stream.read().await?;
@@ -93,7 +95,7 @@ impl EventSource {
         Ok(())
     }
 
-    /// Hands over what is written, until `stop` is cancelled; an invocation that is under way then is finished.
+    /// Gives new records to the function, until `stop` is cancelled. An invocation in progress is finished.
     pub async fn run(mut self, stop: CancellationToken) -> Self {
         let mut failures = 0;
         while !stop.is_cancelled() {
@@ -112,9 +114,9 @@ impl EventSource {
                 }
                 Err(cause) => {
                     failures += 1;
-                    // Once: it may be so for long.
+                    // Logged once only, because the failure may last.
                     if failures == 1 {
-                        warn!(%cause, "no events for now");
+                        warn!(%cause, "events can't be read; trying again");
                     }
                     longer(failures)
                 }
@@ -128,7 +130,7 @@ impl EventSource {
         self
     }
 
-    /// Hands a page to the function until all of it is published.
+    /// Gives a page to the function, again and again until all of it is published, or `stop` is cancelled.
     async fn hand_over(&mut self, page: Page, stop: &CancellationToken) {
         let Page { shard, mut records } = page;
         let mut failures = 0;
@@ -160,7 +162,7 @@ impl EventSource {
         }
     }
 
-    /// Invokes the function once; where the records have to be begun again.
+    /// Invokes the function once. Returns the sequence number of the first record that must be given again.
     async fn invoke(&self, records: &[Record]) -> Result<Option<String>, Error> {
         let records = records.iter().map(|record| as_in_an_event(record.clone(), &self.arn));
         let event = json!({"Records": records.collect::<Vec<_>>()});
@@ -172,7 +174,7 @@ impl EventSource {
         Ok(answer.batch_item_failures.into_iter().find_map(|failure| failure.item_identifier))
     }
 
-    /// Keeps how far everything has been delivered, if that is farther than before.
+    /// Keeps the place up to which everything is delivered, if it has advanced.
     pub fn keep(&mut self) {
         if self.published != self.noted {
             self.noted = self.published.clone();
@@ -190,12 +192,12 @@ impl EventSource {
 
     fn write(&self, mut delivered: Positions) {
         let Some(file) = &self.file else { return };
-        // Shards that are gone have been read.
+        // Shards that no longer exist have been read completely.
         delivered.retain(|shard, _| self.stream.shards().any(|known| known == shard));
         let mut checkpoints = read(file).unwrap_or_default();
         checkpoints.insert(self.arn.clone(), delivered);
         if let Err(cause) = write(file, &checkpoints) {
-            warn!(%cause, "how far events have been delivered can't be kept; they may come again");
+            warn!(%cause, "cannot save the progress of event delivery; events may be delivered again");
         }
     }
 }
@@ -203,11 +205,11 @@ impl EventSource {
 fn read(file: &Path) -> Option<Checkpoints> {
     let checkpoints = fs::read(file).ok().map(|text| serde_json::from_slice(&text));
     let unusable =
-        |cause| warn!(%cause, "how far events were delivered can't be read; those until now are not sent");
+        |cause| warn!(%cause, "cannot read the progress of event delivery; events up to now are not sent");
     checkpoints?.map_err(unusable).ok()
 }
 
-/// Writes checkpoints in the place of those before.
+/// Replaces the file of checkpoints.
 fn write(path: &Path, checkpoints: &Checkpoints) -> io::Result<()> {
     let mut file = NamedTempFile::new_in(private::folder_of(path))?;
     serde_json::to_writer(&mut file, checkpoints)?;
@@ -217,7 +219,7 @@ fn write(path: &Path, checkpoints: &Checkpoints) -> io::Result<()> {
     Ok(())
 }
 
-/// A pause that doubles with each failure in a row.
+/// Returns a pause that doubles with each failure in a row.
 fn longer(failures: u32) -> Duration {
     PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE)
 }

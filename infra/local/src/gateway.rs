@@ -1,10 +1,9 @@
 //! API Gateway for an HTTP API: routes a request to a function, as an event of payload format 2.0, and turns the function's answer
 //! into a response.
 //!
-//! The event goes through JSON, as on AWS, and into the function the way it does in Lambda. So a handler
-//! can't tell the difference, and what is tested here is what is deployed. As API Gateway does, this
-//! joins headers of one name with commas, moves cookies into a list of their own, and encodes a body in
-//! base64 unless its content type is text.
+//! The event goes through JSON, as on AWS, and reaches the function as it does in Lambda. So a handler can't tell the difference,
+//! and the tested code is the deployed code. Like API Gateway, this joins headers of one name with commas, moves cookies into a
+//! separate list, and encodes a body in base64 unless its content type is text.
 
 mod event;
 mod response;
@@ -41,24 +40,24 @@ const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// API Gateway's limit for the answer of a function.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The functions that HTTP requests lead to, each on a service of its own, as in Lambda.
+/// The functions that answer HTTP requests, each with its own service, as in Lambda.
 pub struct Functions {
-    /// What `get-subscription` runs on.
+    /// The service of `get-subscription`.
     pub get_subscription: Service,
-    /// What `cancel-subscription` runs on.
+    /// The service of `cancel-subscription`.
     pub cancel_subscription: Service,
 }
 
-/// The API. It answers every path that no other route of the server has.
+/// Creates the routes of the API. They answer every path that no other route of the server has.
 pub fn routes(functions: Functions) -> Router {
     Router::new().fallback(integrate).layer(from_fn(identify)).with_state(Arc::new(functions))
 }
 
-/// The gateway's own id of a request.
+/// The id that the gateway gives to a request.
 #[derive(Clone)]
 struct RequestId(String);
 
-/// Every answer has the gateway's id of its request, whether a function was called or not.
+/// Gives a request an id, and its answer a header with this id, even if no function is called.
 async fn identify(mut request: Request, next: Next) -> Response {
     let id = Uuid::new_v4().to_string();
     let header = HeaderValue::try_from(id.as_str());
@@ -84,7 +83,7 @@ async fn integrate(
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     };
-    // RFC 9112, section 3.2. API Gateway finds an API by its host, so no function sees one that is none.
+    // RFC 9112, section 3.2. API Gateway finds an API by its host, so no function sees a malformed one.
     let host = header(&parts.headers, &HOST);
     if host
         .is_some_and(|host| Url::parse(&format!("http://{host}/")).is_err() || host.contains(['/', '?', '#']))
@@ -93,7 +92,7 @@ async fn integrate(
     }
     let now = functions.get_subscription.clock.now();
     let event = event(&request_id, &matched, &parts, peer, &body, now);
-    // In a task of its own: neither a panic nor a caller that hangs up may cut an invocation short.
+    // In a separate task, so that neither a panic nor a caller that disconnects can interrupt an invocation.
     let invocation = tokio::spawn(invoke(functions, matched.function, event));
     match tokio::time::timeout(INTEGRATION_TIMEOUT, invocation).await {
         Ok(Ok(Ok(returned))) => respond(returned),
@@ -124,7 +123,7 @@ fn internal_server_error(cause: &dyn Display) -> Response {
     message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }
 
-/// An answer of API Gateway's own.
+/// Creates an answer that comes from API Gateway, not from a function.
 fn message(status: StatusCode, text: &str) -> Response {
     let mut response = Response::new(Body::from(json!({"message": text}).to_string()));
     *response.status_mut() = status;

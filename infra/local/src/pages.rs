@@ -1,8 +1,8 @@
-//! Pages for people on one machine: the service at a glance, with a clock to turn; the reference of its API, made from
-//! `infra/openapi.yaml`; and a page about each problem, where its `type` leads.
+//! Pages for people on one machine: an overview of the service, with a clock to move; the API reference, from
+//! `infra/openapi.yaml`; and a page about each problem, to which its `type` links.
 //!
-//! The pages are part of the binary and load nothing from elsewhere. What they do, they do over the API, with the demo
-//! key, and over what [`console`](crate::console) offers to anyone.
+//! The pages are part of the binary and load nothing from elsewhere. They use the API, with the demo key, and the routes of
+//! [`console`](crate::console).
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -22,13 +22,13 @@ const HOME: &str = include_str!("pages/home.html");
 const DOCS: &str = include_str!("pages/docs.html");
 const PROBLEM: &str = include_str!("pages/problem.html");
 
-/// Nothing comes from elsewhere, and nothing goes there. The reference styles itself as it goes.
+/// Content security policy: the pages neither load from nor send to other origins. The reference needs inline styles.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The pages, and what they are made of.
+/// Creates the routes of the pages, and of their scripts and styles.
 pub fn routes() -> Router {
     Router::new()
         .route("/", get(Html(HOME)))
@@ -46,7 +46,7 @@ fn text(kind: &'static str, text: &'static str) -> impl IntoResponse + Clone {
     ([(CONTENT_TYPE, kind)], text)
 }
 
-/// The renderer of the reference.
+/// Returns the script that renders the reference.
 async fn scalar() -> Response {
     match scalar_api_reference::get_asset("scalar.js") {
         Some(script) => ([(CONTENT_TYPE, "text/javascript")], script).into_response(),
@@ -57,7 +57,7 @@ async fn scalar() -> Response {
 async fn problem(Path(code): Path<String>) -> Response {
     match PROBLEMS.get(code.as_str()) {
         Some(section) => {
-            // Codes have no characters that mean something in HTML, and the text is our own.
+            // Not escaped: codes have no special characters of HTML, and the text is part of this project.
             let page = PROBLEM.replace("{{code}}", &code).replace("{{section}}", section);
             Html(page).into_response()
         }
@@ -70,7 +70,7 @@ async fn restrict(mut response: Response) -> Response {
     response
 }
 
-/// What the document tells of each problem, as HTML, by its code.
+/// The section of the document about each problem, as HTML, by the problem's code.
 static PROBLEMS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
     let document = Yaml::load_from_str(OPENAPI).unwrap_or_default();
     let info = document.first().and_then(|root| root.as_mapping_get("info"));
@@ -78,7 +78,7 @@ static PROBLEMS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
     problems(description.and_then(Yaml::as_str).unwrap_or_default())
 });
 
-/// The sections of a Markdown text that are headed by a problem's code, as HTML.
+/// Returns the sections of a Markdown text whose headings are codes of problems, as HTML, by code.
 fn problems(text: &str) -> BTreeMap<String, String> {
     let sections = text.split("\n## ").flat_map(|chapter| chapter.split("\n### ").skip(1));
     let rendered = sections.filter_map(|section| {

@@ -17,36 +17,36 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 use uuid::Uuid;
 
-/// How long an invocation may take.
+/// Time limit of an invocation.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How many executions are remembered, to be shown.
+/// Number of executions that are remembered for the status.
 const REMEMBERED: usize = 10;
 
-/// Whose clock a sweep goes by, beside its own.
+/// The database of a sweep, which decides whose clock counts.
 pub enum Database {
-    /// The embedded one, which is this process: its dates arrive as the clock here is moved.
+    /// The embedded database, which is part of this process: the clock of this process counts, also if it is moved.
     Embedded,
-    /// One that others use too: nothing is executed before it is due by its clock.
+    /// A database that others use, too: nothing is executed before it is due by the database's clock.
     Shared(Admin),
 }
 
-/// Invokes the function, and remembers what came of it.
+/// Invokes the function, and remembers the last outcomes.
 pub struct Scheduler {
-    /// What the function runs on.
+    /// The service of the function.
     pub service: Service,
     database: Database,
     executions: Mutex<VecDeque<Execution>>,
 }
 
-/// An invocation that is over.
+/// An invocation that has ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct Execution {
-    /// When it began.
+    /// Time at which the invocation began.
     pub at: DateTime<Utc>,
-    /// What it did.
+    /// The summary of the sweep; `None` if the invocation failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// Why it failed as a whole.
+    /// The error, if the invocation failed as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -58,14 +58,13 @@ impl Execution {
 }
 
 impl Scheduler {
-    /// One that invokes the function on this.
+    /// Creates a scheduler that invokes the function with this service.
     #[must_use]
     pub fn new(service: Service, database: Database) -> Self {
         Self { service, database, executions: Mutex::default() }
     }
 
-    /// Invokes the function at once and then every `tick`, until `stop` is cancelled; an invocation that is
-    /// under way then is finished.
+    /// Invokes the function at once and then every `tick`, until `stop` is cancelled. An invocation in progress is finished.
     pub async fn run(self: Arc<Self>, tick: Duration, stop: CancellationToken) {
         let mut ticks = interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -120,7 +119,7 @@ impl Scheduler {
             .await
     }
 
-    /// The last executions, the latest first. Of those in a row that had nothing to do, the latest stands for all.
+    /// Returns the last executions, the latest first. Of several in a row that had nothing to do, only the latest is kept.
     #[must_use]
     pub fn executions(&self) -> Vec<Execution> {
         self.executions.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()

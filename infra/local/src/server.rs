@@ -1,8 +1,8 @@
-//! The ports of this machine: who may speak to them, and the time that a request may take.
+//! The ports of this machine: the clients that may use them, and the time that a request may take.
 //!
-//! Both ports, of the API and of the embedded database, are for whoever sits at the machine. A page of another origin that is
-//! open in the same browser can't use them. A client that begins a request and does not go on holds up nothing, nor does
-//! it keep the service from stopping.
+//! Both ports, that of the API and that of the embedded database, are only for users of this machine. A page of another origin
+//! that is open in the same browser can't use them. A client that begins a request and does not finish it delays neither other
+//! requests nor the stop of the service.
 
 mod origin;
 
@@ -34,22 +34,22 @@ use tracing::warn;
 
 use self::origin::{Origin, origin};
 
-/// How long a client may take to say the head of a request; an idle connection is closed after that.
+/// Time for a client to send the head of a request. An idle connection is closed after this time, too.
 const HEAD: Duration = Duration::from_secs(30);
-/// How long it may take to say the body.
+/// Time for a client to send the body.
 const BODY: Duration = Duration::from_secs(30);
-/// The largest body that is read: more than the gateway takes, and than the database does.
+/// Largest body that is read, in bytes: more than the gateway accepts, and more than the database accepts.
 const LARGEST_BODY: usize = 17 << 20;
-/// How long clients have to go on, once the service stops, if nothing of theirs is under way.
+/// Time for clients to finish sending their requests after the service is told to stop.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long what is under way has to finish then: longer than the gateway gives a function.
+/// Time for requests in progress to finish after [`GRACE`]: longer than the gateway gives a function.
 const LONGEST: Duration = Duration::from_secs(32);
 
-/// Serves these routes until `stop` is cancelled, and then finishes what is under way.
+/// Serves these routes until `stop` is cancelled, and then finishes the requests in progress.
 pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
     let under_way = Arc::new(watch::Sender::new(0_usize));
     let routes = routes
-        // Who has not said all of a request yet is not waited for.
+        // Counted after the body is read, so that the stop does not wait for unfinished requests.
         .layer(from_fn_with_state(Arc::clone(&under_way), count))
         .layer(from_fn(read_body))
         .layer(from_fn(only_from_here));
@@ -67,10 +67,10 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToke
                 let connection =
                     http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
                 let connection = graceful.watch(connection);
-                // What a client breaks off concerns nobody else.
+                // An error of one connection affects no other.
                 tokio::spawn(async { drop(connection.await) });
             }
-            // A connection that is gone again, or no more file descriptors: others will be accepted.
+            // The client is gone, or there are no more file descriptors. Later connections can be accepted.
             Err(cause) => {
                 warn!(%cause, "a connection could not be accepted");
                 sleep(Duration::from_millis(100)).await;
@@ -82,7 +82,7 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToke
     let mut under_way = under_way.subscribe();
     let nothing_under_way = async {
         sleep(GRACE).await;
-        // It fails if there is nobody left to count.
+        // Fails only if the counter is dropped, and then no request is in progress.
         let _ = timeout(LONGEST, under_way.wait_for(|count| *count == 0)).await;
     };
     tokio::select! {
@@ -91,9 +91,9 @@ pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToke
     }
 }
 
-/// Counts the requests that are under way, from the end of their body to their answer.
+/// Counts the requests in progress, from the end of their body to their answer.
 async fn count(State(under_way): State<Arc<watch::Sender<usize>>>, request: Request, next: Next) -> Response {
-    /// Counts one less when it is dropped, also if the client hangs up.
+    /// Reduces the count when it is dropped, also if the client disconnects.
     struct Counted(Arc<watch::Sender<usize>>);
     impl Drop for Counted {
         fn drop(&mut self) {
@@ -105,7 +105,7 @@ async fn count(State(under_way): State<Arc<watch::Sender<usize>>>, request: Requ
     next.run(request).await
 }
 
-/// Reads the body of a request, whole.
+/// Reads the whole body of a request.
 async fn read_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match timeout(BODY, to_bytes(body, LARGEST_BODY)).await {
@@ -115,8 +115,8 @@ async fn read_body(request: Request, next: Next) -> Response {
     }
 }
 
-/// Refuses what a browser sends for a page of another origin, and what it sends to a name that someone has
-/// made to mean this machine (DNS rebinding).
+/// Refuses requests that a browser sends for a page of another origin, or to a foreign name that resolves to this machine (DNS
+/// rebinding).
 async fn only_from_here(request: Request, next: Next) -> Response {
     match origin(request.headers()) {
         Origin::Here => next.run(request).await,
@@ -129,7 +129,7 @@ fn message(status: StatusCode, text: &str) -> Response {
     (status, Json(json!({"message": text}))).into_response()
 }
 
-/// Routes that lead to another server of this process, which checks nothing of all this itself.
+/// Creates routes that forward to another server of this process, which makes no such checks.
 pub fn forward(to: SocketAddr) -> io::Result<Router> {
     let authority = Authority::try_from(to.to_string()).map_err(io::Error::other)?;
     let client = Client::builder(TokioExecutor::new()).build_http();
@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// A server, and a connection to it on which this was said.
+    /// Starts a server, and a connection to it on which this was sent.
     async fn begun(said: &str) -> (TcpStream, CancellationToken, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -182,7 +182,7 @@ mod tests {
         answer
     }
 
-    // While everything waits, time passes at once.
+    // In paused time, a wait ends at once when there is nothing else to do.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_stops_in_the_middle_of_a_head_is_disconnected() {
         let (mut client, ..) = begun("POST / HTTP/1.1\r\nHost: loc").await;

@@ -1,6 +1,6 @@
 //! `connect up`: the whole service in one process, from its options to its end.
 //!
-//! A service that does not start leaves nothing running.
+//! If the service does not start, nothing keeps running.
 
 mod database;
 mod options;
@@ -29,11 +29,11 @@ use self::wiring::Wiring;
 use crate::database::{Folder, FolderError};
 use crate::demo::KeyError;
 
-/// Starts the service. It listens on the loopback interface only: its key is printed, and its clock can
-/// be moved by anyone who reaches it.
+/// Starts the service. It listens on the loopback interface only, because its key is printed, and anyone who reaches it can move
+/// its clock.
 ///
 /// # Errors
-/// Something that it needs is not to be had; nothing keeps running then.
+/// A port, a file, the folder or the database can't be used. Then nothing keeps running.
 pub async fn start(options: &Options) -> Result<Running, StartError> {
     let clock = Clock::system();
     if let Some(now) = options.now {
@@ -41,12 +41,12 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     }
     let now = clock.now();
 
-    // What may be wrong with the options comes before anything is opened or written.
+    // Wrong options are found before anything is opened or written.
     let seed = Seed::read(options, now)?;
     let api = ports::listen(options.port, "port").await?;
     let folder = if options.memory { None } else { Some(Folder::open(&options.data)?) };
     let stops = Stops::default();
-    // Until nothing can fail any more, the embedded database is all that runs.
+    // Until the last step that can fail, only the embedded database runs.
     let stop_on_error = stops.database.clone().drop_guard();
 
     let database = OpenDatabase::open(options, folder.as_ref(), &stops.database).await?;
@@ -74,7 +74,7 @@ pub async fn start(options: &Options) -> Result<Running, StartError> {
     Ok(Running { addresses, example, stops, tasks, bus, database: database.embedded, _folder: folder })
 }
 
-/// The stream of the table of subscriptions, if changes are published as events.
+/// Finds the stream of the table of subscriptions, if changes are published as events.
 async fn find_stream(options: &Options, database: &OpenDatabase) -> Result<Option<String>, StartError> {
     if !options.publishes {
         return Ok(None);
@@ -86,7 +86,7 @@ async fn find_stream(options: &Options, database: &OpenDatabase) -> Result<Optio
     Ok(arn)
 }
 
-/// Why the service did not start.
+/// The reason for which the service did not start.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it all")]
 pub enum StartError {
@@ -102,9 +102,9 @@ pub enum StartError {
     SeedFile { path: PathBuf, source: io::Error },
     #[error("{}, line {line}: {fault}", path.display())]
     SeedLine { path: PathBuf, line: u64, fault: String },
-    #[error("there would be no events: {0}")]
+    #[error("cannot publish events: {0}")]
     Stream(#[from] StreamError),
-    #[error("no events could be delivered: {0}")]
+    #[error("cannot deliver events: {0}")]
     Webhook(String),
     #[error(transparent)]
     DemoKey(#[from] KeyError),

@@ -1,8 +1,8 @@
-//! An API destination of EventBridge: posts each event to a webhook, and again, later and later, for 24 hours, until the receiver
-//! has it. Unlike that of EventBridge, it keeps the order: an event about a subscription waits for those before it.
+//! A stand-in for an API destination of EventBridge: posts each event to a webhook, and retries for 24 hours with growing pauses,
+//! until the receiver has it. Unlike EventBridge, it keeps the order: an event about a subscription waits for the earlier ones.
 //!
-//! A receiver has an event when it answers with a status of 2xx in time. After 401, 407, 409, 429, 5xx or no answer, the event
-//! comes again; any other answer refuses it.
+//! The receiver has an event if it answers with a status of 2xx in time. After 401, 407, 409, 429, 5xx or no answer, the event is
+//! posted again. Any other answer refuses it.
 
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
@@ -31,38 +31,38 @@ use url::Url;
 
 use crate::bus::{Bus, Progress};
 
-/// How many events are posted at once.
+/// Number of events that are posted at once.
 const AT_ONCE: usize = 8;
-/// How long an event is posted again.
+/// Time for which an event is posted again.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long it is waited before it is posted again, at most.
+/// Longest pause before an event is posted again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A webhook.
+/// A webhook: the receiver of events, and its time limits.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// Where events are posted to.
+    /// The URL that events are posted to.
     pub url: Url,
-    /// How long the receiver has for an answer.
+    /// Time limit of the receiver's answer.
     pub timeout: Duration,
-    /// How long it is waited before an event is posted for the second time; from then on, twice as long each time.
+    /// Pause before an event is posted for the second time. It doubles with each further time, up to a minute.
     pub first_pause: Duration,
 }
 
 impl Webhook {
-    /// One at this URL, whose receiver has as long as with EventBridge.
+    /// Creates a webhook at this URL, with the time limit of EventBridge.
     #[must_use]
     pub fn at(url: Url) -> Self {
         Self { url, timeout: Duration::from_secs(5), first_pause: Duration::from_millis(500) }
     }
 
-    /// Where it is, without what may be secret.
+    /// Returns the origin of the URL. Its other parts may be secret.
     #[must_use]
     pub fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
     }
 
-    /// The request that posts this event. User and password in the URL become its authorization.
+    /// Creates the request that posts this event. User and password in the URL become its `Authorization` header.
     fn request(&self, body: String) -> Result<Request<Body>, axum::http::Error> {
         let mut url = self.url.clone();
         url.set_fragment(None);
@@ -75,7 +75,7 @@ impl Webhook {
             let mut basic = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(both)))?;
             basic.set_sensitive(true);
             request = request.header(AUTHORIZATION, basic);
-            // A URL with a host can be without them.
+            // A URL with a host can always lose its user and password.
             let _ = url.set_username("").and_then(|()| url.set_password(None));
         }
         request.uri(url.as_str()).body(Body::from(body))
@@ -88,7 +88,7 @@ impl FromStr for Webhook {
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let url = Url::parse(text).ok();
         let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        // What no request can be sent to would be tried for a day.
+        // Without this check, a URL that no request can be sent to would be tried for a day.
         let url = url.filter(|url| Uri::try_from(url.as_str()).is_ok());
         url.map(Self::at).ok_or("write a URL, such as http://127.0.0.1:4000/events")
     }
@@ -97,28 +97,28 @@ impl FromStr for Webhook {
 /// An event to be delivered.
 #[derive(Clone)]
 pub struct Delivery {
-    /// Its number on the bus.
+    /// The number of the event on the bus.
     pub number: u64,
-    /// What it is about: events about the same are delivered one after the other.
+    /// The subscription id in the event. Events with the same one are delivered one after the other.
     pub about: String,
     /// The event.
     pub body: String,
-    /// When it came.
+    /// Time at which the bus accepted the event.
     pub since: Instant,
 }
 
-/// What delivers events to a webhook.
+/// Delivers events to a webhook.
 pub struct Deliveries {
     webhook: Webhook,
     client: Client<HttpsConnector<HttpConnector>, Body>,
-    /// What waits, by what it is about. Where there is something, there is a task that delivers it.
+    /// The events that wait, by subscription. For each subscription with events, one task delivers them.
     waiting: Mutex<HashMap<String, VecDeque<Delivery>>>,
     free: Semaphore,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-/// What came of one attempt.
+/// The outcome of one attempt.
 enum Answer {
     Taken,
     Refused(StatusCode),
@@ -126,7 +126,7 @@ enum Answer {
 }
 
 impl Deliveries {
-    /// Those to this webhook, until `stop` is cancelled.
+    /// Prepares deliveries to this webhook. They end when `stop` is cancelled.
     ///
     /// # Errors
     /// The certificates that this machine trusts can't be read.
@@ -137,7 +137,7 @@ impl Deliveries {
         Ok(Self { webhook, client, waiting: Mutex::default(), free, tasks, stop })
     }
 
-    /// Delivers an event of this bus.
+    /// Adds an event of this bus to the deliveries.
     pub fn deliver(&self, bus: &Arc<Bus>, delivery: Delivery) {
         let about = delivery.about.clone();
         let mut waiting = self.waiting();
@@ -148,7 +148,7 @@ impl Deliveries {
         }
     }
 
-    /// Waits until what is being posted has been answered.
+    /// Waits until the posts in progress are answered.
     pub async fn finished(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -158,12 +158,12 @@ impl Deliveries {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be delivered next.
+    /// Returns the next event to deliver about a subscription.
     fn next(&self, about: &str) -> Option<Delivery> {
         self.waiting().get(about)?.front().cloned()
     }
 
-    /// Takes out what has been delivered or dropped.
+    /// Removes the event that has been delivered or dropped.
     fn done(&self, about: &str) {
         let mut waiting = self.waiting();
         let queue = waiting.get_mut(about);
@@ -172,7 +172,7 @@ impl Deliveries {
         }
     }
 
-    /// Delivers one event, however long that takes; whether it is over.
+    /// Posts one event until it is delivered or dropped. Returns false if `stop` was cancelled before.
     async fn deliver_one(&self, bus: &Bus, delivery: Delivery) -> bool {
         let Delivery { number, about, body, since } = delivery;
         let mut pause = self.webhook.first_pause;
@@ -188,7 +188,7 @@ impl Deliveries {
                     Progress::Dropped
                 }
                 Answer::Later(cause) => {
-                    warn!(cause, about, seconds = pause.as_secs_f32(), "an event is posted again");
+                    warn!(cause, about, seconds = pause.as_secs_f32(), "an event will be posted again");
                     Progress::Waiting
                 }
             };
@@ -234,7 +234,7 @@ impl Deliveries {
     }
 }
 
-/// Delivers what waits about one subscription, as long as there is something.
+/// Delivers the waiting events about one subscription, until there are no more.
 async fn deliver_all(bus: Arc<Bus>, about: String) {
     let Some(deliveries) = bus.webhook() else { return };
     while let Some(next) = deliveries.next(&about) {

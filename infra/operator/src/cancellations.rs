@@ -1,4 +1,4 @@
-//! Cancellations: those to come, those that are due, those that took effect, and those that contradict themselves.
+//! Cancellations: upcoming, due and executed ones, and the repair of contradictions.
 
 mod change;
 mod due;
@@ -26,66 +26,67 @@ use crate::{CommandError, Session};
 /// Commands on cancellations.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Cancellations {
-    /// List what will be cancelled, in the order in which it will be
+    /// List the cancellations that are due or upcoming, the earliest first
     Due {
-        /// How far to look ahead; what is due already is listed too
+        /// Time to look ahead; cancellations that are due already are listed too
         #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
         within: TimeDelta,
-        /// Whose cancellations; everybody's if it is not said
+        /// Only cancellations of this tenant [default: all tenants]
         #[arg(long, value_parser = parse_tenant)]
         tenant: Option<TenantId>,
     },
-    /// Execute what is due, now
+    /// Execute the cancellations that are due
     ///
-    /// It does what the schedule does every minute, and may run beside it: each cancellation is executed once. Of this
-    /// machine's clock and the database's, the one that is behind says what is due.
+    /// Does the same as the schedule does every minute, and may run at the same time: each cancellation is executed once. A
+    /// cancellation is due if its instant has come by both clocks, this machine's and the database's.
     Run,
-    /// Say how late the oldest cancellation is that is due
+    /// Show how late the oldest cancellation is that is due
     ///
-    /// Of those that can be executed: `connect doctor` counts the others.
+    /// Only cancellations that can be executed count. `connect doctor` counts the others.
     Lag,
-    /// Move pending cancellations whose date begins at another instant than when they were asked for
+    /// Move pending cancellations to the first instant of their date, after a change of time zone
     ///
-    /// The date that was promised stays. When it begins depends on the tenant's time zone and on its rules, and either may have
-    /// changed. Until it is moved, a cancellation is executed when both its instant has come and its date has begun.
+    /// The promised date stays. The instant at which it begins depends on the tenant's time zone and on the rules of that time
+    /// zone, and either may have changed. A cancellation that is not moved is executed when its instant has come and its date
+    /// has begun.
     Rederive {
-        /// Whose cancellations [default: everybody's]
+        /// Only cancellations of this tenant [default: all tenants]
         #[arg(long, value_parser = parse_tenant)]
         tenant: Option<TenantId>,
-        /// List them, and change nothing
+        /// Only list them; change nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Make whole the subscriptions that contradict themselves
+    /// Repair the subscriptions whose parts contradict each other
     ///
-    /// Another system that writes into the table may have changed one part of a subscription and not the others: its document,
-    /// the cancellation that is kept with it, its entry in the index of due dates. Nothing is executed then, and callers are told of
-    /// no pending cancellation, until you say which part counts. This reads the whole table: its cost grows with the subscriptions
-    /// of all tenants.
+    /// Another system that writes into the table may have changed one part of a subscription and not the others: the document,
+    /// the cancellation that is kept with it, or its entry in the due index. Until you choose the part that counts, no
+    /// cancellation of the subscription is executed, and callers see none as pending. This reads the whole table: its cost grows
+    /// with the subscriptions of all tenants.
     Repair {
         /// The part that counts
         #[arg(long, value_enum)]
         by: Part,
-        /// Whose subscriptions [default: everybody's]
+        /// Only subscriptions of this tenant [default: all tenants]
         #[arg(long, value_parser = parse_tenant)]
         tenant: Option<TenantId>,
-        /// List them, and change nothing
+        /// Only list them; change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Don't ask
+        /// Don't ask for confirmation
         #[arg(long)]
         yes: bool,
     },
     /// Count cancellations by month and reason
     ///
-    /// Those that took effect, and those to come, by the date on which they do, in the time zone that their tenant has now.
-    /// What had taken effect when it was imported is not counted. This reads the whole table: its cost grows with the
-    /// subscriptions of all tenants.
+    /// Counts executed and pending cancellations by their date. A cancellation without a promised date counts by its instant, in
+    /// the time zone that its tenant has now. A cancellation that had taken effect when it was imported is not counted. This
+    /// reads the whole table: its cost grows with the subscriptions of all tenants.
     Report(Report),
 }
 
 impl Cancellations {
-    /// Whether it changes nothing.
+    /// Returns true if the command changes nothing.
     pub(crate) fn only_reads(&self) -> bool {
         match self {
             Self::Due { .. } | Self::Lag | Self::Report(_) => true,

@@ -1,4 +1,4 @@
-//! All commands, and the one place that carries them out.
+//! All commands, and the one function that runs them.
 
 use clap::Subcommand;
 
@@ -11,7 +11,7 @@ use crate::tables::{self, Tables};
 use crate::tenants::{self, Tenants};
 use crate::{CommandError, Session};
 
-/// The commands.
+/// The operator's commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Manage tenants, the operators that use the API
@@ -23,26 +23,27 @@ pub enum Command {
     /// Import, export and show subscriptions
     #[command(subcommand)]
     Subscriptions(Subscriptions),
-    /// See what will be cancelled and what has been, and execute what is due
+    /// List, count and repair cancellations, and execute those that are due
     #[command(subcommand)]
     Cancellations(Cancellations),
-    /// See what is published about subscriptions
+    /// Show the events about subscriptions
     #[command(subcommand)]
     Events(Events),
-    /// Create the tables where no template does
+    /// Create the tables (on AWS, the template creates them)
     #[command(subcommand)]
     Tables(Tables),
-    /// Check that all is as it should be; say what is wrong and how to mend it
+    /// Check the database, the clock, the schedule and the cancellations, and say how to fix each fault
     ///
-    /// It looks at the database and the rights to it, at this machine's clock, at the tables with their index, stream and
-    /// expiry, at the schedule that sweeps, and at whether what is due is executed. It changes nothing.
+    /// Checks the database and the rights to it, this machine's clock, the tables with their index, stream and expiry, the
+    /// schedule that sweeps, and that the cancellations that are due are executed. Changes nothing.
     Doctor(Doctor),
 }
 
 impl Command {
-    /// Whether it ends well by itself when the session is asked to stop: an import says how far it came, and a new key is
-    /// shown. Any other can be dropped at any moment: what it changes is changed by one write, or by many that need nothing
-    /// of each other.
+    /// Returns true if the command must be allowed to end by itself when the session is asked to stop.
+    ///
+    /// An import still reports its progress, and the token of a new key is still shown. Any other command can be dropped at any
+    /// moment: it changes the database by one write, or by several that are independent of each other.
     #[must_use]
     pub fn ends_by_itself(&self) -> bool {
         match self {
@@ -52,13 +53,13 @@ impl Command {
         }
     }
 
-    /// Whether it has no end of its own, so that it ends well whenever it is stopped.
+    /// Returns true if the command runs until it is stopped. Then a stop is a success.
     #[must_use]
     pub fn goes_on(&self) -> bool {
         matches!(self, Self::Events(Events::Tail { .. }))
     }
 
-    /// Whether it changes nothing, so that it may end where its reader stops.
+    /// Returns true if the command changes nothing. Then it is a success if the reader of its output stops early.
     #[must_use]
     pub fn only_reads(&self) -> bool {
         match self {
@@ -72,10 +73,10 @@ impl Command {
     }
 }
 
-/// Carries out a command.
+/// Runs a command.
 ///
 /// # Errors
-/// It could not be carried out, or not all of it.
+/// The command failed, or did only a part of its work.
 pub async fn run(command: Command, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         Command::Tenants(command) => tenants::run(command, session).await,

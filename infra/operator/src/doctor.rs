@@ -1,6 +1,6 @@
-//! `doctor`: checks the database, the time zones, the clock, the tables, the schedule, and the cancellations that are due or pending.
+//! `doctor`: checks the database, the time zones, the clock, the tables, the schedule, and the due and pending cancellations.
 //!
-//! Nothing is changed. Each check is a finding: its state, and for a fault the way to fix it.
+//! Nothing is changed. Each check results in findings. A finding has a state, and for a fault the fix.
 
 mod clock;
 mod pending;
@@ -16,7 +16,7 @@ use store::Admin;
 use crate::terminal::Text;
 use crate::{CommandError, Session};
 
-/// Checks.
+/// Arguments of `doctor`: there are none.
 #[derive(Clone, Debug, Args)]
 pub struct Doctor {}
 
@@ -34,7 +34,7 @@ struct Finding {
     check: &'static str,
     state: State,
     what: String,
-    /// What to do if it is wrong.
+    /// The fix, for a fault.
     #[serde(skip_serializing_if = "Option::is_none")]
     mend: Option<String>,
 }
@@ -81,11 +81,11 @@ fn text(finding: &Finding) -> Text {
         State::Wrong => "WRONG",
         State::Unknown => "?",
     };
-    let mend = mend.iter().map(|mend| format!("                  mend: {mend}"));
+    let mend = mend.iter().map(|mend| format!("                  fix: {mend}"));
     Text::from(format!("{mark:<7} {check:<9} {what}")).and(mend.collect::<Text>())
 }
 
-/// Whether it answers, whatever it says.
+/// Checks that the database answers. Any answer counts, also a refusal.
 async fn database(session: &Session<'_>, store: &Admin) -> Finding {
     let Endpoint { url, region, .. } = &session.endpoint;
     let mut place = url.clone().unwrap_or_else(|| format!("Amazon DynamoDB in {region}"));
@@ -97,7 +97,7 @@ async fn database(session: &Session<'_>, store: &Admin) -> Finding {
         Err(cause) => Finding::wrong(
             "database",
             format!("{place} can't be reached: {cause}"),
-            "name it with --dynamodb-endpoint, or the region in AWS_REGION; or start it",
+            "set --dynamodb-endpoint to its URL, or AWS_REGION to its region; or start it",
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! The reasons why a command fails. Each is one line for people, and an exit code for programs.
+//! The reasons for which a command fails. Each has one line for people, and an exit code for programs.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use service::sweep::NoTime;
 use store::StoreError;
 use streams::StreamError;
 
-/// Why a command was not carried out.
+/// The reason for which a command failed.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it all")]
 pub enum CommandError {
@@ -23,13 +23,13 @@ pub enum CommandError {
     NoKey { tenant: TenantId, key: KeyId },
     #[error("the key {key} {why}; create another one")]
     KeyIsOver { key: KeyId, why: &'static str },
-    #[error("the key {0} was changed meanwhile; look at it, and try again")]
+    #[error("the key {0} was changed in the meantime; check it, and try again")]
     KeyChanged(KeyId),
     #[error("{0} has no such subscription")]
     NoSubscription(TenantId),
-    #[error("{0} does not lie in the future")]
+    #[error("{0} is not in the future")]
     Past(&'static str),
-    #[error("the table of subscriptions has no stream; connect doctor says more")]
+    #[error("the table of subscriptions has no stream; run connect doctor for the fix")]
     NoStream,
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -45,20 +45,20 @@ pub enum CommandError {
     Rejects { path: PathBuf, source: io::Error },
     #[error("cannot print: {0}")]
     Print(#[from] io::Error),
-    #[error("{0}; there is nobody to ask, so say --yes")]
+    #[error("{0}; to confirm this without a terminal, add --yes")]
     NobodyToAsk(String),
-    #[error("nothing was done")]
+    #[error("not confirmed, so nothing was done")]
     Declined,
-    /// It was carried out, and not all went well.
+    /// The command ran, but was interrupted, failed in part, or found faults.
     #[error("{0}")]
     Incomplete(String),
-    /// What was asked for can't be, as a wrong option can't.
+    /// The arguments are wrong in a way that the parser can't see.
     #[error("{0}")]
     Usage(&'static str),
 }
 
 impl CommandError {
-    /// What the process exits with: 2 for wrong usage, or else 1.
+    /// Returns the exit code of the process: 2 for wrong usage, otherwise 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -67,23 +67,23 @@ impl CommandError {
         }
     }
 
-    /// True if the database did not answer, or something else answered in its place.
+    /// Returns true if the database did not answer, or something else answered in its place.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable(_)))
     }
 
-    /// Whether it only says that whoever read the output has stopped.
+    /// Returns true if the reader of standard output stopped early.
     #[must_use]
     pub fn is_closed_output(&self) -> bool {
         matches!(self, Self::Print(cause) if cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
-/// Advice for an error that no retry fixes.
+/// Returns advice for an error that no retry fixes.
 fn hint(error: &StoreError) -> &'static str {
     match error {
-        StoreError::Defect(_) => "; connect doctor may know why",
+        StoreError::Defect(_) => "; connect doctor may find the cause",
         _ => "",
     }
 }

@@ -1,4 +1,4 @@
-//! `events tail`: events as they happen, read from the stream of the table.
+//! `events tail`: shows events as they happen, from the stream of the table.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use crate::arguments::parse_tenant;
 use crate::format::instant;
 use crate::{CommandError, Session};
 
-/// How long the stream is left alone when there is nothing new in it.
+/// Pause before the next read of the stream.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long, when it can't be read.
+/// Additional pause after a failed read.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(5);
 
 /// Commands on events.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Events {
-    /// Show events as they happen, until you stop it
+    /// Show events as they happen, until Ctrl-C
     ///
-    /// It reads the stream of the table, which events are made from wherever the service runs. So it shows them also while
-    /// they can't be published or delivered. With --json, each is one line, as it is published. A stream on AWS is meant for two
-    /// readers, of which publish-events is one.
+    /// Reads the stream of the table. The service makes every event from this stream, so events are shown even while they can't
+    /// be published or delivered. With --json, each event is one line, in the form in which it is published. On AWS, a stream is
+    /// meant for at most two readers, and publish-events is one of them.
     Tail {
-        /// Whose events; everybody's if it is not said
+        /// Only events of this tenant [default: all tenants]
         #[arg(long, value_parser = parse_tenant)]
         tenant: Option<TenantId>,
-        /// Begin with the oldest that the stream still has; it keeps them for 24 hours
+        /// Begin with the oldest events in the stream, which keeps them for 24 hours
         #[arg(long)]
         from_beginning: bool,
     },
@@ -62,7 +62,7 @@ pub(crate) async fn run(command: Events, session: &mut Session<'_>) -> Result<()
             }
             Err(cause @ StreamError::Refused(_)) => return Err(cause.into()),
             Err(cause) => {
-                // Once: it may be so for long.
+                // Noted once only, because the failure may last.
                 if !is_failing {
                     session.note(&format!("{cause}; trying again"));
                 }

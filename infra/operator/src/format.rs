@@ -5,18 +5,18 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::terminal::{self, Text};
 
-/// So many of something.
+/// Formats a count with its noun, in the singular or plural: "1 line", "2 lines".
 pub(crate) fn counted(count: impl ToString, one: &str) -> String {
     let count = count.to_string();
     if count == "1" { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
-/// Rows under a heading. Columns whose heading begins with `#` are numbers.
+/// Formats rows under a heading. A column whose heading begins with `#` has numbers, and is aligned to the right.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> Text {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heading.map(|name| name.trim_start_matches('#')));
-    // Escaped before it is measured.
+    // Cells are escaped before their width is measured.
     table.add_rows(rows.into_iter().map(|row| row.map(|cell| terminal::escape(&cell))));
     for (column, name) in table.column_iter_mut().zip(heading) {
         column.set_padding((0, 2));
@@ -24,19 +24,19 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    // Nothing is to be seen of the space to the right.
+    // The padding of the last column would only be trailing space.
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// An instant, to the second.
+/// Formats an instant, to the second.
 pub(crate) fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Stands for a value that is absent.
+/// The sign for a missing value.
 pub(crate) const NOTHING: &str = "-";
 
-/// A value, or [`NOTHING`].
+/// Formats a value, or [`NOTHING`] if it is missing.
 pub(crate) fn or_nothing(text: Option<impl ToString>) -> String {
     text.map_or_else(|| NOTHING.to_owned(), |text| text.to_string())
 }

@@ -21,61 +21,61 @@ use crate::{CommandError, Session, When};
 /// Commands on API keys.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Keys {
-    /// Create an API key, and print it: this once, as only a hash of it is kept
+    /// Create an API key, and print its token, which is shown only once: only a hash of it is stored
     Create {
-        /// Whose key it is
+        /// Tenant of the key
         #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
-        /// What you call it: who uses it, say
+        /// Name of the key, such as the system that uses it
         #[arg(long, value_parser = parse_name)]
         name: Option<String>,
-        /// What it may do: subscriptions:read or subscriptions:cancel, once for each; both if it is not said
+        /// Scope of the key: subscriptions:read or subscriptions:cancel; may be repeated [default: both]
         #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
         scopes: Vec<Scope>,
-        /// From when it is no longer valid: an instant (RFC 3339), how long from now (90d), or never
+        /// Expiry of the key: an instant (RFC 3339), a duration from now (90d), or never
         #[arg(long, value_name = "WHEN", default_value = "never")]
         expires: Expiry,
     },
-    /// List a tenant's API keys, by the last four characters of their tokens
+    /// List a tenant's API keys, with the last four characters of their tokens
     List {
-        /// Whose keys
+        /// Tenant of the keys
         #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
     },
-    /// Create an API key that takes over from another, which stays valid for a while
+    /// Create an API key that replaces another, which stays valid for a while
     ///
-    /// The new key has the name and the scopes of the former one, and is printed this once. Until the time that you
-    /// give, both are valid; with --now the former one, which has leaked perhaps, is revoked at once.
+    /// The new key has the name and the scopes of the former key. Its token is shown only once. Both keys are valid until the
+    /// time that --until gives. With --now, the former key is revoked at once, for example because it has leaked.
     Rotate {
-        /// The key that is replaced: the id that `keys list` shows, or its token
+        /// The key to replace: its id, as `keys list` shows it, or its token
         #[arg(value_name = "KEY", value_parser = parse_key)]
         key: NamedKey,
-        /// Whose key it is
+        /// Tenant of the key
         #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
-        /// How long the former key stays valid: an instant (RFC 3339), or how long from now
+        /// End of the former key: an instant (RFC 3339), or a duration from now
         #[arg(long, value_name = "WHEN", default_value = "24h", conflicts_with = "now")]
         until: When,
         /// Revoke the former key at once, as --until 0s does
         #[arg(long)]
         now: bool,
-        /// Don't ask before a key is revoked
+        /// Don't ask for confirmation before a key is revoked
         #[arg(long)]
         yes: bool,
-        /// From when the new key is no longer valid: an instant (RFC 3339), how long from now (90d), or never. If the former
-        /// key expires, it has to be said
+        /// Expiry of the new key: an instant (RFC 3339), a duration from now (90d), or never; required if the former key expires
+        /// [default: never]
         #[arg(long, value_name = "WHEN")]
         expires: Option<Expiry>,
     },
-    /// Revoke an API key: from the next request it is not valid, and never again
+    /// Revoke an API key permanently: it is refused from the next request on
     Revoke {
-        /// The key: the id that `keys list` shows, or its token
+        /// The key to revoke: its id, as `keys list` shows it, or its token
         #[arg(value_name = "KEY", value_parser = parse_key)]
         key: NamedKey,
-        /// Whose key it is
+        /// Tenant of the key
         #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
-        /// Don't ask
+        /// Don't ask for confirmation
         #[arg(long)]
         yes: bool,
     },

@@ -1,17 +1,17 @@
-//! The operator's commands, on any DynamoDB: on this machine or on AWS, as the endpoint says.
+//! The operator's commands. They work on any DynamoDB, on this machine or on AWS: the endpoint decides.
 //!
 //! The result of a command goes to standard output: a table, or JSON on one line. Everything else goes to standard error. A command
 //! that fails gives the reason in one line.
 //!
-//! *Invariant:* nothing here knows the service on one machine (`local`). That one knows this crate, for what both need and no
-//! function does: files of subscriptions, and files for their owner alone.
+//! *Invariant:* nothing here knows the service on one machine (`local`). `local` depends on this crate for two things that both
+//! need and no function needs: files of subscriptions, and files that only their owner can read.
 //!
 //! In reading order:
-//! - [`Command`]: all commands, and which of them only read, end by themselves or go on. Each has a file that is named after it.
+//! - [`Command`]: all commands, and the ones that only read, end by themselves or never end. Each is in a file of its name.
 //! - [`Session`]: the database and the clock that a command works with, and its output.
-//! - [`CommandError`]: the reasons why a command fails, each with its line and exit code.
-//! - [`terminal`]: text with nothing in it that a terminal acts on.
-//! - [`ndjson`]: files of subscriptions, one a line.
+//! - [`CommandError`]: the reasons for which a command fails, each with its line and exit code.
+//! - [`terminal`]: text without characters that a terminal acts on.
+//! - [`ndjson`]: files of subscriptions, one per line.
 //! - [`private`]: files and folders that only their owner can read.
 
 #![warn(missing_docs)]

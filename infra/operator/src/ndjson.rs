@@ -1,4 +1,4 @@
-//! Files of subscriptions in the wire shape, one a line, read one at a time: a file may be larger than memory.
+//! Files of subscriptions as JSON, one per line. Lines are read one at a time, so a file may be larger than memory.
 
 use std::io::{self, BufRead, Read};
 
@@ -8,16 +8,16 @@ use domain::import::{NewSubscription, fault_at};
 use domain::json::{self, Json};
 use service::ids;
 
-/// The longest line that is read, in bytes. The database holds at most 400 KB of it; the rest may be white space.
+/// Longest line that is read, in bytes. The database holds at most 400 KB of a document; the rest may be white space.
 const LONGEST: u64 = 1 << 20;
 
 /// A line that is not blank.
 pub struct Line {
-    /// Counted from 1.
+    /// The number of the line, counted from 1.
     pub number: u64,
-    /// What stands there; `None` if it is longer than a line may be.
+    /// The text of the line; `None` if it is too long.
     pub text: Option<String>,
-    /// The subscription, or what is wrong with it: the place, never the value.
+    /// The subscription, or its fault, which names the place and never the value.
     pub subscription: Result<NewSubscription, String>,
 }
 
@@ -27,17 +27,17 @@ pub struct Lines<R> {
     calendar: Calendar,
     now: DateTime<Utc>,
     number: u64,
-    /// How many bytes have been read.
+    /// Number of bytes read so far.
     pub position: u64,
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Reads lines. A cancellation that is pending in one takes effect by this calendar.
+    /// Reads lines. The calendar gives the instant of a cancellation that is pending in a document.
     pub fn new(reader: R, calendar: Calendar, now: DateTime<Utc>) -> Self {
         Self { reader, calendar, now, number: 0, position: 0 }
     }
 
-    /// The next line; `None` at the end. What it holds of a line that is too long is only its beginning.
+    /// Reads the next line; `None` at the end. Of a line that is too long, only the beginning is returned.
     fn next_bytes(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         let read = self.reader.by_ref().take(LONGEST + 1).read_until(b'\n', &mut line)?;
@@ -51,7 +51,7 @@ impl<R: BufRead> Lines<R> {
         } else if line.len() > usize_of(LONGEST) {
             self.position += u64_of(self.reader.skip_until(b'\n')?);
         }
-        // What some programs put at the beginning of a file in UTF-8. Of a line that is too long it does not matter.
+        // Some programs put a byte order mark at the beginning of a file. In a line that is too long it does not matter.
         if self.number == 1 && line.len() <= usize_of(LONGEST) && line.starts_with(b"\xef\xbb\xbf") {
             line.drain(..3);
         }
@@ -77,7 +77,7 @@ impl<R: BufRead> Lines<R> {
             return Err(fault_at(pointer, "not Unicode: half of a surrogate pair"));
         }
         if let Some(pointer) = str::from_utf8(line).ok().and_then(json::inexact_number) {
-            return Err(fault_at(&pointer, "a number that is not kept to the digit; write it as a text"));
+            return Err(fault_at(&pointer, "a number that can't be stored exactly; write it as a string"));
         }
         NewSubscription::from_json(value, &self.calendar, self.now, ids::new())
             .map_err(|fault| fault.to_string())

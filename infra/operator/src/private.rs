@@ -4,10 +4,10 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::path::Path;
 
-/// A new file.
+/// Creates a file.
 ///
 /// # Errors
-/// It can't be made, or is there already.
+/// The file exists already, or can't be created.
 pub fn create_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
@@ -16,10 +16,10 @@ pub fn create_file(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// A file to add to, made if it isn't there.
+/// Opens a file to append to. Creates it if it does not exist.
 ///
 /// # Errors
-/// It can't be made or opened.
+/// The file can't be created or opened.
 pub fn append_to(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.append(true).create(true);
@@ -28,10 +28,10 @@ pub fn append_to(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// A new file, in place of the one that may be there, and that others may be able to read.
+/// Creates a file. An existing file is removed first, because others may be able to read it.
 ///
 /// # Errors
-/// It can't be made; or what is there is no file.
+/// The file can't be created, or the path is something other than a file.
 pub fn replace_file(path: &Path) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.is_file() => fs::remove_file(path)?,
@@ -42,10 +42,10 @@ pub fn replace_file(path: &Path) -> io::Result<File> {
     create_file(path)
 }
 
-/// A new file to write to, in place of the one that may be there, also through a link; or a device or a pipe.
+/// Opens a file, a device or a pipe to write to. An existing file is replaced by a new one, also through a link.
 ///
 /// # Errors
-/// It can't be opened.
+/// The file, device or pipe can't be opened or created.
 pub fn open_file(path: &Path) -> io::Result<File> {
     match fs::metadata(path) {
         Ok(there) if there.is_file() => replace_file(&fs::canonicalize(path)?),
@@ -55,10 +55,10 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Takes the rights to a file from all but its owner, if it is there and they have any.
+/// Removes all rights of others to a file. A missing file is not an error.
 ///
 /// # Errors
-/// It belongs to somebody else.
+/// The file belongs to another user.
 #[cfg(unix)]
 pub fn tighten(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -71,43 +71,43 @@ pub fn tighten(path: &Path) -> io::Result<()> {
     }
 }
 
-/// There is nothing that could be taken.
+/// Does nothing: this system has no such rights.
 ///
 /// # Errors
-/// None.
+/// Never fails.
 #[cfg(not(unix))]
 pub fn tighten(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether two paths lead to one file, device or pipe, by whatever names and links.
+/// Returns true if two paths lead to the same file, device or pipe, through any names and links.
 #[cfg(unix)]
 #[must_use]
 pub fn is_same(one: &Path, other: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
 
-    // Asked for, not opened: a pipe would wait for somebody to write.
+    // Only the metadata is read: opening a pipe would wait for a writer.
     let identity = |path: &Path| fs::metadata(path).ok().map(|there| (there.dev(), there.ino()));
     identity(one).is_some_and(|identity_of_one| Some(identity_of_one) == identity(other))
 }
 
-/// Whether two paths lead to one file.
+/// Returns true if two paths lead to the same file.
 #[cfg(not(unix))]
 #[must_use]
 pub fn is_same(one: &Path, other: &Path) -> bool {
     matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// The folder that a file is in.
+/// Returns the folder that a file is in.
 #[must_use]
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// A folder and those above it, unless they are there.
+/// Creates a folder and its parents, unless they exist.
 ///
 /// # Errors
-/// It can't be made.
+/// The folder can't be created.
 pub fn create_folders(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);

@@ -16,26 +16,26 @@ use crate::CommandError;
 use crate::format::counted;
 use crate::terminal::{self, Text};
 
-/// The environment variable that names the schedule that sweeps, as the stack's output `Environment` sets it.
+/// The environment variable with the name of the schedule that sweeps. The stack's output `Environment` sets it.
 pub const SCHEDULE_VARIABLE: &str = "SWEEP_SCHEDULE";
 
-/// What a command works on, and where it says what.
+/// The database, the clock and the output of one command.
 pub struct Session<'s> {
     /// The database.
     pub endpoint: Endpoint,
-    /// What its tables are called.
+    /// The names of its tables.
     pub tables: TableNames,
-    /// What the schedule is called that sweeps, if there is one: what [`SCHEDULE_VARIABLE`] says.
+    /// The name of the schedule that sweeps, if [`SCHEDULE_VARIABLE`] is set.
     pub schedule: Option<String>,
-    /// What time it is.
+    /// The clock of the session.
     pub clock: Clock,
-    /// Whether what was asked for is wanted as JSON.
+    /// True if the result is printed as JSON.
     pub json: bool,
-    /// Where it goes.
+    /// Standard output: the result.
     pub out: &'s mut (dyn Write + Send),
-    /// Where all else goes.
+    /// Standard error: notes, warnings and questions.
     pub notes: &'s mut (dyn Write + Send),
-    /// Cancelled when the command shall stop.
+    /// Cancelled when the command must stop.
     pub stop: CancellationToken,
 }
 
@@ -48,7 +48,7 @@ impl Session<'_> {
         self.clock.now()
     }
 
-    /// Says what was asked for: a value for programs, or a text for people.
+    /// Prints the result: as JSON for programs, or as text for people.
     pub(crate) fn print<T: Into<Text>>(
         &mut self,
         value: &impl Serialize,
@@ -62,7 +62,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Says what was asked for, and then how it went: what went wrong is worse than that nobody reads it.
+    /// Prints the result, and returns the outcome. An error of the command counts more than an error of printing.
     pub(crate) fn conclude<T: Into<Text>>(
         &mut self,
         value: &impl Serialize,
@@ -73,16 +73,16 @@ impl Session<'_> {
         outcome.and(printed)
     }
 
-    /// Says something beside it, on one line.
+    /// Prints a note to standard error, on one line.
     pub(crate) fn note(&mut self, line: &str) {
-        // If nobody listens, the command is to be carried out all the same.
+        // The command goes on even if the note can't be written.
         let _ = writeln!(self.notes, "{}", Text::from(line));
     }
 
-    /// Names what can't be read, by its key; a command that leaves something out has not done all of it.
+    /// Notes the key of each item that can't be read. Fails if there is one, because the command left it out.
     pub(crate) fn complain(&mut self, unreadable: &[String]) -> Result<(), CommandError> {
         for key in unreadable {
-            self.note(&format!("not what this service writes: {key}"));
+            self.note(&format!("malformed or missing item: {key}"));
         }
         match unreadable.len() {
             0 => Ok(()),
@@ -90,7 +90,7 @@ impl Session<'_> {
         }
     }
 
-    /// Asks whether something that can't be taken back shall be done, unless it was answered before.
+    /// Asks for confirmation of an action that can't be undone, unless `yes` gives it in advance.
     pub(crate) async fn confirm(&mut self, yes: bool, what: String) -> Result<(), CommandError> {
         if yes {
             return Ok(());
@@ -98,8 +98,8 @@ impl Session<'_> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(CommandError::NobodyToAsk(what));
         }
-        self.note(&format!("{what}. Go on? [y/N]"));
-        // In a thread of its own: who does not answer may send a signal.
+        self.note(&format!("{what}. Continue? [y/N]"));
+        // In a separate thread, so that a signal ends the wait for an answer.
         let (answer, answered) = oneshot::channel();
         thread::spawn(move || {
             let mut line = String::new();
@@ -109,7 +109,7 @@ impl Session<'_> {
             answered = answered => answered,
             () = self.stop.cancelled() => return Err(CommandError::Declined),
         };
-        // No answer is none that would let it be done.
+        // Anything other than yes declines, also no answer at all.
         match answered {
             Ok(Ok(line)) if ["y", "yes"].contains(&line.trim().to_lowercase().as_str()) => Ok(()),
             _ => Err(CommandError::Declined),

@@ -1,4 +1,4 @@
-//! Subscriptions: imported, exported, shown.
+//! Subscriptions: import, export and show.
 
 mod export;
 mod import;
@@ -16,44 +16,44 @@ use crate::{CommandError, Session};
 /// Commands on subscriptions.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Subscriptions {
-    /// Import subscriptions from a file, one a line
+    /// Import subscriptions from a file, one per line
     ///
-    /// Each line is checked; one that is no subscription is rejected, and the others are imported, in their order. What is
-    /// there already and is the same is passed over, so an import that was interrupted is begun again with the same command.
-    /// Unless you say so, what is there already and differs is kept.
+    /// Each line is checked. Invalid lines are rejected, and the others are imported in their order. A subscription that exists
+    /// already and is the same is skipped, so the same command continues an import that was interrupted. A subscription that
+    /// exists already and differs is kept, unless --existing says otherwise.
     ///
-    /// What callers don't see (members that this service does not know) stays when a document is written over another, unless
-    /// it belongs to a part that the file leaves out, or that is about something else now: another SIM card, another customer.
-    /// So an export can be mended and imported.
+    /// Members that callers don't see (because this service does not know them) stay when a stored document is replaced. They
+    /// are removed only if they belong to a part that the file leaves out, or to a part that is about something else now, such
+    /// as another SIM card or another customer. So an export can be edited and imported.
     ///
     /// A cancellation that is pending in a document (pendingStatus) takes effect like any other.
     Import(Import),
-    /// Export a tenant's subscriptions in the wire shape, one a line, in no particular order
+    /// Export a tenant's subscriptions as JSON, one per line, in no particular order
     ///
-    /// It has what callers see, and no more: not the reason of a cancellation, nor members that this service doesn't know.
-    /// A file is there when the export is complete, in place of the one that was. This reads the whole table: its cost grows
-    /// with the subscriptions of all tenants.
+    /// The export has only what callers see. It has no reasons of cancellations, and no members that this service does not know.
+    /// The file appears under its name, in place of an existing one, when the export is complete. This reads the whole table: its
+    /// cost grows with the subscriptions of all tenants.
     Export {
-        /// Where to; standard output if it is not said, or `-`
+        /// File to write, or `-` for standard output [default: -]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
-        /// Whose subscriptions
+        /// Tenant of the subscriptions
         #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
     },
-    /// Show what is stored of one subscription, with its cancellation
+    /// Show one subscription as it is stored, with its cancellation
     Show {
-        /// Its id, or its reference id behind rid_
+        /// Id of the subscription, or rid_ followed by its reference id
         #[arg(value_name = "ID|rid_REFERENCE", value_parser = parse_name)]
         name: SubscriptionName,
-        /// Whose it is
+        /// Tenant of the subscription
         #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
     },
 }
 
 fn parse_name(text: &str) -> Result<SubscriptionName, &'static str> {
-    text.parse().map_err(|_| "write the UUID of a subscription, or its reference id behind rid_")
+    text.parse().map_err(|_| "write the UUID of a subscription, or rid_ followed by its reference id")
 }
 
 pub(crate) async fn run(command: Subscriptions, session: &mut Session<'_>) -> Result<(), CommandError> {

@@ -1,4 +1,4 @@
-//! `tables create`: the tables, where no template creates them. Tables that exist stay as they are.
+//! `tables create`: creates the tables where no template does. Existing tables stay as they are.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -9,9 +9,9 @@ use crate::{CommandError, Session};
 /// Commands on tables.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Tables {
-    /// Create those of the tables that don't exist
+    /// Create the tables that don't exist
     ///
-    /// What exists stays as it is, but for the expiry of idempotency records, which is turned on if there is none.
+    /// Existing tables stay as they are. Only the expiry of idempotency records is turned on if the table has none.
     Create,
 }
 
@@ -25,6 +25,6 @@ pub(crate) async fn run(Tables::Create: Tables, session: &mut Session<'_>) -> Re
         .collect();
     session.print(&json!({"created": created, "existed": existed}), || {
         let names = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        format!("created: {}; there already: {}", names(&created), names(&existed))
+        format!("created: {}; existed already: {}", names(&created), names(&existed))
     })
 }

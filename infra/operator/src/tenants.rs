@@ -17,13 +17,13 @@ use crate::{CommandError, Session};
 pub enum Tenants {
     /// Create a tenant
     Create {
-        /// What identifies it, in its API keys too: 1 to 32 lower-case letters, digits and hyphens
+        /// Id of the tenant, also in its API keys: 1 to 32 lower-case letters, digits and hyphens
         #[arg(value_parser = parse_tenant)]
         id: TenantId,
-        /// What it is called; its id if it is not said
+        /// Name of the tenant [default: its id]
         #[arg(long, value_parser = parse_name)]
         name: Option<String>,
-        /// Where its days begin, by IANA name
+        /// Time zone of the tenant, by its IANA name
         #[arg(long, value_name = "ZONE", default_value = "UTC")]
         time_zone: TimeZone,
     },
@@ -31,16 +31,16 @@ pub enum Tenants {
     List,
     /// Show one tenant
     Show {
-        /// The tenant
+        /// Id of the tenant
         #[arg(value_parser = parse_tenant)]
         id: TenantId,
     },
-    /// Change where a tenant's days begin; what is pending already keeps its instant
+    /// Change a tenant's time zone; pending cancellations keep their instant
     SetTimeZone {
-        /// The tenant
+        /// Id of the tenant
         #[arg(value_parser = parse_tenant)]
         id: TenantId,
-        /// Where its days begin, by IANA name
+        /// Time zone of the tenant, by its IANA name
         #[arg(value_name = "ZONE")]
         time_zone: TimeZone,
     },
@@ -78,7 +78,7 @@ pub(crate) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
             if !store.add_tenant(&tenant).await? {
                 return Err(CommandError::TenantExists(tenant.id));
             }
-            let text = format!("created the tenant {}, whose days begin in {}", tenant.id, tenant.time_zone);
+            let text = format!("created the tenant {} with the time zone {}", tenant.id, tenant.time_zone);
             session.print(&ShownTenant::new(tenant, now), || text)
         }
         Tenants::List => {
@@ -120,9 +120,9 @@ pub(crate) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
                 return Err(CommandError::NoTenant(id));
             }
             let tenant = find_tenant(&store, id).await?;
-            let text = format!("the days of {} begin in {time_zone}", tenant.id);
+            let text = format!("the time zone of {} is {time_zone}", tenant.id);
             session.print(&ShownTenant::new(tenant, now), || text)?;
-            session.note("Cancellations that are pending keep the instant that was promised.");
+            session.note("Pending cancellations keep the instant that was promised.");
             Ok(())
         }
     }

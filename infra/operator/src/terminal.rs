@@ -1,21 +1,21 @@
-//! Text for a terminal, with nothing in it that a terminal acts on.
+//! Text for a terminal, without characters that a terminal acts on.
 //!
-//! Names, comments, documents and file names come from others. A control character in one could clear the screen or make up
-//! a line of output, and a bidirectional one could show text in another order than it has. In a text they are escaped, as
-//! `\u{1b}`; in JSON too, as `\u001b`, which programs read as the same value.
+//! Names, comments, documents and file names come from others. A control character in one could clear the screen or fake a line
+//! of output, and a bidirectional one could show text in a wrong order. So these characters are escaped: as `\u{1b}` in text, and
+//! as `\u001b` in JSON, which programs read as the same value.
 
 use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// Lines of text. A newline is between two of them: one within a value is escaped like any other control character, so no
-/// value can begin a line.
+/// Lines of text, separated by newlines. A newline within a value is escaped like any other control character, so no value can
+/// begin a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text(Vec<String>);
 
 impl Text {
-    /// These lines, and then those.
+    /// Appends more lines below these.
     #[must_use]
     pub fn and(mut self, below: impl Into<Self>) -> Self {
         self.0.extend(below.into().0);
@@ -23,14 +23,14 @@ impl Text {
     }
 }
 
-/// One line.
+/// Makes one line.
 impl From<&str> for Text {
     fn from(line: &str) -> Self {
         Self(vec![escape(line)])
     }
 }
 
-/// One line.
+/// Makes one line.
 impl From<String> for Text {
     fn from(line: String) -> Self {
         Self::from(line.as_str())
@@ -43,22 +43,24 @@ impl<T: Into<Self>> FromIterator<T> for Text {
     }
 }
 
-/// Without a newline at the end.
+/// Writes the lines, without a newline at the end.
 impl fmt::Display for Text {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0.join("\n"))
     }
 }
 
-/// A character that a terminal acts on instead of showing it: control characters, separators of lines and paragraphs, and those
-/// that change the direction of text (`Bidi_Control` in Unicode's `PropList.txt`).
+/// Returns true if a terminal acts on the character instead of showing it.
+///
+/// These are control characters, separators of lines and paragraphs, and characters that change the direction of text
+/// (`Bidi_Control` in Unicode's `PropList.txt`).
 #[must_use]
 pub fn acts(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A value as it stands in a line.
+/// Escapes a value for use in a line of text.
 #[must_use]
 pub fn escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
@@ -72,23 +74,23 @@ pub fn escape(value: &str) -> String {
     escaped
 }
 
-/// A value as JSON on one line.
+/// Formats a value as JSON on one line.
 ///
 /// # Errors
-/// A value that JSON can't hold.
+/// JSON can't hold the value.
 pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
     serde_json::to_string(value).map(|json| escape_json(&json))
 }
 
-/// A value as JSON for people, a member a line.
+/// Formats a value as JSON for people, one member per line.
 ///
 /// # Errors
-/// A value that JSON can't hold.
+/// JSON can't hold the value.
 pub fn pretty_json(value: &impl Serialize) -> serde_json::Result<Text> {
     serde_json::to_string_pretty(value).map(|json| escape_json(&json).lines().collect())
 }
 
-/// Escapes what JSON may hold as it is, which is in strings only, and of four digits.
+/// Escapes the characters that JSON allows unescaped. They occur only in strings, and each has at most four hexadecimal digits.
 fn escape_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for character in json.chars() {
@@ -101,7 +103,7 @@ fn escape_json(json: &str) -> String {
     escaped
 }
 
-/// Writes log lines, each of which is written at once.
+/// Escapes log lines. Each call of `write` must be one whole line.
 pub struct LogLines<W>(pub W);
 
 impl<W: Write> Write for LogLines<W> {

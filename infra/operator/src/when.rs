@@ -5,17 +5,17 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeDelta, Utc};
 use jiff::{Span, SpanRelativeTo};
 
-/// An instant, or how long it is until then.
+/// An instant, or a duration from now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// This instant.
     At(DateTime<Utc>),
-    /// As long as this from now.
+    /// This long from now.
     In(TimeDelta),
 }
 
 impl When {
-    /// The instant that it is, seen from `now`; `None` if it is beyond all dates.
+    /// Returns the instant, seen from `now`; `None` if it is later than any date that can be represented.
     #[must_use]
     pub fn from(self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {
@@ -32,14 +32,14 @@ impl FromStr for When {
         let instant = text.parse().map(Self::At);
         instant
             .or_else(|_| duration(text).map(Self::In))
-            .map_err(|_| "write an instant (2026-12-31T23:00:00Z) or how long from now (90d, 36h)")
+            .map_err(|_| "write an instant (2026-12-31T23:00:00Z) or a duration from now (90d, 36h)")
     }
 }
 
-/// A duration of weeks, days (of 24 hours) and less: `7d`, `1w 12h`, `PT36H`.
+/// Parses a duration of weeks, days (of 24 hours) and smaller units: `7d`, `1w 12h`, `PT36H`.
 ///
 /// # Errors
-/// It is none, or is negative, or has months or years, which have no length of their own.
+/// The duration is malformed or negative, or has months or years, which have no fixed length.
 pub(crate) fn duration(text: &str) -> Result<TimeDelta, &'static str> {
     let wrong = "write a duration in weeks, days, hours, minutes or seconds (7d, 1w 12h)";
     let span: Span = text.parse().map_err(|_| wrong)?;

@@ -2,7 +2,7 @@
 //!
 //! A key is a token of the form `ck_<tenant>_<keyId>_<secret><checksum>`. With the checksum, a malformed key is refused without
 //! a request to the database, and secret scanners recognise a leaked one. The secret is 256 random bits. Only its SHA-256 is
-//! stored: with that much entropy, a plain hash can't be searched. It is compared in constant time.
+//! stored: with that much entropy, a plain hash can't be broken by trying. Hashes are compared in constant time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,13 +15,12 @@ use subtle::ConstantTimeEq;
 use crate::identifiers::{InvalidIdentifier, KeyId, TenantId};
 
 const PREFIX: &str = "ck";
-/// 256 bits, in lower-case hexadecimal.
+/// The length of the secret: 256 bits, in lower-case hexadecimal.
 const SECRET_DIGITS: usize = 64;
-/// CRC-32 of all that stands before it, in lower-case hexadecimal.
+/// The length of the checksum: the CRC-32 of all characters before it, in lower-case hexadecimal.
 const CHECKSUM_DIGITS: usize = 8;
 
-/// An API key as a caller sends it. Its form and checksum are right; whether it is the key of anyone
-/// is for [`ApiKey::admits`] to say.
+/// An API key as a caller sends it. Its form and checksum are valid. [`ApiKey::admits`] decides whether it admits the caller.
 #[derive(Clone)]
 pub struct Token {
     tenant: TenantId,
@@ -29,31 +28,31 @@ pub struct Token {
     secret: [u8; 32],
 }
 
-/// A text that is no API key.
+/// The error for a malformed API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an API key")]
+#[error("malformed API key")]
 pub struct MalformedToken;
 
 impl Token {
-    /// A key of `tenant` with this secret, which must be random.
+    /// The token of a key of `tenant` with this secret, which must be random.
     #[must_use]
     pub fn new(tenant: TenantId, key_id: KeyId, secret: [u8; 32]) -> Self {
         Self { tenant, key_id, secret }
     }
 
-    /// The tenant it claims to be of.
+    /// The tenant that the token claims to belong to.
     #[must_use]
     pub fn tenant(&self) -> &TenantId {
         &self.tenant
     }
 
-    /// The key it claims to be.
+    /// The id of the key that the token claims to be.
     #[must_use]
     pub fn key_id(&self) -> &KeyId {
         &self.key_id
     }
 
-    /// What is stored of its secret.
+    /// The hash of the secret, as it is stored.
     #[must_use]
     pub fn secret_hash(&self) -> SecretHash {
         SecretHash(Sha256::digest(self.secret).into())
@@ -66,7 +65,7 @@ impl Token {
         token.chars().skip(token.len().saturating_sub(4)).collect()
     }
 
-    /// The token in full, secret included: for the one moment in which its owner is told.
+    /// The token in full, with its secret, to be shown to its owner once.
     #[must_use]
     pub fn reveal(&self) -> String {
         let text = format!("{PREFIX}_{}_{}_{}", self.tenant, self.key_id, hex::encode(self.secret));
@@ -84,7 +83,7 @@ impl FromStr for Token {
             let (name, secret) = body.split_at_checked(body.len().checked_sub(SECRET_DIGITS)?)?;
             let (tenant, key_id) =
                 name.strip_prefix(PREFIX)?.strip_prefix('_')?.strip_suffix('_')?.split_once('_')?;
-            // Compared as text: there is one way to write a key, so that a scanner finds every copy.
+            // Compared as text: a key can be written in one way only, so that a scanner finds every copy.
             if checksum != format!("{:08x}", crc32fast::hash(body.as_bytes())) {
                 return None;
             }
@@ -98,7 +97,7 @@ impl FromStr for Token {
     }
 }
 
-/// Never the secret: a token that is printed by mistake shows only its public part.
+/// Omits the secret: a token that is printed by mistake shows only its public part.
 impl fmt::Debug for Token {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{PREFIX}_{}_{}_…", self.tenant, self.key_id)
@@ -123,14 +122,14 @@ impl From<[u8; 32]> for SecretHash {
     }
 }
 
-/// Takes the same time wherever the two differ.
+/// Compares in constant time, wherever the two hashes differ.
 impl PartialEq for SecretHash {
     fn eq(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 }
 
-/// What a key may do.
+/// One thing that a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Read subscriptions: `subscriptions:read`.
@@ -140,7 +139,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// All there are.
+    /// All scopes.
     pub const ALL: [Self; 2] = [Self::Read, Self::Cancel];
 }
 
@@ -164,51 +163,51 @@ impl fmt::Display for Scope {
 /// An API key as it is stored.
 #[derive(Clone)]
 pub struct ApiKey {
-    /// What its owner calls it.
+    /// The name that the owner gave to the key.
     pub name: Option<String>,
-    /// What is kept of its secret.
+    /// The hash of the secret.
     pub secret_hash: SecretHash,
-    /// The last four characters of its token, by which its owner can tell it from others. They are of the
-    /// checksum, and say next to nothing of the secret. Keys of earlier versions have none.
+    /// The last four characters of the token, by which the owner can tell the key from others. They belong to the checksum, and
+    /// reveal next to nothing of the secret. Absent for a key that an earlier version of this service created.
     pub last_four: Option<String>,
-    /// What it may do.
+    /// The scopes of this service.
     pub scopes: Vec<Scope>,
-    /// What it may do with other services.
+    /// The scopes of other services.
     pub scopes_of_others: Vec<String>,
-    /// When it was made.
+    /// The time at which the key was created.
     pub created_at: DateTime<Utc>,
-    /// The instant from which it is no longer valid, if one was set.
+    /// The time from which the key is no longer valid, if one was set.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When it was withdrawn, if it was.
+    /// The time at which the key was revoked, if it was.
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// Whether a key lets its owner in.
+/// The validity of a key at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
-    /// It does.
+    /// The key is valid.
     Valid,
-    /// No longer: it was made for a time that is over.
+    /// The key was limited to a time that is over.
     Expired,
-    /// No longer: it was withdrawn.
+    /// The key was revoked.
     Revoked,
 }
 
-/// Why a request is not let in.
+/// A failed authentication or authorization of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdmitted {
-    /// It carries no key.
+    /// The request has no key.
     KeyMissing,
-    /// It carries no valid key. That the key is malformed, unknown, wrong, expired or revoked is one
-    /// and the same to whoever tries keys.
+    /// The key is malformed, unknown, wrong, expired or revoked. These cases are not told apart, so that a caller who tries keys
+    /// learns nothing.
     KeyInvalid,
-    /// Its key is valid, and may not do this.
+    /// The key is valid, but lacks this scope.
     ScopeMissing(Scope),
 }
 
 impl ApiKey {
-    /// What is stored of `token`: a key that may do `scopes`, until it is revoked.
+    /// The stored form of `token`: a key with these scopes, valid until it is revoked.
     #[must_use]
     pub fn new(token: &Token, scopes: &[Scope], created_at: DateTime<Utc>) -> Self {
         Self {
@@ -223,16 +222,16 @@ impl ApiKey {
         }
     }
 
-    /// What it may do, here and elsewhere.
+    /// All scopes: those of this service, then those of other services.
     pub fn all_scopes(&self) -> impl Iterator<Item = String> {
         self.scopes.iter().map(ToString::to_string).chain(self.scopes_of_others.iter().cloned())
     }
 
-    /// Whether it is valid at `now`.
+    /// The validity of the key at `now`.
     #[must_use]
     pub fn state(&self, now: DateTime<Utc>) -> KeyState {
         if self.revoked_at.is_some() {
-            // Whatever the instant: it was taken from the clock of whoever revoked it.
+            // The time does not matter, because it is from the clock of the operator who revoked the key.
             KeyState::Revoked
         } else if self.expires_at.is_some_and(|end| end <= now) {
             KeyState::Expired
@@ -241,10 +240,11 @@ impl ApiKey {
         }
     }
 
-    /// Whether `token` is this key, valid at `now`, and has `scope`.
+    /// Checks that `token` is this key, and that the key is valid at `now` and has `scope`.
     ///
     /// # Errors
-    /// It is not, or has not.
+    /// [`NotAdmitted::KeyInvalid`] if the token is of another key or the key is not valid; [`NotAdmitted::ScopeMissing`] if the key
+    /// lacks the scope.
     pub fn admits(&self, token: &Token, scope: Scope, now: DateTime<Utc>) -> Result<(), NotAdmitted> {
         if self.secret_hash != token.secret_hash() || self.state(now) != KeyState::Valid {
             return Err(NotAdmitted::KeyInvalid);

@@ -1,9 +1,9 @@
-//! The calendar of a tenant: at which instant a local date begins.
+//! The calendar of a tenant: the instant at which a local date begins.
 //!
-//! A cancellation takes effect at the first instant of a date in the tenant's time zone. That is not always midnight. Clocks
-//! skip midnight (Cairo, Havana), skip whole days (Apia), and went back across midnight (St John's, until 2011), so that a date
-//! began, gave way to the day before, and came back. One definition covers all of these: **a date begins at the earliest
-//! instant at which the zone's clocks show it, and today is the latest date that has begun.**
+//! A cancellation takes effect at the first instant of a date in the tenant's time zone. This is not always midnight. Some clocks
+//! skip midnight (Cairo, Havana) or a whole day (Apia). Others went back across midnight (St John's, until 2011): a date began, the
+//! day before came back, and then the date began again. One definition covers all of these: **a date begins at the earliest instant
+//! at which the zone's clocks show it, and today is the latest date that has begun.**
 
 mod time_zone;
 
@@ -34,7 +34,7 @@ impl EffectiveDate {
     }
 }
 
-/// Why a date can't be the effective date of a cancellation.
+/// The reason for which a date can't be the effective date of a cancellation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableDate {
     /// The date has begun already, or is over.
@@ -69,8 +69,8 @@ impl Calendar {
 
     /// The latest date that has begun.
     ///
-    /// It is the date on the zone's clocks, except while they repeat the end of a day whose successor
-    /// has begun before.
+    /// This is the date on the zone's clocks, with one exception: clocks that went back may repeat the end of a day after the next
+    /// day has begun.
     #[must_use]
     pub fn today(&self) -> NaiveDate {
         let shown = self.zone.local_date(self.now);
@@ -94,10 +94,10 @@ impl Calendar {
         self.beginning_on_or_after(first_of_this_month + Months::new(1))
     }
 
-    /// A date that the caller chose.
+    /// The effective date for a date that the caller chose.
     ///
     /// # Errors
-    /// The date must be later than today and exist in the zone.
+    /// The date is not later than today, or does not exist in the zone.
     pub fn at_date(&self, date: NaiveDate) -> Result<EffectiveDate, UnusableDate> {
         let zone = || self.zone.clone();
         let today = self.today();
@@ -107,7 +107,7 @@ impl Calendar {
         self.beginning_of(date).ok_or_else(|| UnusableDate::Skipped { zone: zone() })
     }
 
-    /// The earliest instant that the zone's clocks show `date`; none if they never do.
+    /// The earliest instant at which the zone's clocks show `date`; `None` if they never do.
     #[must_use]
     pub fn beginning_of(&self, date: NaiveDate) -> Option<EffectiveDate> {
         let instant = self.zone.beginning_of(date)?;
@@ -120,14 +120,14 @@ impl Calendar {
         self.zone.local_date(instant)
     }
 
-    /// The instant that this is the calendar of.
+    /// The instant for which the calendar was made.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
-    /// The beginning of `date`; where that is skipped, of the date after the gap: no zone skips two in a row. The last date that
-    /// there is never begins.
+    /// The beginning of `date`. If the zone skips it, the beginning of the next date: no zone skips two dates in a row. The last
+    /// date that can be represented never begins.
     #[must_use]
     pub fn beginning_on_or_after(&self, date: NaiveDate) -> EffectiveDate {
         let never = || EffectiveDate { date, instant: DateTime::<Utc>::MAX_UTC };
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn in_casablanca_a_day_begins_at_midnight_utc_since_september_2026() {
-        // Rules of 2025 have it begin at 23:00.
+        // By the rules of 2025, the day would begin at 23:00 UTC.
         let calendar = calendar("Africa/Casablanca", "2026-11-26T20:00:00Z");
         assert_eq!(calendar.next_day(), effective("2026-11-27", "2026-11-27T00:00:00Z"));
     }
@@ -304,7 +304,7 @@ mod tests {
             |zone: &TimeZone, at: i64| *zone.local_time(DateTime::from_timestamp(at, 0).unwrap()).offset();
         let transitions_of = |zone: &TimeZone| {
             let zone = zone.clone();
-            // No zone changes its clocks twice within two weeks and is back where it was.
+            // No zone changes its clocks twice within two weeks and then has the same offset as before.
             let fortnights = (FROM..TO).step_by(14 * 86_400);
             fortnights.filter_map(move |at| {
                 let (mut before, mut after) = (at, at + 14 * 86_400);
@@ -322,8 +322,8 @@ mod tests {
         ZONES.iter().flat_map(transitions_of).collect()
     });
 
-    /// Every second of the years 2000 to 2100 in every zone; and beside the uniform ones, those around
-    /// midnight and around a change of the clocks, where the mistakes are.
+    /// Any second of the years 2000 to 2100 in any zone. Seconds around midnight and around a change of the clocks are more
+    /// frequent, because mistakes are most likely there.
     fn anywhere_and_any_time() -> impl Strategy<Value = Calendar> {
         let zone = (0..ZONES.len()).prop_map(|index| ZONES[index].clone());
         let around_midnight =
@@ -342,7 +342,7 @@ mod tests {
         prop_oneof![anywhere, around_change]
     }
 
-    /// The instant is the first of its date: it shows the date, and no earlier one does.
+    /// Returns true if the instant is the first of its date: the zone's clocks show the date then, and not earlier.
     fn is_first_instant(zone: &TimeZone, effective: EffectiveDate) -> bool {
         let shows = |instant| zone.local_date(instant) == effective.date;
         let earlier = [1, 59, 60, 1_799, 1_800, 3_599, 3_600, 5_400, 7_200, 10_800, 43_200, 86_399];
@@ -388,7 +388,7 @@ mod tests {
                 }
                 Err(UnusableDate::NotInFuture { today, .. }) => prop_assert!(chosen <= today),
                 Err(UnusableDate::Skipped { zone }) => {
-                    // Nothing between the dates around it shows it.
+                    // The clocks do not show the date in the 48 hours after the beginning of the day before.
                     let before = calendar.beginning_of(chosen - Days::new(1)).unwrap().instant;
                     let shown = (0..48).map(|hours| before + TimeDelta::hours(hours));
                     prop_assert!(shown.into_iter().all(|at| zone.local_date(at) != chosen));

@@ -9,50 +9,50 @@ use crate::identifiers::{KeyId, NewIds};
 use crate::stored::{Revision, StoredSubscription};
 use crate::subscription::Status;
 
-/// The outcome of a request to cancel, or to withdraw that.
+/// The outcome of a request to cancel, or to withdraw a cancellation.
 #[derive(Clone, PartialEq)]
 pub enum Decision {
-    /// Write this.
+    /// Write this change.
     Change(Box<Changed>),
     /// Succeed and write nothing: the same cancellation is pending already.
     NoChange(Box<StoredSubscription>),
-    /// Say no.
+    /// Refuse the request for good.
     Refuse(Refusal),
 }
 
-/// Why a change is refused for good: by the state of a subscription, or by the time. An answer that says so is recorded under the
-/// idempotency key, as a success is, so that no earlier attempt with that key is done after it.
+/// A final refusal because of the state, the date or a precondition. The answer is recorded under the idempotency key, as a success
+/// is, so that no earlier attempt with that key takes effect after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is none of that name, or it is another tenant's.
+    /// No subscription has this name, or it is another tenant's.
     NotFound,
-    /// It has been cancelled.
+    /// The subscription is cancelled already.
     AlreadyCancelled,
-    /// There is no cancellation to withdraw.
+    /// No cancellation is pending that could be withdrawn.
     NoPendingCancellation,
-    /// The date can't be one on which it is cancelled.
+    /// The subscription can't be cancelled on this date.
     UnusableDate(UnusableDate),
-    /// The caller wants another state changed than this one.
+    /// The precondition of the caller does not hold for the current revision, which is this one.
     OtherRevision(Revision),
 }
 
-/// The caller and the time of a request: what the decision needs beside the request itself.
+/// The caller, the time and the new ids of a request: the input of a decision beside the request itself.
 #[derive(Clone, Debug)]
 pub struct Asking {
-    /// The ids of the cancellation and of the write that may come of it.
+    /// The ids for a new cancellation and a write, should the decision need them.
     pub ids: NewIds,
-    /// The API key that asks.
+    /// The API key of the caller.
     pub requested_by: KeyId,
-    /// When it asks.
+    /// The time of the request.
     pub now: DateTime<Utc>,
 }
 
 /// Decides a request to cancel, in the tenant's calendar.
 ///
-/// Every status but CANCELLED can be cancelled. The status stays as it is until the date arrives; the
-/// pending status becomes CANCELLED, whatever it was before: a pending cancellation is replaced, a
-/// pending change to another status superseded. Asking again for the same date and reason changes
-/// nothing, so that a caller without an idempotency key can repeat itself too.
+/// A subscription in any status but CANCELLED can be cancelled. The status stays as it is until the date arrives. The pending
+/// status becomes CANCELLED, whatever it was before: a pending cancellation is replaced, and a pending change to another status is
+/// superseded. Another request for the same date and reason changes nothing, so that a caller without an idempotency key can retry
+/// too.
 #[must_use]
 pub fn decide_cancel(
     stored: Option<StoredSubscription>,

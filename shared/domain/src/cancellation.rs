@@ -1,4 +1,4 @@
-//! Cancellations: a request for one, and what is kept of it with its subscription.
+//! Cancellations: as they are requested, and as they are stored with their subscription.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::calendar::{Calendar, EffectiveDate, UnusableDate};
 use crate::identifiers::{CancellationId, KeyId};
 use crate::standing::IndexEntry;
 
-/// When a subscription should be cancelled, in the tenant's calendar.
+/// The requested date of a cancellation, in the tenant's calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
     /// The day after today.
@@ -22,10 +22,10 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The date it means in `calendar`, and the instant at which that date begins.
+    /// The date of this schedule in `calendar`, and the instant at which that date begins.
     ///
     /// # Errors
-    /// A chosen date must be later than today and exist in the tenant's zone.
+    /// A chosen date is not later than today, or does not exist in the tenant's time zone.
     pub fn effective(self, calendar: &Calendar) -> Result<EffectiveDate, UnusableDate> {
         match self {
             Self::NextDay => Ok(calendar.next_day()),
@@ -35,7 +35,7 @@ impl Schedule {
     }
 }
 
-/// Why a customer leaves, standardized for reporting.
+/// The reason for which a customer leaves, standardized for reporting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, VariantArray)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "the names say it all")]
@@ -50,31 +50,31 @@ pub enum Reason {
     TestOrMarketing,
     NoNeed,
     WrongOrder,
-    /// Anything else; a comment says what.
+    /// Another reason, which a comment gives.
     Other,
 }
 
-/// As callers write it.
+/// Shows a reason as callers write it.
 impl fmt::Display for Reason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(formatter)
     }
 }
 
-/// A request to cancel that has passed every check that needs neither stored state nor the time.
+/// A request to cancel that has passed every check, except those that need the stored state or the time.
 #[derive(Clone, PartialEq)]
 pub struct CancelRequest {
-    /// When.
+    /// The requested date.
     pub schedule: Schedule,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// Why, in the caller's words: at most 1,000 characters, and not blank if the reason is `OTHER`.
+    /// The reason in the caller's words: at most 1,000 characters, and not blank if the reason is `OTHER`.
     pub comment: Option<String>,
     /// The caller's own data about this cancellation: a JSON object, as text.
     pub metadata: Option<String>,
 }
 
-/// Comment and metadata may be personal, so a request never prints itself whole.
+/// Omits comment and metadata, which may be personal.
 impl fmt::Debug for CancelRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("CancelRequest");
@@ -82,42 +82,42 @@ impl fmt::Debug for CancelRequest {
     }
 }
 
-/// A cancellation as it is kept with its subscription, also after it took effect or was withdrawn, for reporting.
+/// A cancellation as it is stored with its subscription. For reporting, it is kept after it took effect or was withdrawn.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cancellation {
-    /// Tells this cancellation from those before and after it.
+    /// The id of this cancellation, different from those before and after it.
     pub cancellation_id: CancellationId,
-    /// The date that callers were told. Absent of one that an earlier version of this service wrote.
+    /// The date that callers were told. Absent if an earlier version of this service wrote the cancellation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduled_at: Option<NaiveDate>,
-    /// The instant at which it takes effect.
+    /// The instant at which the cancellation takes effect.
     pub effective_at: DateTime<Utc>,
-    /// Why. Absent only if the subscription was imported with its cancellation pending.
+    /// The reason. Absent only if the subscription was imported with its cancellation pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
-    /// Why, in the caller's words.
+    /// The reason in the caller's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
     /// The caller's own data: JSON as it was sent, because a DynamoDB map can't hold every JSON value
     /// (numbers over 38 digits, more than 32 levels).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<String>,
-    /// When it was asked for.
+    /// The time of the request.
     pub requested_at: DateTime<Utc>,
-    /// The API key that asked for it. Absent only if it was imported.
+    /// The API key of the request. Absent only if the cancellation was imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<KeyId>,
-    /// When it was withdrawn, if it was.
+    /// The time at which the cancellation was withdrawn, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn_at: Option<DateTime<Utc>>,
-    /// The API key that withdrew it.
+    /// The API key that withdrew the cancellation, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn_by: Option<KeyId>,
 }
 
 impl Cancellation {
-    /// One that is pending from `now`, of which nothing else is known, as of one that was imported.
+    /// A cancellation that is pending from `now`, without other details, such as an imported one.
     #[must_use]
     pub fn new(id: CancellationId, effective: EffectiveDate, now: DateTime<Utc>) -> Self {
         Self {
@@ -134,7 +134,7 @@ impl Cancellation {
         }
     }
 
-    /// Its entry in the index.
+    /// The entry of the cancellation in the due index.
     #[must_use]
     pub fn entry(&self) -> IndexEntry {
         IndexEntry::Due(self.cancellation_id, self.effective_at)

@@ -1,7 +1,7 @@
 //! Changes: the attributes of a stored subscription that a write sets or removes.
 //!
-//! A decision ends in a [`Change`], and the store turns that into the write. No rule is stated a second time in the words of the
-//! database.
+//! A decision ends in a [`Change`], and the store turns that into the write. So no rule is stated a second time in the language of
+//! the database.
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 
@@ -15,38 +15,39 @@ use crate::subscription::{PendingMsisdn, PendingProductOffering, PendingStatus, 
 /// The edit of one attribute by a write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Edit<T> {
-    /// It stays as it is.
+    /// The attribute stays as it is.
     #[default]
     Keep,
-    /// It becomes this.
+    /// The attribute gets this value.
     Set(T),
-    /// It goes.
+    /// The attribute is removed.
     Remove,
 }
 
 /// A write of a subscription: every attribute that it sets or removes, and its condition.
 #[derive(Clone, PartialEq)]
 pub struct Change {
-    /// The state that it was decided from, which must still hold. From it the next version follows.
+    /// The state that the change was decided from, which must still hold. The next version follows from it.
     pub decided_from: DecidedFrom,
     /// The id of the write.
     pub write_id: WriteId,
-    /// The document.
+    /// The change of the document.
     pub document: DocumentChange,
-    /// The latest cancellation, with all that is known of it.
+    /// The latest cancellation, with all its details.
     pub cancellation: Edit<Cancellation>,
-    /// The id of the cancellation that the index names. It stays after the execution, so that a repeated one is recognised.
+    /// The id of the cancellation that the due index names. It stays after the execution, so that a repeated execution is
+    /// recognised.
     pub cancellation_id: Edit<CancellationId>,
-    /// The place in the index of due dates.
+    /// The instant under which the due index holds the cancellation.
     pub due_at: Edit<DateTime<Utc>>,
 }
 
 /// The part of a write that concerns the document.
 #[derive(Clone, PartialEq)]
 pub enum DocumentChange {
-    /// It edits members, and leaves all others alone: a document may have more than this service knows.
+    /// These members are edited, and all others stay: a document may have members that this service does not know.
     Members(Box<Members>),
-    /// It puts this document in the place of the stored one.
+    /// This document replaces the stored one.
     Whole(StoredDocument),
 }
 
@@ -55,15 +56,15 @@ pub enum DocumentChange {
 pub struct Members {
     /// The status.
     pub status: Edit<Status>,
-    /// When anything in the document last changed.
+    /// The time of the last change of the document.
     pub updated_at: Edit<DateTime<Utc>>,
-    /// When the subscription was cancelled.
+    /// The time at which the subscription was cancelled.
     pub cancelled_at: Edit<DateTime<Utc>>,
-    /// The change of status that is scheduled.
+    /// The scheduled change of status.
     pub pending_status: Edit<PendingStatus>,
-    /// The change of number that is scheduled.
+    /// The scheduled change of number.
     pub pending_msisdn: Edit<PendingMsisdn>,
-    /// The change of product that is scheduled.
+    /// The scheduled change of product.
     pub pending_product_offering: Edit<PendingProductOffering>,
 }
 
@@ -74,16 +75,16 @@ pub enum DecidedFrom {
     Nothing,
     /// The subscription in this version.
     Version(u64),
-    /// An item that can't be read, with this as its version; `None` if it has none.
+    /// An item that can't be read, with this version; `None` if the item has no version.
     Unreadable(Option<StoredValue>),
-    /// The subscription in this version, and its entry in the index.
+    /// The subscription in this version, and its entry in the due index.
     DueVersion(u64, ExpectedEntry),
-    /// The index of due dates alone: nothing was read of the subscription.
+    /// The due index alone: the subscription was not read.
     Due(ExpectedClaims),
 }
 
 impl DecidedFrom {
-    /// The version that the write makes; `None` if it is one more than whatever is stored.
+    /// The version that the write makes; `None` if it is one more than the stored version, which was not read.
     #[must_use]
     pub fn next_version(&self) -> Option<u64> {
         match self {
@@ -98,33 +99,33 @@ impl DecidedFrom {
     }
 }
 
-/// An entry of the index of due dates.
+/// The entry that a change expects in the due index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpectedEntry {
-    /// The cancellation that it names.
+    /// The cancellation that the entry names.
     pub cancellation_id: CancellationId,
-    /// The instant at which that is due.
+    /// The instant at which the cancellation is due.
     pub due_at: DateTime<Utc>,
 }
 
-/// The claims of a subscription that an execution takes for granted when it knows the index alone: exactly those by which the
+/// The claims that an execution assumes of a subscription if it has read the due index alone. They are exactly those by which the
 /// cancellation of the entry is pending for the date ([`Claims::standing`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedClaims {
-    /// The entry in the index.
+    /// The entry in the due index.
     pub entry: ExpectedEntry,
     /// The statuses that the document may have.
     pub statuses: Vec<Status>,
-    /// The change of status that the document says is to come, with its date.
+    /// The scheduled change of status in the document, with its date.
     pub pending_status: PendingStatus,
-    /// The date that is kept with the cancellation. One that an earlier version of this service wrote keeps none.
+    /// The date that is stored with the cancellation. A cancellation that an earlier version of this service wrote has none.
     pub date: NaiveDate,
-    /// The document was last updated in an earlier second than this instant's.
+    /// Upper bound for the last update of the document: it must be in an earlier second than this instant.
     pub updated_before: DateTime<Utc>,
 }
 
 impl ExpectedClaims {
-    /// Whether a subscription makes these claims.
+    /// Returns true if a subscription makes these claims.
     #[must_use]
     pub fn hold_for(&self, claims: &Claims) -> bool {
         let Self { entry, statuses, pending_status, date, updated_before: _ } = self;
@@ -144,20 +145,20 @@ impl ExpectedClaims {
 pub struct Changed {
     /// The change.
     pub change: Change,
-    /// The subscription after it.
+    /// The subscription after the change.
     pub after: StoredSubscription,
 }
 
 /// The part of a change that concerns the cancellation.
 pub(crate) enum CancellationChange {
-    /// It is pending, for this date.
+    /// This cancellation is pending, for this date.
     Schedule(Cancellation, NaiveDate),
-    /// None is pending; the latest is kept like this.
+    /// No cancellation is pending. The latest one is stored like this; `None` leaves it as it is.
     Unschedule(Option<Cancellation>),
 }
 
 impl StoredSubscription {
-    /// Changes the cancellation, by a write of this id.
+    /// Changes the cancellation, by a write with this id.
     pub(crate) fn change(self, change: CancellationChange, write_id: WriteId, now: DateTime<Utc>) -> Changed {
         let updated_at = Edit::Set(updated_at(self.document.updated_at, now));
         let (pending_status, cancellation, cancellation_id, due_at) = match change {
@@ -168,7 +169,7 @@ impl StoredSubscription {
                 Edit::Set(cancellation.effective_at),
             ),
             CancellationChange::Unschedule(cancellation) => {
-                // Another change of status may be scheduled, which stays.
+                // A scheduled change to another status stays.
                 let is_other = self.document.pending_status.as_ref().is_some_and(|pending| !pending.ends());
                 let pending_status = if is_other { Edit::Keep } else { Edit::Remove };
                 (pending_status, cancellation.map_or(Edit::Keep, Edit::Set), Edit::Remove, Edit::Remove)
@@ -228,12 +229,12 @@ impl Members {
     }
 }
 
-/// When a subscription is updated that is changed at `now`: later than before, whoever wrote that and by whatever clock. So
-/// changes can be told apart, and put in order.
+/// The `updatedAt` of a subscription that is changed at `now`: always later than before, even if another clock wrote that. So
+/// changes can be told apart and put in order.
 #[must_use]
 pub fn updated_at(before: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
     let next = before.and_then(|before| before.checked_add_signed(TimeDelta::milliseconds(1)));
-    // RFC 3339 has no later year. An import takes in nothing that is so late.
+    // RFC 3339 ends with the year 9999. An import accepts no later year.
     next.filter(|next| next.year() <= 9999).map_or(now, |next| next.max(now))
 }
 
@@ -247,7 +248,7 @@ mod tests {
         let first = request(Schedule::NextDay, Reason::NoNeed);
         let pending = changed(cancel(Some(stored(Status::Activated)), &first, &asking()));
         let other = request(Schedule::NextDay, Reason::Fraud);
-        // In the same millisecond, and from before.
+        // Changes in the same millisecond, and by a clock that is behind.
         let replaced = changed(cancel(Some(pending), &other, &asking()));
         let earlier = Asking { now: "2026-01-31T22:29:30Z".parse().unwrap(), ..asking() };
         let withdrawn = changed(decide_withdrawal(Some(replaced.clone()), &earlier));
@@ -256,11 +257,11 @@ mod tests {
         assert_eq!(at(&withdrawn), "2026-01-31T22:30:00.002+00:00");
         assert_eq!(withdrawn.cancellation.as_ref().unwrap().withdrawn_at, Some(earlier.now));
 
-        // Also than what comes from far ahead, which an import may have made up.
+        // Also later than a time far ahead, which an import may have made up.
         let long_before = Asking { now: "2025-06-01T00:00:00Z".parse().unwrap(), ..asking() };
         let again = changed(cancel(Some(withdrawn), &first, &long_before));
         assert_eq!(at(&again), "2026-01-31T22:30:00.003+00:00");
-        // There is nothing later than this.
+        // No later time can be written.
         let last = "9999-12-31T23:59:59.999Z".parse().unwrap();
         assert_eq!(updated_at(Some(last), long_before.now), long_before.now);
     }

@@ -11,7 +11,7 @@ pub type StoredDocument = HashMap<String, StoredValue>;
 /// The value of a member. JSON has the first six; other systems may have written the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredValue {
-    /// Absent, to callers.
+    /// Null, which is absent to callers.
     Null,
     /// True or false.
     Bool(bool),
@@ -34,7 +34,7 @@ pub enum StoredValue {
 }
 
 impl StoredValue {
-    /// Whether two values are the same to callers: numbers by their value, and null as if it were absent.
+    /// Returns true if two values are the same to callers. Numbers are compared by value, and null is taken as absent.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -51,7 +51,7 @@ impl StoredValue {
     }
 }
 
-/// Whether two documents are the same to callers.
+/// Returns true if two documents are the same to callers.
 #[must_use]
 pub fn is_same(one: &StoredDocument, other: &StoredDocument) -> bool {
     let is_null = |value: &StoredValue| matches!(value, StoredValue::Null);

@@ -1,8 +1,7 @@
 //! Events: the changes of a subscription that are published.
 //!
-//! An event is decided from the subscription before and after one write, and from nothing else. So one write always gives the
-//! same event with the same id, and a receiver that gets an event twice recognises it. A change that callers can't see has no
-//! event.
+//! An event is decided from one write alone: the subscription before and after it, and its time. So one write always gives the same
+//! event with the same id, and a receiver that gets an event twice recognises it. A change that callers can't see has no event.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::Serialize;
@@ -16,25 +15,25 @@ use crate::standing::Standing;
 use crate::stored::StoredSubscription;
 use crate::subscription::{Status, Subscription};
 
-/// Where events come from, as EventBridge names it.
+/// The source of the events, as EventBridge names it.
 pub const SOURCE: &str = "connect.subscriptions";
 
-/// What the ids of events are derived under (RFC 9562, section 5.5).
+/// The namespace of the event ids, which are UUIDs of version 5 (RFC 9562, section 5.5).
 const NAMESPACE: Uuid = uuid!("4f0c6a1e-6d0b-4e0e-9a57-3c1d2b7a9e45");
 
-/// What happened.
+/// The type of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
 pub enum EventType {
-    /// Something about it changed: a cancellation was scheduled, replaced or withdrawn, or its document was imported anew.
+    /// The subscription changed: a cancellation was scheduled, replaced or withdrawn, or the document was imported anew.
     #[serde(rename = "subscription.updated")]
     Updated,
-    /// Its status became CANCELLED.
+    /// The status of the subscription became CANCELLED.
     #[serde(rename = "subscription.cancelled")]
     Cancelled,
 }
 
 impl EventType {
-    /// As it is sent.
+    /// The type as it is sent.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,14 +43,14 @@ impl EventType {
     }
 }
 
-/// What changed the subscription.
+/// The kind of change that an event reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Cause {
     /// A request to cancel, where no cancellation was pending.
     Scheduled,
-    /// A request to cancel, in place of the cancellation that was pending; or a new instant for its date, as its time zone has
-    /// changed.
+    /// A request to cancel, in place of the cancellation that was pending; or a new instant for the same date, after the time zone
+    /// or its rules changed.
     Replaced,
     /// A request to withdraw the cancellation that was pending.
     Withdrawn,
@@ -61,32 +60,32 @@ pub enum Cause {
     Imported,
 }
 
-/// Where a cancellation stands.
+/// The state of a cancellation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum CancellationState {
-    /// It is to take effect.
+    /// The cancellation is to take effect.
     Pending,
-    /// It has taken effect.
+    /// The cancellation has taken effect.
     Executed,
-    /// A caller withdrew it.
+    /// A caller withdrew the cancellation.
     Withdrawn,
 }
 
-/// A cancellation, as far as an event tells of it.
+/// The part of a cancellation that an event contains.
 #[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventCancellation {
-    /// Tells this cancellation from others.
+    /// The id of the cancellation.
     pub cancellation_id: CancellationId,
-    /// Where it stands.
+    /// The state of the cancellation.
     pub state: CancellationState,
-    /// The tenant's local date on which it takes effect, or did.
+    /// The tenant's local date on which the cancellation takes effect, or did.
     pub scheduled_at: Option<NaiveDate>,
-    /// The instant at which it takes effect, or did.
+    /// The instant at which the cancellation takes effect, or did.
     pub effective_at: DateTime<Utc>,
-    /// Why. Absent if it was imported with its subscription.
+    /// The reason. Absent if the cancellation was imported with its subscription.
     pub reason: Option<Reason>,
 }
 
@@ -95,23 +94,24 @@ pub struct EventCancellation {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Names what happened: the same each time that it is published.
+    /// The id of the event: the same each time that it is published.
     pub event_id: Uuid,
-    /// What happened.
+    /// The type of the event.
     pub r#type: EventType,
-    /// The version of the subscription after it: one more with each change, so events are in order by it.
+    /// The version of the subscription after the change: one more with each change, so it puts events in order.
     pub version: u64,
-    /// What changed it.
+    /// The kind of change.
     pub cause: Cause,
-    /// When: for a cancellation that took effect, the instant that was promised; for an import, when it was written.
+    /// The time of the change. For a cancellation that took effect, the instant at which it was due; for an import, the time of the
+    /// write.
     pub occurred_at: DateTime<Utc>,
-    /// The subscription's latest cancellation, if there was one.
+    /// The latest cancellation of the subscription. Absent if there is none, or if its state is unclear.
     pub cancellation: Option<EventCancellation>,
-    /// The subscription after it.
+    /// The subscription after the change.
     pub data: Subscription,
 }
 
-/// Decides which event a write of a tenant's subscription is, if it is one. `written_at` is when it was, by the database's
+/// Decides which event a write of a tenant's subscription is, if any. `written_at` is the time of the write, by the database's
 /// clock.
 #[must_use]
 pub fn decide_event(
@@ -176,7 +176,8 @@ fn is_withdrawn(stored: &StoredSubscription) -> bool {
     stored.cancellation.as_ref().is_some_and(|kept| kept.withdrawn_at.is_some())
 }
 
-/// The latest cancellation after a write. What contradicts itself is none: nobody can say where it stands.
+/// The latest cancellation after a write; `None` if its state is unclear: the parts of the subscription contradict each other, or
+/// nothing says how the cancellation ended.
 fn event_cancellation(before: &StoredSubscription, after: &StoredSubscription) -> Option<EventCancellation> {
     let kept = after.cancellation.as_ref()?;
     let state = match after.standing() {
@@ -185,7 +186,7 @@ fn event_cancellation(before: &StoredSubscription, after: &StoredSubscription) -
         Standing::NotPending if after.document.status == Status::Cancelled => CancellationState::Executed,
         Standing::NotPending | Standing::Contradictory(_) => return None,
     };
-    // One that an earlier version of this service wrote does not keep its date itself.
+    // A cancellation that an earlier version of this service wrote has no date of its own.
     let date_in = |stored: &StoredSubscription| {
         stored.document.pending_status.as_ref().map(|pending| pending.scheduled_at)
     };
@@ -222,7 +223,7 @@ mod tests {
         Revision { version, write_id: format!("w{version}").parse().ok() }
     }
 
-    /// A subscription of which no cancellation is known.
+    /// A subscription without a cancellation.
     fn plain(version: u64, document: Value) -> StoredSubscription {
         StoredSubscription::new(subscription(document), revision(version), None, None)
     }
@@ -326,7 +327,7 @@ mod tests {
         assert_eq!(told(&first, &plain(3, json!({"status": "CANCELLED"}))), (Cause::Imported, None));
         let renamed = with(5, json!({"display": "new"}), withdrawn.cancellation.clone().unwrap(), false);
         assert_eq!(told(&withdrawn, &renamed), (Cause::Imported, is_withdrawn));
-        // Another system that forgot the cancellation.
+        // Another system that left out the cancellation.
         let forgotten = with(3, json!({}), cancellation(ID, json!({})), true);
         assert_eq!(told(&first, &forgotten), (Cause::Imported, None));
         let ended = with(3, json!({"status": "CANCELLED"}), cancellation(ID, json!({})), true);
@@ -356,7 +357,7 @@ mod tests {
             (EventType::Cancelled, json!("2026-01-31T23:00:00Z"))
         );
 
-        // What is changed about it afterwards, by an import, does not take effect again.
+        // A later import changes the subscription, and the cancellation does not take effect again.
         let mut corrected = document;
         corrected["updatedAt"] = json!("2026-02-02T08:00:00Z");
         let told = event(&after, &with(4, corrected, cancellation(ID, json!({})), false)).unwrap();

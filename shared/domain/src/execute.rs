@@ -12,24 +12,24 @@ use crate::standing::Standing;
 use crate::stored::StoredSubscription;
 use crate::subscription::{PendingStatus, Status};
 
-/// A cancellation that the index of due dates names.
+/// A cancellation that the due index names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueCancellation {
-    /// Whose subscription it is.
+    /// The tenant of the subscription.
     pub tenant: TenantId,
     /// The subscription.
     pub subscription_id: SubscriptionId,
     /// The cancellation that is due.
     pub cancellation_id: CancellationId,
-    /// Since when.
+    /// The instant from which the cancellation is due.
     pub effective_at: DateTime<Utc>,
 }
 
 /// The outcome of the arrival of a date.
 #[derive(Clone, PartialEq)]
 pub enum Execution {
-    /// Write this: the status becomes CANCELLED, and every pending change is removed. The details of the cancellation stay with the
-    /// subscription, for reporting.
+    /// Write this change: the status becomes CANCELLED, and every pending change is removed. The details of the cancellation stay
+    /// with the subscription, for reporting.
     Change(Box<Change>),
     /// Do nothing yet: the date has not begun by the time zone and its rules that are in force now.
     NotYet,
@@ -37,13 +37,13 @@ pub enum Execution {
     NotPending(Standing),
 }
 
-/// Decides a cancellation that the index names.
+/// Decides whether a cancellation that the due index names is executed.
 ///
-/// Nothing is executed before the instant that was promised, nor before its date has begun by the time zone and its rules that
-/// are in force now. These may have changed since the instant was promised.
+/// Nothing is executed before the promised instant, nor before the date has begun by the time zone and its rules that are in force
+/// now. Both may have changed since the instant was promised.
 ///
-/// `stored` is the subscription if it was read. Nearly always it is as the index lets expect, so it is not read at first: then the
-/// condition of the write asks for all that is taken for granted here.
+/// `stored` is the subscription, if it was read. At first it is not, because it nearly always agrees with the index. Then the
+/// condition of the write checks everything that is assumed here.
 #[must_use]
 pub fn decide_execution(
     due: &DueCancellation,
@@ -59,7 +59,7 @@ pub fn decide_execution(
         },
     };
     let now = calendar.now();
-    // However late the write comes, the cancellation takes effect at its instant.
+    // The cancellation takes effect at its instant, however late the write is.
     let cancelled_at = calendar.beginning_on_or_after(date).instant().max(due.effective_at);
     if cancelled_at > now {
         return Execution::NotYet;
@@ -107,8 +107,8 @@ mod tests {
     use crate::fixtures::*;
     use crate::standing::{Claims, IndexEntry};
 
-    /// What is executed at this instant of a cancellation that was promised for 1 February in Stockholm, in a subscription that was
-    /// last updated then.
+    /// The members that an execution at `now` writes; `None` if it is too early. The cancellation was promised for 1 February in
+    /// Stockholm, and the subscription was last updated at `updated_before`.
     fn executed(zone: TimeZone, now: &str, updated_before: Option<&str>) -> Option<Members> {
         let kept = Cancellation {
             cancellation_id: due().cancellation_id,

@@ -1,42 +1,42 @@
 //! Faults of a body, by place: the `errors` of an answer with status 422.
 //!
-//! All faults of a body are listed at once, in the order of its rules, as long as the answer stays small. Of the others, the
-//! number is given.
+//! All faults of a body are listed at once, in the order of its rules, as long as the answer stays small. The others are only
+//! counted.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use strum::VariantArray;
 
-/// What is wrong with one part of a body.
+/// A fault in one part of a body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// Where: a JSON Pointer (RFC 6901) into the body.
+    /// The place: a JSON Pointer (RFC 6901) into the body.
     pub pointer: String,
-    /// What, for programs.
+    /// The kind of fault, for programs.
     pub code: FaultCode,
-    /// What, for people.
+    /// The description, for people.
     pub detail: String,
 }
 
-/// What can be wrong with a part of a body. Stable: callers switch on these.
+/// The kind of a fault. Stable: callers switch on these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultCode {
-    /// A member that must be there is not.
+    /// A required member is missing.
     Required,
-    /// A member that no rule knows.
+    /// An unknown member.
     UnknownMember,
-    /// A value of another JSON type than the rule's.
+    /// A value of the wrong JSON type.
     WrongType,
-    /// A text that is none of those allowed.
+    /// A text that is not one of those allowed.
     UnknownValue,
-    /// A text that is no date of the form `YYYY-MM-DD`.
+    /// A text that is not a date of the form `YYYY-MM-DD`.
     InvalidDate,
     /// A date that is not later than today.
     NotInFuture,
     /// A date that the tenant's time zone skips.
     SkippedDate,
-    /// A text of nothing but white space.
+    /// A text that is empty or only white space.
     Blank,
     /// A text or a name with too few or too many characters.
     InvalidLength,
@@ -51,22 +51,22 @@ pub enum FaultCode {
 /// The faults of one body, in the order of its rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
-    /// Those that are reported one by one: all of them, unless that would make a very long answer.
+    /// The faults that are reported one by one: all of them, unless the answer would become very long.
     pub listed: Vec<Fault>,
-    /// How many more there are: a body can have thousands.
+    /// Number of faults that are not listed: a body can have thousands.
     pub unlisted: usize,
     listed_bytes: usize,
 }
 
 impl Faults {
-    /// What the list may take up in an answer, which shall stay below 8 KiB as a whole.
+    /// The largest size of the list, in bytes of JSON. The whole answer shall stay below 8 KiB.
     const MOST_BYTES: usize = 6 * 1024;
-    /// The longest name of a member that is part of a pointer.
+    /// The longest name of a member that is included in a pointer, in bytes.
     const LONGEST_NAME_BYTES: usize = 128;
 
     pub(crate) fn add(&mut self, pointer: &str, code: FaultCode, detail: impl Into<String>) {
         let fault = Fault { pointer: pointer.to_owned(), code, detail: detail.into() };
-        // As JSON, where a control character takes six bytes.
+        // The size as JSON, in which a control character takes six bytes.
         let bytes = serde_json::to_string(&fault).map_or(Self::MOST_BYTES, |json| json.len());
         if self.unlisted == 0 && self.listed_bytes + bytes <= Self::MOST_BYTES {
             self.listed_bytes += bytes;
@@ -92,7 +92,7 @@ impl Faults {
         }
     }
 
-    /// Whether the same body could be without a fault at another time.
+    /// Returns true if the same body could be without a fault at another time.
     pub(crate) fn depend_on_time_alone(&self) -> bool {
         let of_time = |fault: &Fault| matches!(fault.code, FaultCode::NotInFuture | FaultCode::SkippedDate);
         self.unlisted == 0 && self.listed.iter().all(of_time)

@@ -1,7 +1,7 @@
 //! Identifiers of tenants, API keys, subscriptions, cancellations and writes.
 //!
-//! Each is parsed once, where it enters the service, and needs no check after that. None of them can hold the `#` and `_` that
-//! separate them in table keys and API keys, except a reference id, which always comes last.
+//! Each is parsed once, where it enters the service, and needs no check after that. None of them can contain `#` or `_`, which
+//! separate them in table keys and API keys. The exception is a reference id, which always comes last.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,13 +9,12 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A text that is not the identifier it was taken for. What it should look like depends on the
-/// type that was asked for, and is said there.
+/// The error for a malformed identifier. The valid form depends on the type of the identifier, and is described there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid identifier")]
 pub struct InvalidIdentifier;
 
-/// An operator that uses the API: 1–32 lower-case letters, digits and hyphens.
+/// The id of a tenant: 1–32 lower-case letters, digits and hyphens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TenantId(String);
@@ -35,18 +34,18 @@ impl FromStr for TenantId {
 pub struct KeyId(String);
 
 impl From<Uuid> for KeyId {
-    /// The first 12 hexadecimal digits.
+    /// Takes the first 12 hexadecimal digits.
     fn from(uuid: Uuid) -> Self {
         Self(twelve_digits(uuid))
     }
 }
 
-/// The ids that a change needs.
+/// New ids for a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewIds {
-    /// Of the cancellation that it makes, if it makes one.
+    /// The id of the cancellation, if the change makes one.
     pub cancellation: CancellationId,
-    /// Of the write.
+    /// The id of the write.
     pub write: WriteId,
 }
 
@@ -88,20 +87,20 @@ impl FromStr for SubscriptionId {
     }
 }
 
-/// The caller's own name for a subscription, unique within the tenant: 1–255 characters without `/`, `?`, `%` and control
-/// characters. An HTTP API decodes a path twice and cuts it at `?`, so a request can't name others safely.
+/// The tenant's own name for a subscription, unique within the tenant: 1–255 characters without `/`, `?`, `%` and control
+/// characters. An HTTP API decodes a path twice and cuts it at `?`, so a path can't hold other characters safely.
 ///
-/// Names from outside are parsed (`FromStr`). Deserialized are those that are stored, and an earlier version stored any 1–255
+/// Names from outside are parsed (`FromStr`). Deserializing also accepts names that an earlier version stored, of any 1–255
 /// characters: [`ReferenceId::is_addressable`] tells them apart.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ReferenceId(String);
 
 impl ReferenceId {
-    /// The form of one that requests can name, in words.
+    /// The valid form of a reference id from outside, in words.
     pub const FORM: &str = "1 to 255 characters without / ? % and control characters";
 
-    /// Whether requests can name it.
+    /// Returns true if a request can name a subscription by this reference id.
     #[must_use]
     pub fn is_addressable(&self) -> bool {
         !self.0.contains(|c: char| matches!(c, '/' | '?' | '%') || c.is_control())
@@ -121,17 +120,17 @@ impl TryFrom<String> for ReferenceId {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
-        // At most 255 code points are at most 1,020 bytes: room enough in DynamoDB's 2,048-byte keys.
+        // 255 code points are at most 1,020 bytes, which fits into DynamoDB's keys of 2,048 bytes.
         if (1..=255).contains(&text.chars().count()) { Ok(Self(text)) } else { Err(Self::FORM) }
     }
 }
 
-/// How a request names a subscription: by its UUID, or by its reference id behind `rid_`.
+/// The name of a subscription in a request: its UUID, or its reference id behind `rid_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscriptionName {
-    /// The service's own identifier.
+    /// The subscription id.
     Id(SubscriptionId),
-    /// The caller's identifier, the `rid_` prefix stripped.
+    /// The reference id, without the prefix `rid_`.
     Reference(ReferenceId),
 }
 
@@ -146,8 +145,8 @@ impl FromStr for SubscriptionName {
     }
 }
 
-/// One accepted request to cancel. A later request that replaces it has another id, which is how an
-/// execution knows that the cancellation it was started for is still the one that counts.
+/// The id of a cancellation. A replacement has another id. So an execution knows whether the cancellation it was started for is
+/// still the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CancellationId(Uuid);
@@ -166,14 +165,14 @@ impl FromStr for CancellationId {
     }
 }
 
-/// One write of a subscription. A version number alone could be used twice: after a table was restored, or a
-/// subscription removed and added again. Each write leaves an id that no other has.
+/// The id of one write of a subscription, different from all others. A version number alone could be used twice: after a table was
+/// restored, or a subscription was removed and added again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct WriteId(String);
 
 impl From<Uuid> for WriteId {
-    /// The first 12 hexadecimal digits.
+    /// Takes the first 12 hexadecimal digits.
     fn from(uuid: Uuid) -> Self {
         Self(twelve_digits(uuid))
     }
@@ -282,7 +281,7 @@ mod tests {
         }
     }
 
-    /// What a text is read as, written again.
+    /// Reads a text, and writes it again.
     fn again<T: FromStr + ToString>(text: &str) -> Option<String> {
         text.parse().ok().map(|identifier: T| identifier.to_string())
     }

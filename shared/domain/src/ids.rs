@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use uuid::Uuid;
 
-/// Another one at each call; so are its first 12 digits.
+/// Returns a new UUID at each call. Its first 12 digits are new too.
 pub(crate) fn uuid() -> Uuid {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     Uuid::from_u64_pair(NEXT.fetch_add(1, Ordering::Relaxed) << 16, 0)

@@ -1,7 +1,7 @@
 //! JSON from outside, read strictly.
 //!
-//! RFC 8259 leaves open what a member named twice means, and parsers differ: two dates in one request
-//! could cancel on either. So a repeated name is an error here, as is everything that isn't JSON.
+//! RFC 8259 does not define the meaning of a repeated name, and parsers differ: a request with two dates could cancel on either. So
+//! a repeated name is an error here, as is everything that isn't JSON.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,27 +15,27 @@ use serde_json::{Map, Value};
 
 use crate::fault::member;
 
-/// Text that is not JSON, or repeats a member's name.
+/// The place at which a text is not JSON, or repeats the name of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}")]
 pub struct MalformedJson {
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// Counted from 1, in bytes; 0 if the text ends before the line has begun.
+    /// The column in bytes, counted from 1; 0 if the text ends before the line has begun.
     pub column: usize,
 }
 
-/// A JSON value, and what of it no [`Value`] can hold.
+/// A JSON value, and the places at which a [`Value`] can't hold it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Json {
-    /// The value. Where a text is not Unicode, U+FFFD stands for what is not.
+    /// The value. In a text, U+FFFD replaces everything that is not Unicode.
     pub value: Value,
-    /// Where a text, or the name of a member, has half of a surrogate pair (`"\ud83d"`), which JSON allows and Unicode does not:
-    /// pointers (RFC 6901), to the object if it is a name.
+    /// Pointers (RFC 6901) to each text with half of a surrogate pair (`"\ud83d"`), which JSON allows and Unicode does not. If it
+    /// is in the name of a member, the pointer leads to the object.
     pub invalid_texts: Vec<String>,
 }
 
-/// Reads one JSON value that is all of `text`.
+/// Reads one JSON value, which must be the whole of `text`.
 ///
 /// # Errors
 /// The text is not UTF-8, not JSON, nested deeper than 127 levels, or repeats the name of a member.
@@ -50,13 +50,13 @@ pub fn parse(text: &[u8]) -> Result<Json, MalformedJson> {
     Ok(Json { value, invalid_texts })
 }
 
-/// Puts a character that the text does not have in the place of each half of a surrogate pair, of the same length.
+/// Replaces each lone half of a surrogate pair by a character that the text does not contain. Its escape has the same length.
 fn mark_lone_surrogates(text: &[u8]) -> (Cow<'_, [u8]>, Option<char>) {
     let places = lone_surrogates(text);
     if places.is_empty() {
         return (Cow::Borrowed(text), None);
     }
-    // Of private use, and so rare that one of them is not in a text; whether as it is or escaped.
+    // Characters for private use are so rare that a text lacks at least one of them, both as it is and escaped.
     let lower = String::from_utf8_lossy(text).to_lowercase();
     let is_free = |mark: &char| !lower.contains(*mark) && !lower.contains(&hexadecimal(*mark));
     let Some(mark) = ('\u{e000}'..='\u{f8ff}').find(is_free) else {
@@ -75,7 +75,7 @@ fn hexadecimal(mark: char) -> String {
     format!("{:04x}", u32::from(mark))
 }
 
-/// Where the escapes are that are half of a surrogate pair.
+/// The positions of the escapes that are a lone half of a surrogate pair.
 fn lone_surrogates(text: &[u8]) -> Vec<usize> {
     let unit = |at: usize| {
         let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
@@ -124,11 +124,11 @@ fn take_marks(pointer: &str, value: &mut Value, mark: char, found: &mut Vec<Stri
     }
 }
 
-/// The pointer to a number of a JSON text that no double, and no integer of 64 bits, holds to the digit; or that is a negative
-/// zero, which DynamoDB does not have.
+/// The pointer to a number of a JSON text that would not be kept exactly: neither a double nor a 64-bit integer can hold it, or it
+/// is negative zero, which DynamoDB does not have.
 #[must_use]
 pub fn inexact_number(text: &str) -> Option<String> {
-    // A double holds any 15 digits, and numbers without an exponent that are as long as that.
+    // A double holds any 15 digits exactly, so short numbers without an exponent need no closer look.
     let mut runs = text.split(|c: char| !c.is_ascii_digit() && c != '.');
     let has_exponent = text.as_bytes().windows(2).any(|pair| matches!(pair, [b'0'..=b'9', b'e' | b'E']));
     let is_negative_zero = |part: &[u8]| matches!(part, [b' ' | b':' | b'[' | b',', b'-', b'0']);
@@ -244,7 +244,7 @@ mod tests {
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
-            // serde_json reads a double of many digits to the last bit but one.
+            // serde_json may get the last bit of a double with many digits wrong.
             any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
             any::<String>().prop_map(Value::from),
         ];
@@ -278,11 +278,11 @@ mod tests {
             ["/a", "/b/0"]
         );
         assert_eq!(invalid(r#"{"a/b": {"\ud83d": "\ud83d\ud83d\ude00"}}"#), ["/a~1b", "/a~1b/\u{fffd}"]);
-        // Whatever character the text has for itself.
+        // The text may contain characters for private use of its own.
         assert_eq!(invalid("[\"\u{e000}\", \"\\uE001\", \"\\ud800\"]"), ["/2"]);
         let read = parse(br#"["\u00fc \ud83d!"]"#).unwrap();
         assert_eq!(read.value, serde_json::json!(["\u{fc} \u{fffd}!"]));
-        // Two names that differ in nothing but that are one.
+        // Two names that differ only in half of a surrogate pair are one name.
         assert_eq!(parse(br#"{"\ud83d": 1, "\ud83e": 2}"#), parse(br#"{"\ud83d": 1, "\ud83d": 2}"#));
         assert!(parse(br#""\ud83""#).is_err() && parse(br#""\u""#).is_err() && parse(b"\\").is_err());
     }

@@ -1,13 +1,13 @@
 //! The rules of Connect Subscriptions: the effects of a request to cancel, of a withdrawal, and of the arrival of a date.
 //!
-//! *Invariant:* nothing here can do I/O, read a clock or draw randomness, and no dependency can. Ids and time come in as
+//! *Invariant:* neither this crate nor a dependency can do I/O, read a clock or draw a random number. Ids and time come in as
 //! values; a decision goes out as a value.
 //!
 //! In reading order:
-//! - [`identifiers`]: the names of things, parsed once at the edge.
+//! - [`identifiers`]: the names of things, parsed once where they enter the service.
 //! - [`subscription`]: the document that callers see.
 //! - [`calendar`]: the instant at which a local date begins.
-//! - [`cancellation`], [`standing`], [`stored`]: a cancellation as it is kept, and when it is pending.
+//! - [`cancellation`], [`standing`], [`stored`]: a cancellation as it is stored, and the rule by which it is pending.
 //! - [`cancel`], [`withdraw`], [`execute`], [`repair`]: the decisions.
 //! - [`change`]: the attributes that a decision writes.
 //! - [`event`]: the changes that are published.

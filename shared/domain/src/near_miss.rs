@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// A text of `right`, with one character replaced, left out or put in.
+/// A text of `right`, with one character replaced, removed or inserted.
 pub(crate) fn near_miss(right: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
-    // Where lines are drawn there is mostly ASCII on both sides.
+    // Mostly ASCII, because most rules separate one ASCII character from another.
     let other = prop_oneof![4 => (0..=127_u8).prop_map(char::from), 1 => any::<char>()];
     (right, any::<Index>(), proptest::option::of(other), any::<bool>()).prop_map(|(text, at, other, keep)| {
         let at = at.index(text.chars().count() + 1);

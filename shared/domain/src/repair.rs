@@ -1,4 +1,4 @@
-//! Rederivation and repair: the decisions about a pending cancellation whose instant or parts are no longer right.
+//! Rederivation and repair: the decisions about a cancellation whose instant is out of date, or whose parts contradict each other.
 
 use chrono::Datelike;
 
@@ -9,8 +9,8 @@ use crate::identifiers::{NewIds, WriteId};
 use crate::standing::{Contradiction, Standing};
 use crate::stored::StoredSubscription;
 
-/// Decides whether the instant of a pending cancellation has to be moved: its promised date stays, and begins at another instant
-/// since the tenant's time zone, or its rules, have changed.
+/// Decides whether the instant of a pending cancellation has to be moved. Its promised date stays, but may begin at another instant
+/// after a change of the tenant's time zone or its rules.
 #[must_use]
 pub fn decide_rederivation(
     stored: StoredSubscription,
@@ -27,16 +27,17 @@ pub fn decide_rederivation(
     Some(stored.change(CancellationChange::Schedule(moved, date), write_id, calendar.now()))
 }
 
-/// Which part of a subscription counts that contradicts itself.
+/// The part of a contradictory subscription that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counts {
-    /// The document: what it says is pending will be executed, and nothing else.
+    /// The document: the cancellation that it says is pending will be executed, and no other.
     Document,
-    /// The cancellation that is kept: unless it was withdrawn, it will be executed.
+    /// The stored cancellation: it will be executed, unless it was withdrawn.
     Cancellation,
 }
 
-/// Decides how a subscription that contradicts itself is made whole; `None` if it does not. What is CANCELLED stays so.
+/// Decides how a contradictory subscription is repaired; `None` if it is not contradictory. A CANCELLED subscription stays
+/// CANCELLED.
 ///
 /// A cancellation that is pending afterwards has a new id, so that nothing executes it for another date.
 #[must_use]
@@ -58,7 +59,7 @@ pub fn decide_repair(
             .filter(|kept| kept.withdrawn_at.is_none())
             .map(|kept| kept.scheduled_at.unwrap_or_else(|| calendar.date_at(kept.effective_at))),
     };
-    // No other date can be in the index.
+    // The due index holds only dates in the years 0000 to 9999.
     let change = match date.filter(|date| (0..=9999).contains(&date.year())) {
         Some(date) => {
             let new =

@@ -1,5 +1,5 @@
-//! **One truth of "pending"**: a cancellation is pending if the index of due dates names it, the subscription keeps it, and the
-//! document says so, all three of the same ([`Claims::standing`]). Every reader and every writer goes by that. If the three
+//! **One definition of "pending"**: a cancellation is pending if the due index names it, the subscription keeps it, and the
+//! document says so, and all three agree ([`Claims::standing`]). Every reader and every writer uses this definition. If the three
 //! disagree, that is a [`Contradiction`], which nothing executes.
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -7,78 +7,78 @@ use chrono::{DateTime, NaiveDate, Utc};
 use crate::identifiers::CancellationId;
 use crate::subscription::{PendingStatus, Status};
 
-/// The entry of a subscription in the index of due dates.
+/// The entry of a subscription in the due index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexEntry {
-    /// The cancellation that is due, and since when.
+    /// The cancellation that is due, and the instant from which it is due.
     Due(CancellationId, DateTime<Utc>),
-    /// An entry that is not as this service writes one. No sweep can execute it.
+    /// An entry in another form than this service writes. No sweep can execute it.
     Unreadable,
 }
 
-/// The parts of a subscription that say of its cancellation what they must say together, and don't: some other system wrote
-/// one of them and not the others. Nothing executes it until someone has decided which of them counts.
+/// A disagreement between the parts of a subscription about its cancellation: another system wrote one of them and not the others.
+/// Nothing executes the cancellation until an operator has decided which part counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum Contradiction {
-    /// The document says that the subscription is CANCELLED, and the index that it will be.
+    /// The document says that the subscription is CANCELLED, and the due index says that it will be.
     #[strum(serialize = "the document is CANCELLED, and a cancellation is still to be executed")]
     EndedBefore,
-    /// The index names a cancellation, and the document does not say that one is pending.
+    /// The due index names a cancellation, and the document does not say that one is pending.
     #[strum(serialize = "a cancellation is to be executed, and the document does not say so")]
     NotInDocument,
     /// The document names another date than the cancellation.
     #[strum(serialize = "the document names another date than the cancellation")]
     OtherDate,
-    /// The index names a cancellation that the subscription does not keep, or none that can be read.
+    /// The due index names a cancellation that the subscription does not keep, or its entry can't be read.
     #[strum(serialize = "the index names a cancellation that the subscription does not keep")]
     OtherCancellation,
-    /// The document says that a cancellation is pending, and the index names none.
+    /// The document says that a cancellation is pending, and the due index names none.
     #[strum(serialize = "the document says that a cancellation is pending, and nothing will execute it")]
     NotInIndex,
 }
 
-/// Whether a cancellation is pending.
+/// The state of a subscription's cancellation: pending, not pending or contradictory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display)]
 pub enum Standing {
-    /// None is.
+    /// No cancellation is pending.
     #[strum(serialize = "no cancellation is pending")]
     NotPending,
-    /// One is, and will be executed.
+    /// A cancellation is pending, and will be executed.
     #[strum(serialize = "a cancellation is pending")]
     Pending,
-    /// The parts of the subscription don't agree, and none will be executed.
+    /// The parts of the subscription contradict each other, and no cancellation will be executed.
     #[strum(to_string = "{0}")]
     Contradictory(Contradiction),
 }
 
-/// The parts of a subscription by which a cancellation is pending or not.
+/// The parts of a subscription that decide whether a cancellation is pending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The status in the document.
     pub status: Status,
-    /// The change of status that the document says is to come.
+    /// The scheduled change of status in the document.
     pub pending_status: Option<PendingStatus>,
-    /// The latest cancellation that is kept with it: its id and its instant, and its date if that is known.
+    /// The latest cancellation that the subscription keeps: its id and its instant, and its date if that is known.
     pub kept: Option<(IndexEntry, Option<NaiveDate>)>,
-    /// The entry in the index.
+    /// The entry in the due index.
     pub entry: Option<IndexEntry>,
 }
 
 impl Claims {
-    /// The date on which the document says that it will be cancelled.
+    /// The date on which the subscription will be cancelled, as the document says.
     #[must_use]
     pub fn date(&self) -> Option<NaiveDate> {
         let pending = self.pending_status.as_ref().filter(|pending| pending.status == Status::Cancelled);
         pending.map(|pending| pending.scheduled_at)
     }
 
-    /// The one predicate of what is pending.
+    /// The only predicate that decides whether a cancellation is pending.
     #[must_use]
     pub fn standing(&self) -> Standing {
         let is_cancelled = self.status == Status::Cancelled;
         match (self.entry, self.date(), self.kept) {
             (None, None, _) => Standing::NotPending,
-            // Nothing follows the end.
+            // No change of status follows CANCELLED.
             (None, Some(_), _) if is_cancelled => Standing::NotPending,
             (None, Some(_), _) => Standing::Contradictory(Contradiction::NotInIndex),
             (Some(_), _, _) if is_cancelled => Standing::Contradictory(Contradiction::EndedBefore),
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::fixtures::*;
 
-    /// A subscription whose parts say this of its cancellation.
+    /// A subscription whose parts say this about its cancellation.
     fn parts(status: Status, in_document: Option<&str>, kept: bool, indexed: bool) -> StoredSubscription {
         let pending =
             changed(cancel(Some(stored(status)), &request(Schedule::NextDay, Reason::NoNeed), &asking()));
@@ -130,14 +130,14 @@ mod tests {
             let stored = parts(Status::Activated, in_document, kept, indexed);
             assert_eq!(stored.standing(), Standing::Contradictory(contradiction));
             assert_eq!(stored.claimed_date().map(|date| date.to_string()).as_deref(), in_document);
-            // Nobody is told that it will happen, and it won't.
+            // Callers don't see the cancellation, because it will not be executed.
             assert_eq!(stored.document.pending_status, None);
             assert!(stored.pending_cancellation().is_none());
             assert!(
                 decide_withdrawal(Some(stored.clone()), &asking())
                     == Decision::Refuse(Refusal::NoPendingCancellation)
             );
-            // Asked for anew, it is written whole.
+            // A new request writes all parts.
             let anew = cancel(Some(stored), &request(Schedule::NextDay, Reason::NoNeed), &asking());
             let anew = changed(anew);
             assert_eq!(anew.standing(), Standing::Pending);

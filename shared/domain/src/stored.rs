@@ -9,18 +9,18 @@ use crate::identifiers::WriteId;
 use crate::standing::{Claims, Contradiction, IndexEntry, Standing};
 use crate::subscription::{Status, Subscription};
 
-/// One state of a subscription: its version, which counts the writes, and the id of the write that made it. It is shown as the
-/// `ETag`, `7-0f3a9c2e71d4`, and no other state has the same.
+/// One state of a subscription: its version, which counts the writes, and the id of the write that made it. Callers see it as the
+/// `ETag`, such as `7-0f3a9c2e71d4`. No two states have the same revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
-    /// Counts the writes: +1 with each.
+    /// The version: one more with each write.
     pub version: u64,
-    /// The write that made it. Absent if an earlier version of this service wrote it, or another system did.
+    /// The id of the write that made the state. Absent if an earlier version of this service wrote it, or another system did.
     pub write_id: Option<WriteId>,
 }
 
 impl Revision {
-    /// The one that follows, by this write.
+    /// The next revision, made by this write.
     #[must_use]
     pub fn next(&self, write_id: WriteId) -> Self {
         Self { version: self.version + 1, write_id: Some(write_id) }
@@ -39,16 +39,16 @@ impl fmt::Display for Revision {
 /// A subscription as it is stored.
 #[derive(Clone, PartialEq)]
 pub struct StoredSubscription {
-    /// The document, as callers see it. It has a pending status of CANCELLED only if that will be executed.
+    /// The document, as callers see it. It has a pending status of CANCELLED only if the cancellation will be executed.
     pub document: Subscription,
-    /// Which of its states this is.
+    /// The revision of the subscription.
     pub revision: Revision,
-    /// Its latest cancellation: pending, done or withdrawn.
+    /// The latest cancellation: pending, executed or withdrawn.
     pub cancellation: Option<Cancellation>,
     contradiction: Option<(Contradiction, Option<NaiveDate>)>,
 }
 
-/// Comment, metadata and most of the document may be personal, so it never prints itself whole.
+/// Omits everything that may be personal: comment, metadata and most of the document.
 impl fmt::Debug for StoredSubscription {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = formatter.debug_struct("StoredSubscription");
@@ -57,7 +57,7 @@ impl fmt::Debug for StoredSubscription {
 }
 
 impl StoredSubscription {
-    /// Puts together what is stored.
+    /// A subscription from its stored parts. A cancellation that will not be executed is removed from the document.
     #[must_use]
     pub fn new(
         mut document: Subscription,
@@ -73,20 +73,20 @@ impl StoredSubscription {
             Standing::NotPending | Standing::Pending => None,
         };
         if claims.standing() != Standing::Pending {
-            // What will not happen is not told.
+            // Callers don't see a cancellation that will not be executed.
             document.pending_status.take_if(|pending| pending.status == Status::Cancelled);
         }
         Self { document, revision, cancellation, contradiction }
     }
 
-    /// The cancellation that has not taken effect yet.
+    /// The pending cancellation, if there is one.
     #[must_use]
     pub fn pending_cancellation(&self) -> Option<&Cancellation> {
         let pending = self.document.pending_status.as_ref()?;
         if pending.status == Status::Cancelled { self.cancellation.as_ref() } else { None }
     }
 
-    /// The date of the cancellation that has not taken effect yet.
+    /// The date of the pending cancellation, if there is one.
     #[must_use]
     pub fn pending_date(&self) -> Option<NaiveDate> {
         self.document
@@ -96,7 +96,7 @@ impl StoredSubscription {
             .map(|pending| pending.scheduled_at)
     }
 
-    /// Whether a cancellation is pending.
+    /// The state of the cancellation: pending, not pending or contradictory.
     #[must_use]
     pub fn standing(&self) -> Standing {
         match (&self.contradiction, self.pending_cancellation()) {
@@ -106,7 +106,7 @@ impl StoredSubscription {
         }
     }
 
-    /// The date on which the document says that it will be cancelled, though nothing would do that.
+    /// The date on which the subscription will be cancelled, as a contradictory document says. Nothing will do that.
     #[must_use]
     pub fn claimed_date(&self) -> Option<NaiveDate> {
         self.contradiction.as_ref().and_then(|(_, date)| *date)

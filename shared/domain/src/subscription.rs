@@ -1,8 +1,8 @@
-//! The subscription document: all that a caller sees, and nothing else.
+//! The subscription document: everything that a caller sees, and nothing else.
 //!
-//! These types are the whole list of fields that may leave the service. The database keeps other attributes beside them (a PUK,
-//! a PIN, those of another system). They can't leave, because no type here can hold them. Names are the same on the wire and in
-//! the database, in camelCase. An absent field is left out; it is never null.
+//! These types are the whole list of fields that may leave the service. The database keeps other attributes beside them (a PUK, a
+//! PIN, those of another system). They can't leave, because no type here can hold them. Names are the same in JSON and in the
+//! database, in camelCase. An absent field is left out; it is never null.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use strum::VariantArray;
 
 use crate::identifiers::{ReferenceId, SubscriptionId};
 
-/// Where a subscription is in its life.
+/// The stage of a subscription in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantArray)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
@@ -24,69 +24,69 @@ pub enum Status {
     Activated,
     /// Barred by the operator.
     Blocked,
-    /// Ended. Nothing follows.
+    /// Ended. No other status follows.
     Cancelled,
-    /// Suspended at the customer's wish.
+    /// Suspended at the customer's request.
     Paused,
 }
 
 /// A telecommunications service provisioned for a customer, with its product and its price.
 ///
-/// Instants are RFC 3339 in UTC. Only `subscription_id` and `status` are always there.
+/// Instants are RFC 3339 in UTC. Only `subscription_id` and `status` are always present.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subscription {
-    /// The service's own identifier.
+    /// The subscription id.
     pub subscription_id: SubscriptionId,
-    /// Where it is in its life.
+    /// The status.
     pub status: Status,
-    /// What kind of service it is, for example `SUBSCRIPTION_CELL`.
+    /// The kind of service, for example `SUBSCRIPTION_CELL`.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// What to show for it, usually a pretty-printed `msisdn`.
+    /// The text to show for the subscription, usually a pretty-printed `msisdn`.
     pub display: Option<String>,
     /// The active phone number, in E.164.
     pub msisdn: Option<String>,
-    /// Who pays.
+    /// The customer, who pays.
     pub customer: Option<Customer>,
-    /// The id of who pays.
+    /// The id of the customer.
     pub customer_id: Option<String>,
-    /// What was bought.
+    /// The product offering that was bought.
     pub product_offering: Option<ProductOffering>,
-    /// The id of what was bought.
+    /// The id of the product offering.
     pub product_offering_id: Option<String>,
     /// The SIM card.
     pub sim: Option<Sim>,
-    /// Who uses it.
+    /// The subscriber, who uses the service.
     pub subscriber: Option<Subscriber>,
-    /// The id of who uses it.
+    /// The id of the subscriber.
     pub subscriber_id: Option<String>,
-    /// When it became usable.
+    /// The time at which the subscription became usable.
     pub activated_at: Option<DateTime<Utc>>,
-    /// When it was ordered.
+    /// The time of the order.
     pub created_at: Option<DateTime<Utc>>,
-    /// When anything in this document last changed.
+    /// The time of the last change of this document.
     pub updated_at: Option<DateTime<Utc>>,
-    /// The caller's own name for it, unique within the tenant.
+    /// The reference id: the tenant's own name for the subscription, unique within the tenant.
     pub reference_id: Option<ReferenceId>,
     /// Fields of custom subscription types.
     pub extensions: Option<Map<String, Value>>,
-    /// The change of number that is scheduled.
+    /// The scheduled change of number.
     pub pending_msisdn: Option<PendingMsisdn>,
-    /// The change of status that is scheduled; a cancellation is one.
+    /// The scheduled change of status, such as a cancellation.
     pub pending_status: Option<PendingStatus>,
-    /// The change of product that is scheduled.
+    /// The scheduled change of product.
     pub pending_product_offering: Option<PendingProductOffering>,
     /// The transfer of the number from or to another operator.
     pub porting: Option<Porting>,
-    /// When it was cancelled: the first instant at which it no longer ran.
+    /// The time of the cancellation: the first instant at which the subscription no longer ran.
     pub cancelled_at: Option<DateTime<Utc>>,
     /// The caller's own key-value pairs.
     pub metadata: Option<Map<String, Value>>,
 }
 
-/// Everything but the id and the status may be personal, so a document never prints itself whole.
+/// Shows the id and the status only, because everything else may be personal.
 impl fmt::Debug for Subscription {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -97,76 +97,76 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Who pays.
+/// The customer, who pays.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Customer {
-    /// Identifies the customer.
+    /// The id of the customer.
     pub customer_id: Option<String>,
     /// The customer's name.
     pub name: Option<String>,
 }
 
-/// What was bought.
+/// The product offering that was bought.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductOffering {
-    /// Identifies the offering.
+    /// The id of the offering.
     pub product_offering_id: Option<String>,
-    /// Its name.
+    /// The name of the offering.
     pub name: Option<String>,
-    /// What it costs.
+    /// The price of the offering.
     pub price: Option<Price>,
-    /// The group it is sold in.
+    /// The group in which the offering is sold.
     pub group: Option<ProductOfferingGroup>,
 }
 
-/// What an offering costs.
+/// The price of an offering.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Price {
-    /// ISO 4217.
+    /// The currency, by its ISO 4217 code.
     pub currency: Option<String>,
-    /// How it is charged, for example `ONE_TIME` or `RECURRING`.
+    /// The type of charge, for example `ONE_TIME` or `RECURRING`.
     pub price_type: Option<String>,
-    /// What is taken off, in units of the currency.
+    /// The discount, in units of the currency.
     pub discount: Option<Number>,
-    /// What is paid after the discount, in units of the currency.
+    /// The price after the discount, in units of the currency.
     pub net_price: Option<Number>,
-    /// How many months the customer is bound.
+    /// Number of months for which the customer is bound.
     pub bound_months: Option<Number>,
-    /// How often it is charged.
+    /// The billing cycle.
     pub billing_cycle: Option<BillingCycle>,
 }
 
-/// How often a price is charged: every `interval` periods.
+/// The billing cycle of a price, which is charged every `interval` periods.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BillingCycle {
-    /// For example `MONTHLY`.
+    /// The period, for example `MONTHLY`.
     pub period: Option<String>,
-    /// Every how many periods.
+    /// Number of periods from one charge to the next.
     pub interval: Option<Number>,
 }
 
-/// The group an offering is sold in.
+/// The group in which an offering is sold.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProductOfferingGroup {
-    /// Identifies the group.
+    /// The id of the group.
     pub product_offering_group_id: Option<String>,
-    /// Its name.
+    /// The name of the group.
     pub name: Option<String>,
-    /// Its category, for example `SUBSCRIPTION_CELL`.
+    /// The category of the group, for example `SUBSCRIPTION_CELL`.
     pub category: Option<String>,
-    /// For customers.
+    /// The description for customers.
     pub description: Option<String>,
-    /// For the operator's staff.
+    /// The description for the operator's staff.
     pub internal_description: Option<String>,
 }
 
@@ -175,30 +175,30 @@ pub struct ProductOfferingGroup {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sim {
-    /// Whether it is an eSIM.
+    /// True if the SIM is an eSIM.
     pub esim: Option<bool>,
-    /// The device it was last seen in.
+    /// The IMEI of the device in which the SIM was last seen.
     pub imei: Option<String>,
-    /// The card's number.
+    /// The ICCID, the number of the card.
     pub iccid: Option<String>,
 }
 
-/// Who uses the subscription.
+/// The subscriber, who uses the subscription.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Subscriber {
-    /// Identifies the subscriber.
+    /// The id of the subscriber.
     pub subscriber_id: Option<String>,
     /// The subscriber's name.
     pub name: Option<String>,
     /// The subscriber's e-mail address.
     pub email: Option<String>,
-    /// Where the subscriber lives.
+    /// The subscriber's postal address.
     pub address: Option<Address>,
-    /// When the subscriber was first known.
+    /// The time at which the subscriber was first known.
     pub created_at: Option<DateTime<Utc>>,
-    /// When anything about the subscriber last changed.
+    /// The time of the last change of the subscriber's data.
     pub updated_at: Option<DateTime<Utc>>,
 }
 
@@ -215,53 +215,53 @@ pub struct Address {
     pub city: Option<String>,
     /// Postal code.
     pub zip: Option<String>,
-    /// ISO 3166-1 alpha-2.
+    /// The country, by its ISO 3166-1 alpha-2 code.
     pub country: Option<String>,
-    /// State, where a country has them.
+    /// State, if the country has them.
     pub state: Option<String>,
-    /// Region, where a country has them.
+    /// Region, if the country has them.
     pub region: Option<String>,
-    /// For whose attention.
+    /// The person to whose attention mail is sent.
     pub attention: Option<String>,
 }
 
-/// A change of number that is scheduled.
+/// A scheduled change of number.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingMsisdn {
-    /// The number to come.
+    /// The new number.
     pub msisdn: Option<String>,
-    /// The tenant's local date on which it comes.
+    /// The tenant's local date of the change.
     pub scheduled_at: Option<NaiveDate>,
 }
 
-/// A change of status that is scheduled.
+/// A scheduled change of status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingStatus {
-    /// The status to come.
+    /// The new status.
     pub status: Status,
-    /// The tenant's local date at whose first instant it comes.
+    /// The tenant's local date of the change, which takes effect at the first instant of that date.
     pub scheduled_at: NaiveDate,
 }
 
 impl PendingStatus {
-    /// Whether it is a cancellation.
+    /// Returns true if the change is a cancellation.
     #[must_use]
     pub fn ends(&self) -> bool {
         self.status == Status::Cancelled
     }
 }
 
-/// A change of product that is scheduled.
+/// A scheduled change of product.
 #[skip_serializing_none]
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingProductOffering {
-    /// The tenant's local date on which it comes.
+    /// The tenant's local date of the change.
     pub scheduled_at: Option<NaiveDate>,
-    /// The product to come.
+    /// The new product.
     pub product: Option<ProductOffering>,
 }
 
@@ -270,17 +270,17 @@ pub struct PendingProductOffering {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Porting {
-    /// The number that moves.
+    /// The number that is transferred.
     pub msisdn: Option<String>,
-    /// How far the transfer is.
+    /// The progress of the transfer.
     pub status: Option<PortingStatus>,
-    /// Which way it goes.
+    /// The direction of the transfer.
     pub direction: Option<PortingDirection>,
-    /// The date on which it happens.
+    /// The date of the transfer.
     pub scheduled_at: Option<NaiveDate>,
 }
 
-/// How far a transfer of a number is.
+/// The progress of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantArray)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "the names say it all")]
@@ -292,7 +292,7 @@ pub enum PortingStatus {
     Failed,
 }
 
-/// Which way a number moves.
+/// The direction of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantArray)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum PortingDirection {

@@ -6,10 +6,10 @@ use crate::identifiers::TenantId;
 /// An operator that uses the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
-    /// Identifies it.
+    /// The id of the tenant.
     pub id: TenantId,
-    /// Its name.
+    /// The name of the tenant.
     pub name: String,
-    /// The time zone of its dates.
+    /// The time zone of the tenant's dates.
     pub time_zone: TimeZone,
 }

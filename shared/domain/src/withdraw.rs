@@ -6,10 +6,10 @@ use crate::change::CancellationChange;
 use crate::stored::StoredSubscription;
 use crate::subscription::Status;
 
-/// Decides a request to withdraw the cancellation that is pending.
+/// Decides a request to withdraw the pending cancellation.
 ///
-/// As long as the status is not CANCELLED, a pending cancellation can be withdrawn, also in the moments between the beginning of
-/// its date and its execution. The subscription stays as it is, and the cancellation is kept with it as withdrawn.
+/// A pending cancellation can be withdrawn as long as the status is not CANCELLED, even in the moments between the beginning of its
+/// date and its execution. The status stays as it is, and the cancellation is kept as withdrawn.
 #[must_use]
 pub fn decide_withdrawal(stored: Option<StoredSubscription>, asking: &Asking) -> Decision {
     let Some(stored) = stored else {
@@ -40,7 +40,7 @@ mod tests {
         for status in [Status::Pending, Status::Activated, Status::Blocked, Status::Paused] {
             let request = request(Schedule::NextDay, Reason::NoNeed);
             let pending = changed(cancel(Some(stored(status)), &request, &asking()));
-            // Its date has begun; it has not been executed.
+            // The date has begun, but the cancellation has not been executed.
             let asking = Asking { now: "2026-02-01T08:00:00Z".parse().unwrap(), ..asking() };
             let after = changed(decide_withdrawal(Some(pending.clone()), &asking));
 
@@ -75,7 +75,7 @@ mod tests {
         let pending = changed(cancel(Some(stored(Status::Activated)), &request, &asking()));
         let withdrawn = changed(decide_withdrawal(Some(pending), &asking()));
         assert_eq!(refusal(Some(withdrawn.clone())), Refusal::NoPendingCancellation);
-        // And it can be asked for anew.
+        // A new request to cancel is accepted.
         let again = changed(cancel(Some(withdrawn), &request, &asking()));
         assert_eq!(again.pending_cancellation().unwrap().withdrawn_at, None);
     }

@@ -1,6 +1,6 @@
-//! Requests to DynamoDB: errors sorted by what can be done about them, transactions, and the one place that retries.
+//! Requests to DynamoDB: errors sorted by the way to handle them, transactions, and the one place that retries.
 //!
-//! *Invariant:* an error says whether the same request may work later, and has nothing of an item in it.
+//! *Invariant:* an error says whether the same request may work later, and contains nothing of an item.
 
 #![warn(missing_docs)]
 

@@ -1,11 +1,11 @@
-//! Retrying: the one place that does, with one backoff for each kind of caller.
+//! Retries: the one place that makes them, with one backoff for each kind of caller.
 //!
 //! The SDK itself retries requests that got no answer, and refusals that it knows to be temporary. Three cases are left to this
 //! module, because only the caller of a transaction can retry them: conflicts and throttling, which DynamoDB reports as a
-//! cancelled transaction, and a transaction of which an earlier attempt is still in progress. For an operator's command, it also
-//! retries while the database is unavailable.
+//! cancelled transaction, and a transaction with an earlier attempt still in progress. For an operator's command, this module
+//! also retries while the database is unavailable.
 //!
-//! [`repeat`] is for attempts that may leave a rest, such as keys that DynamoDB has not processed.
+//! [`repeat`] is for attempts that may leave a part of the work undone, such as keys that DynamoDB has not processed.
 
 use std::mem;
 use std::time::Duration;
@@ -15,20 +15,21 @@ use tokio::time::sleep;
 
 use crate::Error;
 
-/// The patience with which it is tried again.
+/// The kind of caller, which decides how often and for how long a request is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// While a caller waits: for seconds. What is unavailable has been tried by the SDK, and is told to the caller.
+    /// A caller waits: retries go on for seconds. An unavailable database is reported to the caller, because the SDK has retried
+    /// already.
     OfRequest,
-    /// While others wait for their turn: for a fraction of a second.
+    /// Other cancellations wait for their turn in a sweep: retries go on for a fraction of a second.
     OfSweep,
-    /// While a stream waits that gives everything again: twice more, within a second.
+    /// A stream waits, which delivers everything again after a failure: two retries, within a second.
     OfBus,
-    /// While an operator waits: for a minute or two, also if the database is unavailable.
+    /// An operator waits: retries go on for a minute or two, also if the database is unavailable.
     OfCommand,
 }
 
-/// The time for which DynamoDB should be left alone with a transaction that it is still at.
+/// The pause before the retry of a transaction that DynamoDB is still working on.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 const WHILE_IN_PROGRESS: Duration = Duration::from_secs(5);
 
@@ -58,10 +59,11 @@ impl Patience {
     }
 }
 
-/// Does it, again and again while it can't be done at the moment: later and later, so that those who met don't meet again.
+/// Runs an attempt, and retries it while the error may pass. The pauses grow and are random, so that two writers that met do not
+/// meet again.
 ///
 /// # Errors
-/// The last attempt's.
+/// The error of the last attempt.
 pub async fn try_again<T, F: Future<Output = Result<T, Error>>>(
     patience: Patience,
     attempt: impl FnMut() -> F,
@@ -71,7 +73,7 @@ pub async fn try_again<T, F: Future<Output = Result<T, Error>>>(
         .retry(patience.backoff())
         .when(|error| patience.is_for(error))
         .adjust(|error, pause| match error {
-            // Once: a caller that still waits can ask again itself.
+            // Retried once: a caller that still waits can send its request again.
             Error::InProgress => {
                 pause.filter(|_| !mem::replace(&mut was_in_progress, true)).map(|_| WHILE_IN_PROGRESS)
             }
@@ -80,10 +82,11 @@ pub async fn try_again<T, F: Future<Output = Result<T, Error>>>(
         .await
 }
 
-/// Does it with what is left, again and again until nothing is to be done, with the same pauses; what is left in the end.
+/// Runs an attempt with the work that is left, and repeats it with the same pauses until the work is done or the patience is over.
+/// Returns the work that is left in the end.
 ///
 /// # Errors
-/// An attempt's.
+/// The error of an attempt, after which nothing is repeated.
 pub async fn repeat<S, E, F: Future<Output = Result<S, E>>>(
     patience: Patience,
     mut left: S,

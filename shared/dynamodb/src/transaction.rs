@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use crate::{Error, Patience, refusal, try_again};
 
-/// An item, or the key of one.
+/// An item, or the key of an item.
 pub type Item = HashMap<String, AttributeValue>;
 
 /// A transaction that is ready to be written.
 ///
-/// However often it is sent, it is the same to the byte, under the same `ClientRequestToken`, by which DynamoDB knows it for
-/// ten minutes. So an acknowledgement that gets lost is harmless: the writes are done once.
+/// Each attempt sends the same bytes with the same `ClientRequestToken`, by which DynamoDB recognises the transaction for ten
+/// minutes. So a lost acknowledgement is harmless: the writes are done once.
 pub struct Transaction {
     writes: Vec<TransactWriteItem>,
     token: Uuid,
@@ -28,19 +28,20 @@ pub struct Transaction {
 pub enum Written {
     /// Everything was written.
     All,
-    /// Nothing was written, as conditions failed: for each write, whether its own did.
+    /// Nothing was written: conditions failed. The list has one element for each write, in order: `None` if the condition of that
+    /// write did not fail.
     Refused(Vec<Option<FailedCondition>>),
-    /// Nothing was written: the database refuses what it was given, whatever the state.
+    /// Nothing was written: the database refuses a write as invalid, not because of a condition.
     Invalid,
 }
 
-/// The error of a transaction that the database refuses, where its writes are right for every state.
+/// The error for [`Written::Invalid`], if the writes should be valid for every state of the items.
 #[must_use]
 pub fn invalid() -> Error {
     Error::Defect("the database refused a request: ValidationException".to_owned())
 }
 
-/// A write whose condition failed, and the item that made it fail if DynamoDB was asked for it.
+/// A write whose condition failed, with the item that made it fail if DynamoDB was asked to return it.
 #[derive(Debug)]
 pub struct FailedCondition(pub Option<Item>);
 
@@ -51,20 +52,20 @@ impl Transaction {
         Self { writes, token: Uuid::new_v4() }
     }
 
-    /// Writes everything or nothing. A transaction that meets another write is tried again as it is: an earlier attempt may have
-    /// succeeded unheard.
+    /// Writes everything or nothing. A transaction that meets another write is retried unchanged, because an earlier attempt may
+    /// have succeeded without an acknowledgement.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if another write was under way all the time: the last attempt wrote nothing. If the database became
-    /// unavailable, all may have been written or nothing.
+    /// [`Error::Conflict`] if another write was under way at every attempt: the last attempt wrote nothing. If the database became
+    /// unavailable, everything may have been written, or nothing.
     pub async fn write(&self, client: &Client, patience: Patience) -> Result<Written, Error> {
         try_again(patience, || self.try_write(client)).await
     }
 
-    /// The same, with one attempt.
+    /// Writes everything or nothing, with one attempt.
     ///
     /// # Errors
-    /// As of [`Transaction::write`].
+    /// The same as for [`Transaction::write`].
     pub async fn try_write(&self, client: &Client) -> Result<Written, Error> {
         let request = client.transact_write_items().set_transact_items(Some(self.writes.clone()));
         match request.client_request_token(self.token.to_string()).send().await {
@@ -78,7 +79,7 @@ impl Transaction {
     }
 }
 
-/// Why a transaction was cancelled.
+/// Turns the reasons for which a transaction was cancelled into an outcome or an error.
 fn explain(cancelled: TransactionCanceledException) -> Result<Written, Error> {
     let reasons = cancelled.cancellation_reasons.unwrap_or_default();
     let any = |code: &str| reasons.iter().any(|reason| reason.code() == Some(code));
@@ -98,7 +99,7 @@ fn explain(cancelled: TransactionCanceledException) -> Result<Written, Error> {
     }
 }
 
-/// The error of a request that lacks a part.
+/// The error of a request with a missing part.
 #[must_use]
 pub fn defect(error: BuildError) -> Error {
     Error::Defect(error.to_string())

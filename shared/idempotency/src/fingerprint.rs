@@ -2,8 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-/// The parts that make two requests the same, to the byte: of an HTTP request its method, path, query, content type and body, say. A
-/// part that may differ between attempts (a trace id, a time) must be left out.
+/// A hash of the parts that identify a request. Equal fingerprints are the same request, byte for byte.
+///
+/// The parts of an HTTP request are, for example, its method, path, query, content type and body. A part that may differ between
+/// attempts (a trace id, a time) must be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
@@ -12,7 +14,7 @@ impl Fingerprint {
     pub fn of<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
-            // The length first, so that no two requests become one by moving a border.
+            // The length goes first. Otherwise the parts `ab`, `c` and the parts `a`, `bc` would have one hash.
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
@@ -51,7 +53,7 @@ mod tests {
         assert_ne!(Fingerprint::of(one), Fingerprint::of(other));
     }
 
-    /// Records are stored with it.
+    /// Stored records contain fingerprints, which later versions compare with theirs.
     #[test]
     fn the_fingerprint_of_a_request_never_changes() {
         let request: [&[u8]; 5] = [b"POST", b"/subscriptions/1/cancel", b"", b"application/json", b"{}"];
@@ -63,7 +65,7 @@ mod tests {
     proptest! {
         #[test]
         fn two_requests_are_the_same_exactly_if_all_their_parts_are(
-            // Of two letters and short, so that many differ in nothing but where a part ends.
+            // Short parts of two letters, so that many requests differ only in the place where a part ends.
             one in vec(vec(0..2_u8, 0..3), 0..5),
             other in vec(vec(0..2_u8, 0..3), 0..5),
         ) {

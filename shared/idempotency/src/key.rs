@@ -2,14 +2,14 @@
 
 use std::str::FromStr;
 
-/// The caller's name for one intended change: 1–256 printable ASCII characters without a comma, with which gateways join two values
-/// of a header.
+/// The caller's name for one intended change: 1–256 printable ASCII characters without a comma. Gateways join two values of a
+/// header with a comma.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key(String);
 
-/// A text that is not an idempotency key.
+/// The error for a malformed idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an idempotency key: 1 to 256 printable ASCII characters without a comma")]
+#[error("malformed idempotency key: it must have 1 to 256 printable ASCII characters and no comma")]
 pub struct InvalidKey;
 
 impl Key {

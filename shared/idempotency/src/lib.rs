@@ -1,15 +1,15 @@
 //! One effect for each idempotency key, on DynamoDB.
 //!
-//! **Guarantee.** The effect of a request and the record of its answer are one transaction. So there is never an effect without
-//! its record, nor a record without its effect, and no lock that a process could leave behind when it dies. For as long as the key
-//! is kept, the same request gets the same answer, and another request with the key gets none.
+//! **Guarantee.** The effect of a request and the record of its answer are written in one transaction. So an effect never exists
+//! without its record, nor a record without its effect. No lock is taken, so a process that dies leaves none behind. As long as the
+//! key is valid, the same request gets the same answer, and another request with the key is a mismatch.
 //!
-//! *Invariant:* nothing here knows what the effect is, or what an answer looks like.
+//! *Invariant:* this crate knows neither the effect nor the form of an answer.
 //!
 //! - [`Key`]: the caller's name for one intended change.
-//! - [`Fingerprint`]: the parts that make two requests the same.
+//! - [`Fingerprint`]: a hash of the parts that identify a request.
 //! - [`Attempt`]: one request with a key.
-//! - [`Record`], [`Verdict`]: the answer that is kept, and its meaning for another attempt.
+//! - [`Record`], [`Verdict`]: the recorded answer, and its meaning for another attempt.
 //! - [`Records`]: the table of records, and the transaction around an effect.
 
 #![warn(missing_docs)]

@@ -5,61 +5,62 @@ use dynamodb::{Error, Item};
 
 use crate::{Fingerprint, Key};
 
-/// An answer that can be given again.
+/// An answer that can be replayed.
 ///
-/// It is stored as attributes of the record's item, beside the record's own: `pk`, `fingerprint`, `requestId`, `expiresAt`,
-/// `removeAt`. An answer decides itself what of it is kept: a large body compressed, a personal one encrypted.
+/// The answer is stored as attributes of the record's item, beside the record's own: `pk`, `fingerprint`, `requestId`, `expiresAt`,
+/// `removeAt`. The implementation decides which parts are kept, and in which form: it may compress a large body, or encrypt a
+/// personal one.
 pub trait Answer: Clone {
     /// The answer as attributes.
     ///
     /// # Errors
-    /// It can't be stored.
+    /// The answer can't be stored.
     fn to_item(&self) -> Result<Item, Error>;
 
-    /// The answer that these attributes are; `None` if they are none.
+    /// The answer in these attributes; `None` if it is missing or malformed.
     fn from_item(item: &Item) -> Option<Self>;
 }
 
 /// One request with a key.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The key.
+    /// The idempotency key.
     pub key: Key,
-    /// The request that it is.
+    /// The fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// The id under which it is found in the logs. By it an attempt knows its own record, where the acknowledgement of writing that
-    /// was lost, from the record of an earlier attempt.
+    /// The id of the request, under which it is found in the logs. If the acknowledgement of a write was lost, an attempt uses this
+    /// id to tell its own record from the record of an earlier attempt.
     pub request_id: String,
-    /// When it is made.
+    /// The time of the attempt.
     pub now: DateTime<Utc>,
 }
 
-/// The first answer to a request with a key.
+/// The answer to the first request with a key, stored under it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<A> {
-    /// The request.
+    /// The fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// Its answer.
+    /// The answer to the request.
     pub answer: A,
     /// The id of the request. Empty if the record was stored without one.
     pub request_id: String,
-    /// The second from which the key is free again.
+    /// The time from which the key is free again, in whole seconds.
     pub expires_at: DateTime<Utc>,
 }
 
 /// The meaning of a record for another attempt with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict<A> {
-    /// The record is no longer valid, though the database may not have removed it yet: the key is free.
+    /// The key is free: the record has expired, although the database may not have removed it yet.
     Expired,
-    /// The same request: the same answer. Here a caller may mark it as a replay.
+    /// The request is the same, so the answer is the same. The user of this crate may mark it as a replay.
     Replay(A),
-    /// Another request: the key is taken.
+    /// The key belongs to another request.
     Mismatch,
 }
 
 impl Attempt {
-    /// The record of this attempt, if it is answered like this and its key is kept for `lifetime`.
+    /// The record of this attempt, with this answer and a key that is valid for `lifetime`.
     #[must_use]
     pub fn record<A>(&self, answer: A, lifetime: TimeDelta) -> Record<A> {
         Record {
@@ -82,14 +83,14 @@ impl Attempt {
         }
     }
 
-    /// Whether this attempt has written that record itself.
+    /// Returns true if this attempt wrote the record itself.
     #[must_use]
     pub fn wrote<A>(&self, record: &Record<A>) -> bool {
         record.request_id == self.request_id && record.fingerprint == self.fingerprint
     }
 }
 
-/// The database counts expiry in whole seconds, so everything here does.
+/// The instant, rounded down to a whole second. The database counts expiry in whole seconds, so this module does too.
 fn whole_second(instant: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp(instant.timestamp(), 0).unwrap_or(instant)
 }

@@ -17,14 +17,14 @@ use dynamodb::{
 
 use crate::{Answer, Attempt, Key, Record, Verdict};
 
-/// The attribute by which DynamoDB removes a record, in seconds since 1970.
+/// The attribute with the time from which DynamoDB removes a record, in seconds since 1970.
 pub const TTL_ATTRIBUTE: &str = "removeAt";
 
-/// The time for which a record outlives its key: longer than any request may be under way that found the key taken. One that began
-/// just before the key became free must not find the record gone, and take effect again.
+/// The time for which a record is kept after its key has expired: longer than any request takes. Otherwise a request that began
+/// just before the key expired could find the record gone, and take effect again.
 const KEPT_LONGER: TimeDelta = TimeDelta::hours(1);
 
-/// That no record has the key, or one that has expired.
+/// The condition that no record has the key, or that the record has expired.
 const KEY_IS_FREE: &str = "attribute_not_exists(pk) OR expiresAt <= :now";
 
 /// The table of records.
@@ -35,7 +35,8 @@ pub struct Records {
     lifetime: TimeDelta,
 }
 
-/// An effect and the record of its answer, ready to be written: both or neither. However often it is sent, it is done once.
+/// An effect and the record of its answer, ready to be written: both or neither. The effect happens once, however often the commit
+/// is sent.
 pub struct Commit<A> {
     writes: Writes,
     answer: A,
@@ -47,25 +48,26 @@ enum Writes {
     Effect(Transaction),
     /// The record of an answer that changes nothing.
     Record(Item, Attempt),
-    /// The record, and behind it the effect.
+    /// The record, followed by the effect.
     Both(Transaction, Attempt),
 }
 
 /// The outcome of a commit.
 #[derive(Debug)]
 pub enum Outcome<A> {
-    /// It is done, by this attempt.
+    /// This attempt is committed.
     Done(A),
-    /// Nothing was written: an earlier attempt with the key was answered like this.
+    /// Nothing was written: this is the answer to an earlier attempt with the key.
     Replayed(A),
     /// Nothing was written: the key belongs to another request.
     Mismatch,
-    /// Nothing was written: conditions of the effect failed. For each of its writes, whether its own did.
+    /// Nothing was written: conditions of the effect failed. The list has one element for each write of the effect, in order:
+    /// `None` if the condition of that write did not fail.
     Refused(Vec<Option<FailedCondition>>),
 }
 
 impl Records {
-    /// The records in `table`. A key belongs to its first request for `lifetime`, to the second.
+    /// The records in `table`. A key belongs to its first request for `lifetime`, counted in whole seconds.
     pub fn new(client: Client, table: impl Into<String>, lifetime: TimeDelta) -> Self {
         Self { client, table: table.into(), lifetime }
     }
@@ -73,25 +75,25 @@ impl Records {
     /// The hash key of a record. Equal keys in two scopes (two tenants, two operations) are two keys.
     #[must_use]
     pub fn pk(scope: impl Display, key: &Key) -> String {
-        // So that no two pairs have one hash key.
+        // The separator is escaped, so that no two pairs of scope and key have one hash key.
         let scope = scope.to_string().replace('%', "%25").replace('#', "%23");
         format!("{scope}#{}", key.as_str())
     }
 
-    /// The record of a key, as it is now; it may have expired.
+    /// Reads the record of a key, consistently. The record may have expired.
     ///
     /// # Errors
-    /// The database can't be reached, or refuses, or holds something else under the key.
+    /// The database can't be reached or refuses, or the item under the key is not a valid record.
     pub async fn find<A: Answer>(&self, scope: impl Display, key: &Key) -> Result<Option<Record<A>>, Error> {
         let pk = AttributeValue::S(Self::pk(scope, key));
         let request = self.client.get_item().table_name(&self.table).key("pk", pk).consistent_read(true);
         request.send().await.map_err(Error::from_sdk)?.item.map(|item| Self::read(&item)).transpose()
     }
 
-    /// The record that an item of the table is. For callers that read it together with other items.
+    /// Reads a record from an item of the table, for callers that load it together with other items.
     ///
     /// # Errors
-    /// It is none, or its answer can't be read.
+    /// The item is not a valid record, or its answer can't be read.
     pub fn read<A: Answer>(item: &Item) -> Result<Record<A>, Error> {
         let record = || {
             let Some(AttributeValue::B(fingerprint)) = item.get("fingerprint") else { return None };
@@ -107,7 +109,7 @@ impl Records {
                 expires_at: DateTime::from_timestamp(expires_at.parse().ok()?, 0)?,
             })
         };
-        // Callers make up keys, so those are never said.
+        // The error never contains the key, because callers make up keys.
         let scope = || match item.get("pk") {
             Some(AttributeValue::S(pk)) => pk.split('#').next().unwrap_or_default(),
             _ => "",
@@ -115,10 +117,10 @@ impl Records {
         record().ok_or_else(|| Error::Defect(format!("an idempotency record of {} can't be read", scope())))
     }
 
-    /// Prepares to write an effect and the record of its answer. Without an attempt there is no record; an answer that changes nothing
-    /// has no effect.
+    /// Prepares to write an effect and the record of its answer. Without an attempt, no record is written. For an answer that
+    /// changes nothing, `effect` is empty.
     ///
-    /// Only an answer that ends the matter is to be committed: one that says "later" would be given again, too.
+    /// Commit only final answers: an answer that says "try again later" would be replayed, too.
     ///
     /// # Errors
     /// The answer can't be stored.
@@ -137,7 +139,7 @@ impl Records {
                 if effect.is_empty() {
                     Writes::Record(record, attempt)
                 } else {
-                    // The record is first: if there is one already, that is the answer, whatever became of the effect.
+                    // The record goes first: if the key has a record already, that decides, whatever the conditions of the effect.
                     let writes = [vec![self.put_in_transaction(record, &attempt)?], effect].concat();
                     Writes::Both(Transaction::new(writes), attempt)
                 }
@@ -146,11 +148,11 @@ impl Records {
         Ok(Commit { writes, answer })
     }
 
-    /// Writes what was prepared, all of it or nothing.
+    /// Writes everything that was prepared, or nothing.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if another write was under way all the time: nothing was written. If the database became unavailable, all
-    /// may have been written or nothing; the same attempt again will tell.
+    /// [`Error::Conflict`] if another write was under way at every try: nothing was written. If the database became unavailable,
+    /// everything may have been written, or nothing. The same attempt, repeated, returns the true outcome.
     pub async fn commit<A: Answer>(&self, commit: Commit<A>) -> Result<Outcome<A>, Error> {
         let Commit { writes, answer } = commit;
         match writes {
@@ -184,7 +186,7 @@ impl Records {
         }
     }
 
-    /// The write of a record if its key is free, as a part of a transaction.
+    /// Builds the write of a record as a part of a transaction, on the condition that the key is free.
     fn put_in_transaction(&self, record: Item, attempt: &Attempt) -> Result<TransactWriteItem, Error> {
         let put = Put::builder()
             .table_name(&self.table)
@@ -239,10 +241,10 @@ fn now(attempt: &Attempt) -> Item {
 
 /// The outcome of an attempt that found a record of its key.
 fn found<A: Answer>(attempt: &Attempt, item: Option<Item>) -> Result<Outcome<A>, Error> {
-    // Without the item there is nothing to answer with; a moment later there will be.
+    // DynamoDB did not return the item, so the answer is not known yet. A retry finds it.
     let record: Record<A> = Records::read(&item.ok_or(Error::Conflict)?)?;
     if attempt.wrote(&record) {
-        // The attempt meets its own write: the acknowledgement was lost, and the write was tried again.
+        // The attempt meets its own write: the acknowledgement was lost, and the write was retried.
         return Ok(Outcome::Done(record.answer));
     }
     match attempt.verdict(record) {

@@ -1,4 +1,4 @@
-//! The guarantee, on an embedded database: transfers of money between accounts.
+//! The guarantee, tested on an embedded database with transfers of money between accounts.
 
 #![allow(
     clippy::unwrap_used,
@@ -56,7 +56,7 @@ async fn the_same_request_takes_effect_once_and_gets_the_same_answer() {
 async fn an_attempt_that_meets_its_own_record_is_done_and_not_replayed() {
     let client = accounts(100).await;
     for _ in 0..2 {
-        // As after an acknowledgement that was lost.
+        // The second call is like a retry after a lost acknowledgement.
         let outcome = transfer(&client, "k", "r1", &SIXTY, noon()).await.unwrap();
         assert_eq!(receipt(&outcome).0, "done");
     }
@@ -119,7 +119,7 @@ async fn equal_keys_in_two_scopes_are_two_keys() {
             request_id: "r1".to_owned(),
             now: noon(),
         };
-        // An answer that changes nothing is recorded alone.
+        // The record of an answer that changes nothing is written alone.
         let answer = Receipt(format!("{scope} {key}"));
         let commit = records.prepare(scope, Some(attempt.clone()), answer.clone(), Vec::new()).unwrap();
         assert_eq!(receipt(&records.commit(commit).await.unwrap()), ("done", answer.0.as_str()));

@@ -1,9 +1,11 @@
-//! Cancelling a subscription, and withdrawing that.
+//! Cancelling a subscription, and withdrawing its cancellation.
 //!
-//! Authenticate and load in one round trip, decide without any, commit in one more. With an idempotency key, the answer is recorded
-//! in the transaction that has the effect, so a repeated request finds either nothing or all of it. Two requests that meet are told
-//! apart by the database: one commits, the other learns from the refusal what has changed, and decides again. So does a
-//! withdrawal that meets the execution: one of the two is done, and the answer says which.
+//! A request is authenticated and loaded in one round trip, decided without any, and committed in one more. With an idempotency
+//! key, the answer is recorded in the transaction that has the effect. So a repeated request finds both effect and answer, or
+//! neither.
+//!
+//! If two requests meet, the database lets one commit. The other gets the changed subscription with the refusal, and decides again.
+//! The same holds for a withdrawal that meets the execution: one of the two is done, and the answer says which.
 
 use domain::api_key::{Scope, Token};
 use domain::calendar::Calendar;
@@ -25,10 +27,11 @@ use crate::http::response::{Answered, subscription};
 use crate::telemetry::{CANCELLATIONS_SCHEDULED, CANCELLATIONS_WITHDRAWN, REASON, log_found};
 use crate::{Service, ids};
 
-/// The most decisions of a request that meets others.
+/// Most decisions on one request, if other requests keep changing the subscription.
 const MOST_DECISIONS: u32 = 8;
 
-/// A request to change a subscription, as far as it is read before the caller is authenticated. Its faults wait until then.
+/// A request to change a subscription, as far as it is read before the caller is authenticated. Problems with its parts are
+/// answered only after that.
 pub struct Call<'r> {
     /// The API key.
     pub token: Token,
@@ -36,25 +39,26 @@ pub struct Call<'r> {
     pub name: Result<SubscriptionName, Problem>,
     /// The idempotency key, if there is one.
     pub key: Result<Option<Key>, Problem>,
-    /// The fingerprint, by which it is the same request as another.
+    /// The fingerprint. Requests with equal fingerprints are the same request.
     pub fingerprint: Fingerprint,
-    /// The id under which it is found in the logs.
+    /// The id of the request in the logs.
     pub request_id: &'r str,
-    /// Whether it has parameters that nobody knows.
+    /// A problem if the query has parameters, as the operation knows none.
     pub parameters: Result<(), Problem>,
-    /// The states of the subscription that it is to change.
+    /// The states of the subscription that the request may change.
     pub precondition: Precondition,
 }
 
-/// The wish of a caller.
+/// The change that a caller asks for.
 pub enum Wish {
-    /// To cancel, in the tenant's calendar.
+    /// A cancellation, by the tenant's calendar.
     Cancel(CancelRequest, Calendar),
-    /// To withdraw the cancellation that is pending.
+    /// The withdrawal of the pending cancellation.
     Withdraw,
 }
 
-/// Schedules the cancellation of a subscription. `body` reads the request in the tenant's calendar, once the caller is authenticated.
+/// Schedules the cancellation of a subscription. `body` reads the request in the tenant's calendar, after the caller is
+/// authenticated.
 ///
 /// # Errors
 /// The request is not done, for a reason that is not recorded under its idempotency key.
@@ -66,7 +70,7 @@ pub async fn cancel(
     change(service, call, Some(body)).await
 }
 
-/// Withdraws the cancellation of a subscription that is pending.
+/// Withdraws the pending cancellation of a subscription.
 ///
 /// # Errors
 /// The request is not done, for a reason that is not recorded under its idempotency key.
@@ -85,7 +89,7 @@ async fn change(
     let sealed = store.load(&call.token, call.name.as_ref().ok(), known_key, body.is_some()).await?;
     let loaded = sealed.open(Scope::Cancel, now)?;
 
-    // Who asks comes first; then whether it was asked before; only then what is asked.
+    // Authentication comes first, then the record of an earlier answer, and then the request itself.
     let Call { token, name, key, fingerprint, request_id, parameters, precondition } = call;
     let attempt = key?.map(|key| Attempt { key, fingerprint, request_id: request_id.to_owned(), now });
     if let (Some(attempt), Some(record)) = (&attempt, loaded.record) {
@@ -115,17 +119,17 @@ async fn change(
     request.settle(store, &name, stored).await
 }
 
-/// A request of a caller that is authenticated, and was not answered before.
+/// A request of an authenticated caller that was not answered before.
 pub struct Request<'r> {
-    /// Whose subscription it is about.
+    /// The tenant of the subscription.
     pub tenant: TenantId,
-    /// Its idempotency, if it has a key.
+    /// The attempt, if the request has an idempotency key.
     pub attempt: Option<Attempt>,
-    /// The id under which it is found in the logs.
+    /// The id of the request in the logs.
     pub request_id: &'r str,
-    /// The states of the subscription that it is to change.
+    /// The states of the subscription that the request may change.
     pub precondition: Precondition,
-    /// The wish of the caller.
+    /// The change that the caller asks for.
     pub wish: Wish,
     /// The caller and the time.
     pub asking: Asking,
@@ -141,10 +145,10 @@ pub struct Prepared {
 }
 
 impl Request<'_> {
-    /// Decides, and prepares what is to be written for that: the change if there is one, the answer, both to be committed.
+    /// Decides, and prepares the writes: the change if there is one, and the record of the answer if there is an idempotency key.
     ///
     /// # Errors
-    /// None that its types allow.
+    /// None in practice: these types can always be stored.
     pub fn prepare(&self, store: &Store, stored: Option<StoredSubscription>) -> Result<Prepared, Problem> {
         let (changed, answered) = match self.decide(stored) {
             Decision::Change(changed) => {
@@ -167,7 +171,7 @@ impl Request<'_> {
             Wish::Withdraw => decide_withdrawal(stored, &self.asking),
         };
         match (decision, current) {
-            // What is refused anyway is refused for that (RFC 9110, section 13.2.1).
+            // A refusal for another reason takes precedence over the precondition (RFC 9110, section 13.2.1).
             (Decision::Change(_) | Decision::NoChange(_), Some(current))
                 if !self.precondition.holds(&etag(&current)) =>
             {
@@ -177,7 +181,7 @@ impl Request<'_> {
         }
     }
 
-    /// Decides and commits until both are about the same state, or the request has met too many others.
+    /// Decides and commits. Repeats both if the subscription has changed in between, a limited number of times.
     async fn settle(
         &self,
         store: &Store,
@@ -203,7 +207,8 @@ impl Request<'_> {
         Err(self.met_too_many())
     }
 
-    /// The subscription as it is meanwhile; if it has lost the reference id that it was named by, the one that has it now.
+    /// Returns the subscription as it is now. If it no longer has the reference id that the request names, returns the subscription
+    /// that has it now.
     async fn still_named(
         &self,
         store: &Store,
@@ -227,7 +232,7 @@ impl Request<'_> {
     }
 }
 
-/// Counts the cancellation that a commit has made pending or withdrawn, if it has.
+/// Counts the cancellation that a commit has scheduled or withdrawn, if any.
 fn count(changed: Option<&Changed>) {
     let Some(Changed { after, .. }) = changed else { return };
     match after.pending_cancellation().and_then(|pending| pending.reason) {

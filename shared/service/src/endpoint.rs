@@ -1,9 +1,9 @@
 //! The endpoint of AWS: its address, its certificates, and the credentials for it.
 //!
-//! Credentials come from the environment alone: Lambda puts them there, and looking elsewhere would only make a start slower.
-//! For the same reason, no file of certificates is read: the roots of Amazon Trust Services, which vouch for the endpoints of
-//! AWS, are compiled in. No call waits without a limit: connecting, each attempt and each operation have time-outs, and the
-//! number of retries is limited.
+//! Credentials come from the environment alone: Lambda puts them there, and looking elsewhere would only make a start slower. For
+//! the same reason, no certificate file is read by default: the roots of Amazon Trust Services, which vouch for the endpoints of
+//! AWS, are compiled in. No call waits without a limit: connecting, each attempt and each operation have time-outs, and the number
+//! of retries is limited.
 //!
 //! A proxy is used if the environment names one (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), but never to reach this
 //! machine: the proxy would connect to itself, and local traffic would leave the machine.
@@ -30,45 +30,45 @@ use url::{Host, Url};
 
 use crate::environment::{EnvironmentError, required, variable};
 
-/// The five roots of Amazon Trust Services, which it asks those to include who have a trust store of their own:
+/// The five root certificates of Amazon Trust Services. Amazon asks everyone with a trust store of their own to include them:
 /// <https://www.amazontrust.com/repository/>.
 const AMAZON_ROOTS: &str = include_str!("amazon_roots.pem");
 
-/// Where a service of AWS is, and as whom to speak to it.
+/// The address of an AWS service, and the credentials for it.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Its URL; none means that of AWS in `region`.
+    /// The URL of the service; `None` means that of AWS in `region`.
     pub url: Option<String>,
     /// The AWS region.
     pub region: String,
     /// The credentials that sign the requests.
     pub credentials: Credentials,
-    /// The function that sends the requests, which is named in their user agent, and so in CloudTrail.
+    /// The function that sends the requests. Their user agent names it, and so does CloudTrail.
     pub function: Option<AppName>,
-    /// Who is trusted to vouch for the service, as certificates in PEM; none means Amazon Trust Services.
+    /// The root certificates that are trusted, in PEM; `None` means those of Amazon Trust Services.
     pub roots: Option<String>,
 }
 
 impl Endpoint {
-    /// The endpoint of DynamoDB that the environment names, as it is set in Lambda.
-    /// `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL` lead elsewhere than to Amazon DynamoDB.
+    /// Reads the endpoint of DynamoDB from the environment, as Lambda sets it. `AWS_ENDPOINT_URL_DYNAMODB` or `AWS_ENDPOINT_URL`
+    /// name another endpoint than that of Amazon DynamoDB.
     ///
-    /// `AWS_CA_BUNDLE` names a file of certificates to trust instead of Amazon's, if something on the way has its own.
+    /// `AWS_CA_BUNDLE` names a file of certificates to trust instead of Amazon's, for example those of a proxy on the way.
     ///
     /// # Errors
-    /// The region or the credentials are not set, or that file holds no certificates.
+    /// The region or the credentials are not set, or the certificate file can't be used.
     pub fn from_env() -> Result<Self, EnvironmentError> {
         Self::from_env_of("DYNAMODB")
     }
 
-    /// The same of another service, by its name in `AWS_ENDPOINT_URL_<SERVICE>`.
+    /// Reads the endpoint of another service, by its name in `AWS_ENDPOINT_URL_<SERVICE>`.
     ///
     /// # Errors
-    /// The region or the credentials are not set, or the file of certificates holds none.
+    /// The region or the credentials are not set, or the certificate file can't be used.
     pub fn from_env_of(service: &str) -> Result<Self, EnvironmentError> {
         Ok(Self {
             url: variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL")),
-            // Lambda sets the first; on a command line it is often the second.
+            // Lambda sets the first. On a command line, often the second is set.
             region: required("AWS_REGION")
                 .or_else(|missing| variable("AWS_DEFAULT_REGION").ok_or(missing))?,
             credentials: Credentials::new(
@@ -83,7 +83,8 @@ impl Endpoint {
         })
     }
 
-    /// The service at `url`, as whom the environment says; if it says nothing, a local one.
+    /// Returns the service at `url`, with the credentials of the environment. If the environment has no usable endpoint, the
+    /// service is a local one.
     #[must_use]
     pub fn at(url: String) -> Self {
         match Self::from_env() {
@@ -92,7 +93,7 @@ impl Endpoint {
         }
     }
 
-    /// A service on this machine, which asks for a signature but doesn't check whose it is.
+    /// Returns a service on this machine, which requires a signature but accepts any.
     #[must_use]
     pub fn local(url: String) -> Self {
         let credentials = Credentials::new("local", "local", None, None, "local");
@@ -100,26 +101,26 @@ impl Endpoint {
         Self { url: Some(url), region, credentials, function: None, roots: None }
     }
 
-    /// The same, for the requests of this function.
+    /// Returns the same endpoint, for the requests of this function.
     #[must_use]
     pub fn for_function(self, name: &'static str) -> Self {
         Self { function: AppName::new(name).ok(), ..self }
     }
 
-    /// The proxy on the way to the service, without user and password.
+    /// Returns the proxy on the way to the service, without user and password.
     #[must_use]
     pub fn proxy(&self) -> Option<String> {
-        // A service of AWS is spoken to by HTTPS, under a name that ends like this.
+        // Services of AWS are reached by HTTPS, under names that end like this.
         let url = self.url.clone().unwrap_or_else(|| format!("https://{}.amazonaws.com", self.region));
         let destination = url.parse().ok().filter(|_| !is_on_this_machine(&url))?;
         let proxy = Matcher::from_env().intercept(&destination)?.uri().clone();
         Some(proxy.to_string().trim_end_matches('/').to_owned())
     }
 
-    /// How the service is spoken to, for a client of the SDK.
+    /// Returns the configuration for a client of the SDK.
     #[must_use]
     pub fn sdk_config(&self) -> SdkConfig {
-        // These services answer in milliseconds or not at all; a caller waits for at most a few of these.
+        // These services answer in milliseconds or not at all. A caller waits for a few operations at most.
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(1))
             .operation_attempt_timeout(Duration::from_secs(2))
@@ -145,7 +146,7 @@ impl Endpoint {
     }
 }
 
-/// True for a URL that leads to this machine: by a loopback or unspecified address, or a name of `localhost`.
+/// Returns true if a URL leads to this machine: by a loopback or unspecified address, or a name of `localhost`.
 fn is_on_this_machine(url: &str) -> bool {
     let url = Url::parse(url).ok();
     let address = match url.as_ref().and_then(Url::host) {
@@ -160,10 +161,10 @@ fn is_on_this_machine(url: &str) -> bool {
     address.is_loopback() || address.is_unspecified()
 }
 
-/// What speaks HTTP with a service whom one of these roots vouches for: over the proxy that the environment names, unless the
-/// service is on this machine.
+/// Builds an HTTP client that trusts these roots. It uses the proxy that the environment names, unless the service is on this
+/// machine.
 fn http_client(roots: &str, is_on_this_machine: bool) -> SharedHttpClient {
-    // It has no way to fail.
+    // Building the TLS context can't fail.
     let trusted = TrustStore::empty().with_pem_certificate(roots);
     let tls = TlsContext::builder().with_trust_store(trusted).build().unwrap_or_default();
     Builder::new().build_with_connector_fn(move |settings, components| {
@@ -176,7 +177,7 @@ fn http_client(roots: &str, is_on_this_machine: bool) -> SharedHttpClient {
     })
 }
 
-/// The certificates in a file: at least one, and each can be a root.
+/// Reads the certificates in a file: at least one, and each can be a root.
 fn certificates(file: &str) -> Result<String, EnvironmentError> {
     let unusable = |why: String| EnvironmentError::Certificates(format!("{file}: {why}"));
     let text = fs::read_to_string(file).map_err(|error| unusable(error.to_string()))?;
@@ -194,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// What is said of a file that holds this.
+    /// Reads a certificate file with this text.
     fn read(name: &str, text: &str) -> Result<String, String> {
         let file = temp_dir().join(format!("{name}-{}.pem", std::process::id()));
         fs::write(&file, text).unwrap();

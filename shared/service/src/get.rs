@@ -8,10 +8,11 @@ use crate::Service;
 use crate::http::problem::Problem;
 use crate::telemetry::log_found;
 
-/// The subscription that a caller names.
+/// Reads the subscription that a caller names.
 ///
 /// # Errors
-/// The caller may not read it; or its name is malformed, which only a caller learns who may ask; or there is none.
+/// The caller may not read subscriptions, the name is malformed, or the subscription does not exist. Only a caller that may read
+/// learns of the last two.
 pub async fn get(
     service: &Service,
     token: &Token,

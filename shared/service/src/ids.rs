@@ -4,39 +4,39 @@ use domain::api_key::Token;
 use domain::identifiers::{CancellationId, KeyId, NewIds, TenantId, WriteId};
 use uuid::Uuid;
 
-/// The operating system has no random numbers to give.
+/// The operating system can't give random numbers.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("no random numbers: {0}")]
+#[error("the operating system gives no random numbers: {0}")]
 pub struct NoEntropy(getrandom::Error);
 
-/// The id of a cancellation.
+/// Makes the id of a cancellation.
 #[must_use]
 pub fn cancellation_id() -> CancellationId {
     Uuid::new_v4().into()
 }
 
-/// The id of a write.
+/// Makes the id of a write.
 #[must_use]
 pub fn write_id() -> WriteId {
     Uuid::new_v4().into()
 }
 
-/// The ids that a change needs.
+/// Makes the ids that a change needs.
 #[must_use]
 pub fn new() -> NewIds {
     NewIds { cancellation: cancellation_id(), write: write_id() }
 }
 
-/// The id of an API key.
+/// Makes the id of an API key.
 #[must_use]
 pub fn key_id() -> KeyId {
     Uuid::new_v4().into()
 }
 
-/// An API key with a new secret.
+/// Makes an API key with a new secret.
 ///
 /// # Errors
-/// The operating system has no random numbers to give.
+/// The operating system can't give random numbers.
 pub fn token(tenant: TenantId, key_id: KeyId) -> Result<Token, NoEntropy> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(NoEntropy)?;

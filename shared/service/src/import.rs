@@ -1,6 +1,6 @@
 //! Importing subscriptions: the stored ones are read, each document is decided on, and the changes are written together.
 //!
-//! A batch that can't be written together is imported one by one, so that one subscription does not hold up the others.
+//! A batch that can't be written together is imported one by one, so that one subscription does not block the others.
 
 use chrono::{DateTime, Utc};
 use domain::identifiers::TenantId;
@@ -12,53 +12,57 @@ use store::{Admin, Patience, StoreError, repeat};
 /// The outcome of one import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Imported {
-    /// It was not there, and was written.
+    /// The subscription did not exist, and was added.
     Added,
-    /// It was there, and was written over.
+    /// The subscription existed, and was replaced.
     Replaced,
-    /// The same, and with it a cancellation was undone or changed that was pending or had taken effect, or one came back that was
-    /// withdrawn.
+    /// The subscription was replaced, and its cancellation with it: a pending or executed one was undone or changed, or a withdrawn
+    /// one came back.
     Undone,
-    /// It was there, and is the same.
+    /// The subscription existed, and is the same.
     Unchanged,
-    /// It was there, and was left as it is.
+    /// The subscription existed, and was left as it is.
     Kept,
-    /// Its reference id belongs to another subscription; nothing was written.
+    /// The reference id belongs to another subscription; nothing was written.
     ReferenceTaken,
-    /// It would be cancelled at once, as the date of its cancellation has begun; nothing was written.
+    /// The subscription would be cancelled at once, as the date of its cancellation has begun; nothing was written.
     Overdue,
-    /// The database can't hold it (more than 400 KB, say, or a number of 1e126); nothing was written.
+    /// The database can't hold the subscription (more than 400 KB, say, or a number of 1e126); nothing was written.
     Refused,
-    /// What is stored under its id or its former reference id is not what this service writes, or is written by others all the
-    /// time; it was left as it is.
+    /// The item stored under the id or the former reference id is malformed, or is being changed all the time; nothing was written.
     Unreadable,
 }
 
 impl Imported {
-    /// Why it was not imported, if it was not.
+    /// Returns the reason why the subscription was not imported, if a fault prevented it.
     #[must_use]
     pub fn fault(self) -> Option<&'static str> {
         match self {
             Self::Added | Self::Replaced | Self::Undone | Self::Unchanged | Self::Kept => None,
             Self::ReferenceTaken => Some("referenceId: belongs to another subscription"),
-            Self::Overdue => Some("pendingStatus: its date has begun, so it would be cancelled at once"),
-            Self::Refused => {
-                Some("the database refuses it: over 400 KB, 32 levels, a number beyond 1e126, an empty name")
+            Self::Overdue => {
+                Some("pendingStatus: the date has begun, so the subscription would be cancelled at once")
             }
+            Self::Refused => Some(
+                "the database refuses it: over 400 KB, over 32 levels, a number beyond 1e126, or an empty name",
+            ),
             Self::Unreadable => Some(
-                "what is stored under its id or reference id is not what this service writes, or changes all the time",
+                "the item stored under the id or reference id is malformed, or is being changed all the time",
             ),
         }
     }
 }
 
-/// Imports up to [`TOGETHER`] subscriptions of `tenant`, all or none; what came of each, in their order. `None` if they can't be
-/// written together: one of them can't be written, or their order matters. Then each is to be imported for itself.
+/// Imports up to [`TOGETHER`] subscriptions of `tenant`, all or none. Returns the outcome of each, in their order.
 ///
-/// The same again changes nothing. Whether a date has begun is judged by the later of `now` and the database's clock.
+/// Returns `None` if they can't be written together: one of them can't be written, their order matters, or others change them at
+/// the same time. Then each is to be imported separately.
+///
+/// Importing the same subscriptions again changes nothing. The later of `now` and the database's clock decides which dates have
+/// begun.
 ///
 /// # Errors
-/// The database can't be reached, or refuses. They may have been written then, or not.
+/// The database can't be reached, or refuses. The subscriptions may have been written or not.
 pub async fn import_together(
     store: &Admin,
     tenant: &TenantId,
@@ -67,7 +71,7 @@ pub async fn import_together(
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Imported>>, StoreError> {
     let (outcomes, writes) = decide(store, tenant, batch, rules, now).await?;
-    // One before it may give up the reference id that it wants.
+    // An earlier subscription of the batch may give up the reference id that a later one wants.
     if batch.len() > 1 && outcomes.contains(&Imported::ReferenceTaken) {
         return Ok(None);
     }
@@ -75,11 +79,11 @@ pub async fn import_together(
     Ok((written == ImportsWritten::All).then_some(outcomes))
 }
 
-/// Imports a subscription of `tenant`. The same again changes nothing.
+/// Imports a subscription of `tenant`. Importing it again changes nothing.
 ///
 /// # Errors
-/// The database can't be reached, or refuses. It may have been written then, or not. [`StoreError::Conflict`] if others
-/// are writing it all the time.
+/// The database can't be reached, or refuses. The subscription may have been written or not. [`StoreError::Conflict`] if others are
+/// writing it all the time.
 pub async fn import(
     store: &Admin,
     tenant: &TenantId,
@@ -99,13 +103,13 @@ pub async fn import(
     match written {
         ImportsWritten::All => Ok(imported),
         ImportsWritten::Invalid => Ok(Imported::Refused),
-        // It does not stay as it was read: its former reference id names another one.
+        // Every attempt found a change since its read: the former reference id names another subscription.
         ImportsWritten::Changed => Ok(Imported::Unreadable),
         ImportsWritten::Conflict => Err(StoreError::Conflict),
     }
 }
 
-/// Reads what is there and decides; what comes of each, and what is to be written for that.
+/// Reads the stored subscriptions and decides on each document. Returns the outcomes, and the writes that they need.
 async fn decide(
     store: &Admin,
     tenant: &TenantId,
@@ -125,7 +129,7 @@ async fn decide(
             continue;
         };
         outcomes.push(match decide_import(new, present.as_ref(), reference_is_of, rules, now) {
-            // Nothing was asked of the database for it, so it is the subscription that is at fault, and none but it.
+            // Preparing makes no request to the database. So an error means a fault of this subscription alone.
             ImportDecision::Write(write) => match store.prepare_import(tenant, new.id(), &write) {
                 Err(_) => Imported::Refused,
                 Ok(prepared) => {

@@ -40,10 +40,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// The service that the environment of a Lambda function describes.
+    /// Builds the service from the environment of a Lambda function.
     ///
     /// # Errors
-    /// The region or the credentials are not set, or the file of certificates holds none.
+    /// The region or the credentials are not set, or the certificate file can't be used.
     pub fn from_env() -> Result<Self, EnvironmentError> {
         let store = Store::new(&Endpoint::from_env()?.sdk_config(), table_names());
         Ok(Self { store, clock: Clock::system() })

@@ -2,7 +2,7 @@
 //!
 //! The stream of the table is the outbox. It has every write, in the order of each item, and keeps it for 24 hours. Each event
 //! is published at least once, always with the same id. An event about a subscription is published only after the bus has taken
-//! all earlier ones about it. A write that can never be published goes into a queue, with its key, and does not hold up others.
+//! all earlier ones about it. A write that can never be published goes into a queue, with its key, and does not delay the others.
 
 mod bus;
 mod queue;
@@ -24,10 +24,10 @@ use crate::endpoint::Endpoint;
 use crate::environment::{EnvironmentError, required};
 use crate::telemetry::{EVENTS_FAILED, EVENTS_PUBLISHED, TYPE};
 
-/// No request is begun this close to the deadline: longer than one can take.
+/// Time before the deadline in which no request begins. Longer than one request can take.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The bus, and the queue of changes that can't be published.
+/// The bus, and the queue for changes that can't be published.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     bus: Bus,
@@ -35,10 +35,10 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// One that the environment of the Lambda function describes: `EVENT_BUS_NAME` and `FAILED_EVENTS_QUEUE_URL`.
+    /// Builds the publisher from the environment of the Lambda function: `EVENT_BUS_NAME` and `FAILED_EVENTS_QUEUE_URL`.
     ///
     /// # Errors
-    /// A variable is not set, or names certificates that can't be used.
+    /// A variable is not set, or the certificate file can't be used.
     pub fn from_env() -> Result<Self, EnvironmentError> {
         Ok(Self::new(
             &Endpoint::from_env_of("EVENTBRIDGE")?.sdk_config(),
@@ -48,41 +48,43 @@ impl Publisher {
         ))
     }
 
-    /// One that puts events onto the bus of this name, and what can't be published into the queue at this URL.
+    /// Builds a publisher for the bus of this name. Changes that can't be published go into the queue at this URL.
     #[must_use]
     pub fn new(eventbridge: &SdkConfig, bus: String, sqs: &SdkConfig, queue: String) -> Self {
         Self { bus: Bus::new(eventbridge, bus), failed: Queue::new(sqs, queue) }
     }
 }
 
-/// A record of the stream: one write, and where in the stream it is.
+/// A record of the stream: one write, and its place in the stream.
 pub struct Record {
-    /// Its place in the stream.
+    /// The place in the stream.
     pub sequence_number: String,
     /// The write.
     pub write: Write,
 }
 
-/// Publishes records of the stream in their order, as far as it comes before `deadline` by the system's clock. The sequence number
-/// of the first that is not published, which is to be given again with all after it; `None` if all are.
+/// Publishes records of the stream in their order. Stops before `deadline`, by the system's clock.
+///
+/// Returns the sequence number of the first record that is not published; `None` if all are. That record and all after it must be
+/// given again.
 pub async fn publish(publisher: &Publisher, records: Vec<Record>, deadline: SystemTime) -> Option<String> {
-    // A function that is given less time than the margin still gets something done.
+    // With less time than the margin, a function still publishes something.
     let margin = MARGIN.min(time_until(deadline) / 2);
     let count = records.len();
     let tasks = records.into_iter().map(read).collect();
-    // Boxed, as it is large: what it waits for is a client of the SDK within a client of the SDK.
+    // Boxed, because the future is large: it waits for one client of the SDK within another.
     let again = Box::pin(Publishing { publisher, stop: deadline - margin }.all(tasks)).await.err();
     info!(records = count, again, "done");
     again
 }
 
-/// The task that a record of the stream makes.
+/// The task for a record of the stream.
 enum Task {
     /// Callers see no change.
     Nothing,
-    /// It is published.
+    /// The event is to be published.
     Publish(Entry),
-    /// It can't be.
+    /// The change can't be published, and goes into the queue.
     SetAside(FailedEvent),
 }
 
@@ -118,7 +120,7 @@ fn failed(entry: &Entry, reason: String) -> FailedEvent {
     }
 }
 
-/// The sequence number of the record from which on the batch has to be given again.
+/// The sequence number of the first record that must be given again, with all after it.
 type Again = String;
 
 struct Publishing<'p> {
@@ -127,7 +129,7 @@ struct Publishing<'p> {
 }
 
 impl Publishing<'_> {
-    /// Does all tasks, in their order, as far as it comes.
+    /// Does the tasks in their order, until one fails or the time is up.
     async fn all(&self, tasks: Vec<Task>) -> Result<(), Again> {
         let mut batch = Batch::default();
         for task in tasks {
@@ -148,7 +150,7 @@ impl Publishing<'_> {
         self.publish(batch).await
     }
 
-    /// Puts a batch onto the bus, and what the bus does not take once more.
+    /// Puts a batch onto the bus. Retries the events that the bus does not take, twice at most.
     async fn publish(&self, batch: Batch) -> Result<(), Again> {
         let is_over = |left: &Vec<_>| left.is_empty() || self.time_is_up();
         let mut left = batch.into_entries();
@@ -159,7 +161,8 @@ impl Publishing<'_> {
         left.first().map_or(Ok(()), |first| Err(first.sequence_number.clone()))
     }
 
-    /// Puts events onto the bus, once; those that are left, in their order.
+    /// Tries once to put events onto the bus. If the bus refuses the request as a whole, they are put one by one. Returns the
+    /// events that are left, in their order.
     async fn put(&self, entries: Vec<Entry>) -> Vec<Entry> {
         let bus = &self.publisher.bus;
         let outcomes = match bus.put(&entries).await {
@@ -168,7 +171,7 @@ impl Publishing<'_> {
                 let mut outcomes = Vec::new();
                 for entry in entries.chunks(1) {
                     if self.time_is_up() {
-                        outcomes.push(PutOutcome::NotTaken("no time".to_owned()));
+                        outcomes.push(PutOutcome::NotTaken("the deadline is too close".to_owned()));
                         continue;
                     }
                     let outcome = bus.put(entry).await;
@@ -198,7 +201,7 @@ impl Publishing<'_> {
         left
     }
 
-    /// Puts into the queue what can't be published.
+    /// Puts a change that can't be published into the queue.
     async fn set_aside(&self, failed: FailedEvent) -> Result<(), Again> {
         let FailedEvent { key, sequence_number, reason, .. } = &failed;
         if self.time_is_up() {
@@ -211,7 +214,7 @@ impl Publishing<'_> {
                 Ok(())
             }
             Err(cause) => {
-                error!(key, reason, cause, "a change can be neither published nor set aside");
+                error!(key, reason, cause, "a change can be neither published nor put into the queue");
                 Err(failed.sequence_number)
             }
         }

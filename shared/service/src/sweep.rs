@@ -1,9 +1,9 @@
 //! The sweep: executes the cancellations that are due.
 //!
-//! Each execution is one conditional write, so a cancellation takes effect once, however many sweeps run, also at once. It takes
-//! effect when its instant has come and its date has begun in the tenant's time zone, by the rules in force now. A cancellation
-//! that can't be executed now is counted, logged, and left in the index for the next sweep; no failure holds up the others. A
-//! sweep stops in time before its deadline.
+//! Each execution is one conditional write. So a cancellation takes effect once, however many sweeps run, even at the same time. A
+//! cancellation takes effect when its instant has come and its date has begun in the tenant's time zone, by the rules in force now.
+//! If an execution fails, the cancellation is counted, logged, and left in the index for the next sweep. A failure does not delay
+//! the other cancellations. A sweep stops before its deadline.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -30,12 +30,13 @@ use crate::telemetry::{
     UNREAD_SHARDS,
 };
 
-/// The shards that are read at once, and the cancellations of each that are executed at once.
+/// Number of shards that are swept at the same time.
 const SHARDS_AT_ONCE: usize = 4;
+/// Number of cancellations of one shard that are executed at the same time.
 const EXECUTIONS_AT_ONCE: usize = 16;
-/// The most decisions about an execution that meets other changes of its subscription.
+/// Most decisions on one execution, if other writes keep changing the subscription.
 const MOST_DECISIONS: u32 = 3;
-/// No execution is begun this close to the deadline: longer than one operation of the store can take.
+/// Time before the deadline in which no execution begins. Longer than one operation of the store can take.
 const MARGIN: Duration = Duration::from_secs(8);
 
 /// The summary of a sweep.
@@ -44,22 +45,23 @@ const MARGIN: Duration = Duration::from_secs(8);
 pub struct Summary {
     /// Cancellations that the index named as due.
     pub due: u64,
-    /// Those that took effect now.
+    /// Cancellations that took effect by this sweep.
     pub executed: u64,
-    /// Those that had taken effect before, or were withdrawn or replaced. One that takes effect by this very
-    /// sweep, and whose acknowledgement is lost, is found to have taken effect before.
+    /// Cancellations that had taken effect before, or were withdrawn or replaced. A cancellation that this sweep executes is
+    /// counted here if the acknowledgement of its write is lost.
     pub skipped: u64,
-    /// Those that could not be executed and stay in the index.
+    /// Cancellations that could not be executed and stay in the index.
     pub failed: u64,
-    /// Those whose date has not begun in the time zone that their tenant has now. They stay in the index until it has.
+    /// Cancellations whose date has not begun in the tenant's current time zone. They stay in the index until it begins.
     pub not_yet: u64,
-    /// Those that there was no time for; pages of the index that were not read are not counted.
+    /// Cancellations left for lack of time. Pages of the index that were not read are not counted.
     pub remaining: u64,
-    /// Parts of the index that could not be read.
+    /// Shards of the index that could not be read.
     pub unread_shards: u64,
-    /// By how many seconds the oldest of them was late when the sweep began, of those that can be executed.
+    /// Lateness of the oldest due cancellation when the sweep began, in seconds. Cancellations are left out if their item is at
+    /// fault or their date has not begun.
     pub lag_seconds: i64,
-    /// Those of the failed whose item is at fault, not the database.
+    /// Failed cancellations whose item is at fault, not the database.
     #[serde(skip)]
     pub malformed: u64,
 }
@@ -79,10 +81,10 @@ impl Summary {
         }
     }
 
-    /// Logs and counts it.
+    /// Logs the summary, and counts it in the metrics.
     fn report(&self) {
         if self.due == 0 && self.unread_shards == 0 {
-            // Every minute of every day: the metrics say that it ran.
+            // Only for debugging, as a sweep runs every minute. The metrics show that it ran.
             debug!("nothing was due");
         } else {
             info!(
@@ -102,41 +104,41 @@ impl Summary {
         counter!(CANCELLATIONS_FAILED).increment(self.failed);
         counter!(CANCELLATIONS_REMAINING).increment(self.remaining);
         counter!(UNREAD_SHARDS).increment(self.unread_shards);
-        // How late an index is that could not be read, nobody knows. The alarm takes silence for bad news.
+        // The lag of an unread shard is unknown. The alarm treats a missing value as a breach.
         if self.unread_shards == 0 {
-            // Never negative: what is due is past.
+            // Never negative: the instant of a due cancellation is past.
             histogram!(SWEEP_LAG)
                 .record(Duration::from_secs(self.lag_seconds.try_into().unwrap_or_default()));
         }
     }
 }
 
-/// Why a sweep fails as a whole, and is to be repeated.
+/// The failure of a sweep as a whole. The sweep is to be run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SweepError {
-    /// The database let nothing be read, or nothing of what was due be executed.
+    /// No shard could be read, or the database failed and none of the due cancellations could be executed.
     #[error(
         "the database is not available: {unread_shards} parts of the index unread, {failed} executions failed"
     )]
     DatabaseUnavailable {
-        /// Parts of the index that could not be read.
+        /// Shards of the index that could not be read.
         unread_shards: u64,
         /// Executions that failed.
         failed: u64,
     },
 }
 
-/// Executes what is due at `now`, as far as it comes before `deadline` by the system's clock.
+/// Executes the cancellations due at `now`. Stops before `deadline`, by the system's clock.
 ///
 /// # Errors
-/// Nothing worked. Failures of single cancellations are counted in the summary instead.
+/// The sweep failed as a whole. Failures of single cancellations are counted in the summary instead.
 pub async fn sweep(store: &Store, now: DateTime<Utc>, deadline: SystemTime) -> Result<Summary, SweepError> {
-    // A sweep that is given less time than the margin still gets something done.
+    // With less time than the margin, a sweep still executes some cancellations.
     let margin = MARGIN.min(time_until(deadline) / 4);
     let sweep = Sweep { store, now, stop: deadline - margin, zones: Mutex::default() };
     let summary = sweep.run().await;
     summary.report();
-    // An item that is at fault will be so in a minute too; a database may not.
+    // In a minute, a database may work again. An item at fault stays at fault.
     let Summary { unread_shards, failed, .. } = summary;
     let nothing_read = unread_shards == u64::from(DUE_SHARDS);
     let nothing_executed =
@@ -147,22 +149,22 @@ pub async fn sweep(store: &Store, now: DateTime<Utc>, deadline: SystemTime) -> R
     Ok(summary)
 }
 
-/// Why a database's clock can't be gone by.
+/// The time by the database's clock is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum NoTime {
-    /// It can't be reached.
+    /// The database can't be reached.
     #[error(transparent)]
     Unreachable(#[from] StoreError),
-    /// It does not say what time it is.
-    #[error("the database does not say what time it is, so cancellations might take effect early")]
+    /// The database does not report its time.
+    #[error("the database does not report its time, so cancellations might take effect early")]
     Unsaid,
 }
 
-/// The time of a sweep on demand: `now`, or the database's time if that is earlier. By a clock that is ahead of it, cancellations
-/// would take effect early.
+/// Returns the time of a sweep on demand: `now`, or the database's time if that is earlier. With a clock ahead of the database's,
+/// cancellations would take effect early.
 ///
 /// # Errors
-/// The database does not say what time it is.
+/// The database can't be reached, or does not report its time.
 pub async fn not_ahead(now: DateTime<Utc>, database: &Admin) -> Result<DateTime<Utc>, NoTime> {
     let there = database.time().await?.ok_or(NoTime::Unsaid)?;
     Ok(now.min(there))
@@ -177,7 +179,7 @@ enum Outcome {
     Failed,
     /// The item is at fault.
     Malformed,
-    /// Its date has not begun in the time zone that is in force.
+    /// The date has not begun in the tenant's current time zone.
     NotYet,
     Remaining,
 }
@@ -186,14 +188,14 @@ struct Sweep<'s> {
     store: &'s Store,
     now: DateTime<Utc>,
     stop: SystemTime,
-    /// The time zones of the tenants whose cancellations are due; none of one that there is not.
+    /// The time zones of the tenants whose cancellations are due; `None` for a tenant that does not exist.
     zones: Mutex<HashMap<TenantId, Option<TimeZone>>>,
 }
 
 impl Sweep<'_> {
     /// Sweeps the whole index.
     async fn run(&self) -> Summary {
-        // Overlapping sweeps begin in different places, and no shard is always the last.
+        // The first shard is random, so that overlapping sweeps begin at different shards, and no shard is always the last.
         let first = fastrand::u32(..DUE_SHARDS);
         let shards = (0..DUE_SHARDS).map(|offset| (first + offset) % DUE_SHARDS);
         let swept = stream::iter(shards).map(|shard| self.shard(shard)).buffer_unordered(SHARDS_AT_ONCE);
@@ -243,7 +245,7 @@ impl Sweep<'_> {
         }
     }
 
-    /// Executes what an entry of the index names; and by how much that is late.
+    /// Executes the cancellation that an entry of the index names. Returns the outcome, and the lateness of the cancellation.
     async fn entry(&self, entry: DueEntry) -> (Outcome, TimeDelta) {
         match entry {
             DueEntry::Cancellation(due) => {
@@ -263,7 +265,7 @@ impl Sweep<'_> {
         let zone = match self.zone(tenant).await {
             Ok(Some(zone)) => zone,
             Ok(None) => {
-                error!(%tenant, %subscription, "a subscription that is due is of a tenant that there is not");
+                error!(%tenant, %subscription, "a due cancellation belongs to a tenant that does not exist");
                 return Outcome::Malformed;
             }
             Err(cause) => {
@@ -290,10 +292,10 @@ impl Sweep<'_> {
                     return Outcome::Executed;
                 }
                 Ok(Executed::Before | Executed::Superseded) => return Outcome::Skipped,
-                // The subscription is not as the index let expect: it is decided about again, from what is there.
+                // The subscription differs from the state that the index suggests. Decide again, from its current state.
                 Ok(Executed::Otherwise(there)) => stored = Some(there),
                 Ok(Executed::Malformed) => {
-                    error!(%tenant, %subscription, "a subscription that is due is malformed");
+                    error!(%tenant, %subscription, "a subscription with a due cancellation is malformed");
                     return Outcome::Malformed;
                 }
                 Err(cause) => {
@@ -302,11 +304,11 @@ impl Sweep<'_> {
                 }
             }
         }
-        error!(%tenant, %subscription, "a cancellation could not be executed: others change the subscription");
+        error!(%tenant, %subscription, "a cancellation could not be executed: the subscription keeps changing");
         Outcome::Failed
     }
 
-    /// The time zone of a tenant, read once; none if there is no such tenant.
+    /// Returns the time zone of a tenant; `None` if the tenant does not exist. Reads it once in a sweep.
     async fn zone(&self, tenant: &TenantId) -> Result<Option<TimeZone>, StoreError> {
         let mut zones = self.zones.lock().await;
         if let Some(zone) = zones.get(tenant) {

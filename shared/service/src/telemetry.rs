@@ -1,11 +1,11 @@
 //! Telemetry of a function: logs and metrics, as JSON lines on standard output, which Lambda collects.
 //!
-//! This service's own log events are written down to the level that is set, those of libraries from warnings on: at finer levels,
+//! This service's own log events are written from the configured level on, those of libraries from WARN on. At finer levels,
 //! libraries print requests and items, which hold secrets and personal data.
 //!
 //! Metrics are counted where things happen, and written when the invocation ends, before Lambda freezes the process. They are in
-//! CloudWatch's embedded metric format, so counting makes no request and can't fail. Where telemetry was not started, as on one
-//! machine, counting does nothing.
+//! CloudWatch's embedded metric format, so counting makes no request and can't fail. If telemetry was not started, as in the
+//! service on one machine, counting does nothing.
 
 use std::env;
 use std::io;
@@ -40,25 +40,25 @@ pub const CANCELLATIONS_SKIPPED: &str = "CancellationsSkipped";
 pub const CANCELLATIONS_FAILED: &str = "CancellationsFailed";
 /// Cancellations that a sweep had no time for.
 pub const CANCELLATIONS_REMAINING: &str = "CancellationsRemaining";
-/// Parts of the index that could not be read.
+/// Shards of the index that could not be read.
 pub const UNREAD_SHARDS: &str = "UnreadShards";
-/// By how many seconds the oldest cancellation that was due was late when a sweep began; 0 if none was due.
-/// A sweep that could not read all of the index does not say.
+/// Lateness of the oldest due cancellation when a sweep began, in seconds; 0 if none was due. A sweep that could not read the whole
+/// index does not report it.
 pub const SWEEP_LAG: &str = "SweepLag";
 
 /// Events that the bus has taken, by `Type`.
 pub const EVENTS_PUBLISHED: &str = "EventsPublished";
-/// Changes that can't be published, and were put into a queue; one that is tried again with others may be counted again.
+/// Changes that can't be published, and were put into a queue. A change that is tried again with others may be counted again.
 pub const EVENTS_FAILED: &str = "EventsFailed";
 
-/// The dimensions by which some metrics are told apart.
+/// The dimension of [`REQUESTS`].
 pub const OUTCOME: &str = "Outcome";
-/// See [`OUTCOME`].
+/// The dimension of [`CANCELLATIONS_SCHEDULED`].
 pub const REASON: &str = "Reason";
-/// See [`OUTCOME`].
+/// The dimension of [`EVENTS_PUBLISHED`].
 pub const TYPE: &str = "Type";
 
-/// All of them, with their units.
+/// All metrics, with their units.
 pub const METRICS: [(&str, Unit); 11] = [
     (REQUESTS, Unit::Count),
     (CANCELLATIONS_SCHEDULED, Unit::Count),
@@ -73,7 +73,7 @@ pub const METRICS: [(&str, Unit); 11] = [
     (EVENTS_FAILED, Unit::Count),
 ];
 
-/// What is logged: this service's events down to `level`, the libraries' from WARN.
+/// Returns the log filter: this service's own events from `level` on, those of libraries from WARN on.
 #[must_use]
 pub fn filter(level: LevelFilter) -> Targets {
     [
@@ -104,7 +104,7 @@ impl Telemetry {
     /// `AWS_LAMBDA_FUNCTION_NAME`.
     ///
     /// # Errors
-    /// It was started before.
+    /// Telemetry was started before.
     pub fn start() -> Result<Self, metrics_cloudwatch_embedded::Error> {
         let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
         let json = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
@@ -114,7 +114,7 @@ impl Telemetry {
         let collector =
             Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("FunctionName", function).init()?;
         for (name, unit) in METRICS {
-            // A unit is kept by name, whatever the kind.
+            // The collector keeps a unit by the name of the metric, whatever its kind.
             metrics::describe_counter!(name, unit, "");
         }
         Ok(Self(collector))
@@ -130,26 +130,26 @@ impl Telemetry {
     }
 }
 
-/// Names in the log who asks.
+/// Adds the tenant and the id of the API key to the log.
 pub fn log_caller(token: &Token) {
     Span::current().record("tenant", display(token.tenant())).record("keyId", display(token.key_id()));
 }
 
-/// Names in the log the subscription, if it is named by the service's own id: a reference id may say more than a log should.
+/// Adds the subscription to the log, if the request names it by its subscription id. A reference id may say more than a log should.
 pub fn log_name(name: Option<&SubscriptionName>) {
     if let Some(SubscriptionName::Id(id)) = name {
         Span::current().record("subscription", display(id));
     }
 }
 
-/// Names in the log the subscription that was found by its reference id.
+/// Adds the subscription to the log, if it was found by its reference id.
 pub fn log_found(name: &SubscriptionName, stored: &StoredSubscription) {
     if let SubscriptionName::Reference(_) = name {
         Span::current().record("subscription", display(stored.document.subscription_id));
     }
 }
 
-/// The id under which X-Ray shows an invocation, from the trace header that Lambda gives it
+/// Returns the id under which X-Ray shows an invocation, from the trace header that Lambda gives it
 /// (`Root=1-5759e988-bd862e3fe1be46a994272793;Parent=…;Sampled=1`).
 #[must_use]
 pub fn trace_id(header: Option<&str>) -> Option<&str> {

@@ -1,6 +1,6 @@
 //! The database as an operator uses it: tenants and keys, exports and imports, the tables themselves.
 //!
-//! No function has the rights for this, and none is given an [`Admin`].
+//! No function has the permissions for this, and none is given an [`Admin`].
 
 use std::ops::Deref;
 
@@ -14,7 +14,7 @@ use super::tables::TableNames;
 pub struct Admin(Store);
 
 impl Admin {
-    /// The database that is spoken to like this, in `tables`. Connects at the first request.
+    /// Returns the database with this configuration, in `tables`. Connects at the first request.
     #[must_use]
     pub fn new(dynamodb: &SdkConfig, tables: TableNames) -> Self {
         Self(Store::new(dynamodb, tables))

@@ -45,7 +45,7 @@ impl idempotency::Answer for Answer {
         let headers = headers.map(|(name, value)| Some((name.clone(), value.as_s().ok()?.clone())));
         let body = match item.get(BODY)? {
             AttributeValue::B(bytes) => String::from_utf8(decompress(bytes.as_ref())?).ok()?,
-            // As earlier versions wrote it.
+            // Earlier versions wrote the body as text.
             AttributeValue::S(body) => body.clone(),
             _ => return None,
         };

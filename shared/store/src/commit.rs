@@ -1,8 +1,10 @@
 //! One write for everything a request decided: the change and the record of its answer, together.
 //!
-//! Whichever of two equal requests commits first is the one; the other finds the record in the failure of its own transaction,
-//! and gives its answer ([`idempotency`]). A change without a record is a transaction too: a plain update that is sent again
-//! could not tell its own earlier success from a change by someone else, and would undo theirs.
+//! Of two equal requests, the first to commit takes effect. The other finds the record in the failure of its own transaction, and
+//! gives the recorded answer ([`idempotency`]).
+//!
+//! A change without a record is a transaction too. A plain update that is sent again could not tell its own earlier success from a
+//! change by another writer, and would undo that.
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
 use domain::change::Change;
@@ -30,18 +32,18 @@ pub enum Committed {
 
 /// The outcome of a change that has no answer to record.
 pub enum Changing {
-    /// It was written.
+    /// The change was written.
     Done,
     /// Nothing was written: the subscription has changed, to this.
     Met(Option<Box<StoredSubscription>>),
 }
 
 impl Store {
-    /// Prepares to write what became of a request, and the record of that answer, both or neither. Without a change there is the
-    /// record alone, without an attempt the change alone.
+    /// Prepares to write the change of a request and the record of its answer, both or neither. Without a change, only the record
+    /// is written; without an attempt, only the change.
     ///
     /// # Errors
-    /// None that its types allow.
+    /// None in practice: these types can always be stored.
     pub fn prepare(
         &self,
         tenant: &TenantId,
@@ -56,11 +58,11 @@ impl Store {
         self.records().prepare(tenant, attempt, answer, effect.transpose()?.into_iter().collect())
     }
 
-    /// Writes what was prepared, all of it or nothing. It is done once.
+    /// Writes a prepared commit, all of it or nothing. It is done once.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if another write was under way all the time: the last attempt wrote nothing. If the
-    /// database became unavailable, all may have been written or nothing; the same request again will tell.
+    /// [`StoreError::Conflict`] if another write was under way all the time: the last attempt wrote nothing. If the database became
+    /// unavailable, everything may have been written or nothing. Repeating the same request tells which.
     pub async fn commit(&self, commit: Commit<Answer>) -> Result<Committed, StoreError> {
         Ok(match self.records().commit(commit).await? {
             Outcome::Done(answer) => Committed::Done(answer),
@@ -93,7 +95,7 @@ impl Admin {
     }
 }
 
-/// The subscription that made the condition of its write fail.
+/// Returns the subscription that made the condition of its write fail.
 fn current(conditions: Vec<Option<FailedCondition>>) -> Result<Option<Box<StoredSubscription>>, StoreError> {
     let failed = conditions.into_iter().flatten().next();
     let FailedCondition(item) = failed.ok_or(StoreError::Conflict)?;

@@ -1,7 +1,7 @@
 //! Compression of texts. DynamoDB charges a write by the KiB, and in a transaction twice.
 //!
-//! Compressed texts are zlib streams (RFC 1950) with a preset dictionary. A stream names its dictionary by a checksum. So a
-//! better dictionary can follow, as long as those of stored streams are kept here.
+//! Compressed texts are zlib streams (RFC 1950) with a preset dictionary. A stream names its dictionary by a checksum. So a better
+//! dictionary can be added later, as long as the dictionaries of stored streams are kept here.
 
 use std::io::{self, Read, Write};
 
@@ -11,25 +11,25 @@ use flate2::{Compress, Compression, Decompress, FlushDecompress};
 
 use super::StoreError;
 
-/// The names of a document's members, in the order of an answer, and values that are frequent: what is in nearly
-/// every text, and so need not be in any.
+/// The names of a document's members, in the order of an answer, and frequent values. Nearly every text has them, so a compressed
+/// text need not contain them.
 const DICTIONARY: &[u8] = br#"{"metadata":{"esim":true,"state":","region":","attention":","street2":","porting":{"msisdn":"+4","status":"COMPLETED","direction":"OUTBOUND","INBOUND","FAILED","IN_PROGRESS","SCHEDULED","pendingMsisdn":{"pendingProductOffering":{"product":{"status":"PAUSED","BLOCKED","PENDING","extensions":{"error":{"subscriptionId":"","status":"ACTIVATED","type":"SUBSCRIPTION_CELL","display":"+4","msisdn":"+4","customer":{"customerId":"","name":""},"customerId":"","productOffering":{"productOfferingId":"","name":"","price":{"currency":"EUR","currency":"NOK","currency":"SEK","priceType":"ONE_TIME","priceType":"RECURRING","discount":0,"netPrice":,"boundMonths":0,"billingCycle":{"period":"MONTHLY","interval":1}},"group":{"productOfferingGroupId":"","name":"","category":"SUBSCRIPTION_CELL","description":"","internalDescription":""}},"productOfferingId":"","sim":{"esim":false,"imei":"","iccid":"89"},"subscriber":{"subscriberId":"","name":"","email":"@","address":{"street1":"","city":"","zip":"","country":""},"createdAt":"20","updatedAt":"20"},"subscriberId":"","activatedAt":"20","createdAt":"20","updatedAt":"20","referenceId":"","pendingStatus":{"status":"CANCELLED","scheduledAt":"20"}}"#;
 
-/// A window of 4 KiB, which holds the dictionary and a usual text. With the largest one, more time is spent on clearing it than on
+/// The size of the window: 4 KiB, which holds the dictionary and a usual text. Clearing the largest window takes longer than
 /// compressing.
 const WINDOW_BITS: u8 = 12;
 
-/// The longest text, in bytes: several times what DynamoDB stores as one item, as JSON may take more for the same. Nothing that
-/// grows beyond it is read.
+/// Longest text, in bytes: several times the largest item of DynamoDB, as JSON may take more for the same. A stream that grows
+/// beyond it is not read.
 const LONGEST: usize = 4 << 20;
 
-/// Makes a text small.
+/// Compresses a text.
 ///
 /// # Errors
-/// It is longer than any that is stored.
+/// The text is longer than 4 MiB: too long to be stored.
 pub fn compress(text: &[u8]) -> Result<Vec<u8>, StoreError> {
     if text.len() > LONGEST {
-        return Err(StoreError::Defect("a text that is too long to be stored".to_owned()));
+        return Err(StoreError::Defect("a text is too long to be stored".to_owned()));
     }
     deflate(text).map_err(|error| StoreError::Defect(error.to_string()))
 }
@@ -42,11 +42,11 @@ fn deflate(text: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The text that was made small, if that is what this is.
+/// Decompresses a text; `None` if the bytes are not a compressed text, or the text is longer than 4 MiB.
 #[must_use]
 pub fn decompress(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut inflate = Decompress::new(true);
-    // The header, after which the dictionary is asked for.
+    // Read the header, after which zlib asks for the dictionary.
     inflate.decompress(bytes, &mut [], FlushDecompress::None).err()?.needs_dictionary()?;
     inflate.set_dictionary(DICTIONARY).ok()?;
     let rest = bytes.get(usize::try_from(inflate.total_in()).ok()?..)?;

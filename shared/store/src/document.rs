@@ -1,10 +1,10 @@
 //! The stored form of a document: a map. Members that change are attributes of their own, so that a write can name one and leave
 //! the others alone. All other members are compressed together, as one more member.
 //!
-//! A document whose members are all attributes is valid too, so other systems may write a whole one, or add members: an
-//! attribute takes precedence over the compressed member of its name. They can't change or remove a compressed member. They
-//! also write a new `version`, on the condition of the one they read, and leave `pendingStatus` as it was. A cancellation is
-//! not executed if the document does not name it, or names another date.
+//! A document whose members are all attributes is valid too. So other systems may write a whole document, or add members: an
+//! attribute takes precedence over the compressed member of the same name. They can't change or remove a compressed member. They
+//! also write a new `version`, on the condition of the one they read, and leave `pendingStatus` as it was. A cancellation is not
+//! executed if the document does not name it, or names another date.
 
 use std::collections::HashMap;
 
@@ -17,21 +17,21 @@ use super::StoreError;
 use super::compression::{compress, decompress};
 use super::layout::{CHANGING, COMPRESSED, DOCUMENT};
 
-/// The most that DynamoDB stores as one item, in bytes. More is not compressed, so that it is refused: an answer must not be
-/// more than Lambda gives.
+/// Largest item that DynamoDB stores, in bytes. A larger text is not compressed, so that DynamoDB refuses it: decompressed, it
+/// could exceed the largest answer of Lambda.
 const LARGEST: usize = 400 << 10;
-/// How deep a value may nest. DynamoDB allows 32 levels, of which the document is one.
+/// Deepest nesting of a value, in levels. DynamoDB allows 32 levels, of which the document is one.
 const DEEPEST: u32 = 30;
 
 /// The members of a document, as attributes.
 type Attributes = HashMap<String, Stored>;
 
-/// A document as an attribute.
+/// Converts a document into an attribute.
 pub(super) fn document_attribute(document: &StoredDocument) -> Result<AttributeValue, StoreError> {
     compressed(&attributes(document))
 }
 
-/// A value as an attribute.
+/// Converts a value into an attribute.
 pub(super) fn stored_attribute(value: &StoredValue) -> AttributeValue {
     attribute(value).into()
 }
@@ -55,12 +55,12 @@ fn attribute(value: &StoredValue) -> Stored {
     }
 }
 
-/// The document that these attributes are.
+/// Converts attributes into a document.
 pub(super) fn stored_document(attributes: &Attributes) -> StoredDocument {
     attributes.iter().map(|(name, value)| (name.clone(), stored_value(value))).collect()
 }
 
-/// The value that an attribute is.
+/// Converts an attribute into a value.
 pub(super) fn stored_value(attribute: &Stored) -> StoredValue {
     match attribute {
         Stored::Null(_) => StoredValue::Null,
@@ -76,7 +76,8 @@ pub(super) fn stored_value(attribute: &Stored) -> StoredValue {
     }
 }
 
-/// The attribute of a document of which all that JSON can say is compressed, but what changes.
+/// Converts the members of a document into its attribute. Members that change stay attributes. Of the others, those that JSON can
+/// express exactly are compressed.
 fn compressed(document: &Attributes) -> Result<AttributeValue, StoreError> {
     let mut attributes = document.clone();
     let mut rest = Map::new();
@@ -87,7 +88,7 @@ fn compressed(document: &Attributes) -> Result<AttributeValue, StoreError> {
         }
     }
     let text = Value::Object(rest).to_string();
-    // A set could have that name, which then is taken.
+    // An attribute that JSON can't express, such as a set, may have this name.
     if text == "{}" || text.len() > LARGEST || attributes.contains_key(COMPRESSED) {
         return Ok(Stored::M(document.clone()).into());
     }
@@ -95,8 +96,8 @@ fn compressed(document: &Attributes) -> Result<AttributeValue, StoreError> {
     Ok(Stored::M(attributes).into())
 }
 
-/// A value as JSON, if JSON can say all of it: not a set, nor the twentieth digit of a number. What DynamoDB would refuse
-/// is left to it.
+/// Converts a value into JSON, if JSON can express it exactly. It can't express a set, or the twentieth digit of a number. A value
+/// that DynamoDB would refuse is not converted either, so that DynamoDB refuses it.
 fn exactly(value: &Stored) -> Option<Value> {
     let json: Value = from_attribute_value(value.clone()).ok()?;
     let again: Stored = to_attribute_value(&json).ok()?;
@@ -116,7 +117,8 @@ fn is_storable(value: &Stored, levels: u32) -> bool {
     }
 }
 
-/// Puts the document of a subscription's item together. `None` if it is none.
+/// Assembles the document of a subscription's item: decompresses its members into attributes. `None` if the document is missing or
+/// malformed.
 pub(super) fn assemble(item: &mut Item) -> Option<&Attributes> {
     let Some(Stored::M(document)) = item.get_mut(DOCUMENT) else { return None };
     if let Some(Stored::B(bytes)) = document.get(COMPRESSED) {

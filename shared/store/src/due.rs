@@ -1,8 +1,8 @@
 //! Finding the cancellations that are due, and executing one.
 //!
-//! The index holds an entry only while a cancellation is pending, so finding what is due costs the same
-//! however many subscriptions there are. It is eventually consistent and may name what is no longer
-//! true; the condition of the write decides, not the index.
+//! The index holds an entry only while a cancellation is pending, so finding the due ones costs the same however many subscriptions
+//! there are. The index is eventually consistent, and may name a cancellation that is no longer pending. So the condition of the
+//! write decides, not the index.
 
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -25,9 +25,9 @@ use super::{NextPage, Store, StoreError};
 
 /// Some of the cancellations that are due in one shard, the oldest first.
 pub struct DuePage {
-    /// What the index names.
+    /// The entries of the index.
     pub entries: Vec<DueEntry>,
-    /// Where the next page begins, if there is one.
+    /// The beginning of the next page, if there is one.
     pub next: Option<NextPage>,
 }
 
@@ -35,27 +35,28 @@ pub struct DuePage {
 pub enum DueEntry {
     /// A cancellation that is due.
     Cancellation(DueCancellation),
-    /// An entry that this service did not write; the key of its item.
+    /// A malformed entry, with the key of its item.
     Unreadable(String),
 }
 
-/// What came of an execution.
+/// Outcome of an execution.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Executed {
-    /// The cancellation has taken effect, here and now.
+    /// The cancellation took effect by this write.
     Done,
-    /// It had taken effect before.
+    /// The cancellation had taken effect before.
     Before,
-    /// It is no longer the one that counts: withdrawn, or replaced by another.
+    /// The cancellation was withdrawn, or replaced by another.
     Superseded,
-    /// Nothing was done: the index still names it, and the subscription is not as it was decided for. It is like this.
+    /// Nothing was done: the index still names the cancellation, but the subscription is no longer in the state that was decided
+    /// from. This is its current state.
     Otherwise(Box<StoredSubscription>),
-    /// It can't be: the item is not what this service writes.
+    /// The cancellation can't be executed, because the item is malformed.
     Malformed,
 }
 
 impl Store {
-    /// The cancellations in `shard` whose instant is not after `now`.
+    /// Reads the cancellations in `shard` whose instant is not after `now`, one page at a time.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -87,7 +88,7 @@ impl Store {
         })
     }
 
-    /// A tenant's time zone; `None` if there is no such tenant. A sweep may read no more of it.
+    /// Reads a tenant's time zone; `None` if the tenant does not exist. A sweep has no permission to read more of a tenant.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -104,7 +105,7 @@ impl Store {
         output.item.map(|item| read_time_zone(tenant, &item)).transpose()
     }
 
-    /// Executes a cancellation, on the condition of what the change was decided from.
+    /// Executes a cancellation, on the condition of the state that the change was decided from.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if another write was under way all the time; otherwise the database is unavailable
@@ -133,7 +134,7 @@ impl Store {
                 UpdateItemError::ConditionalCheckFailedException(failed) => {
                     Ok(failed.item.map_or(Executed::Superseded, |item| otherwise(item, due)))
                 }
-                // The expression is right for every item that this service writes, so it is the item.
+                // The expression is valid for every item that this service writes, so the item is at fault.
                 other if other.code() == Some("ValidationException") => Ok(Executed::Malformed),
                 other => Err(StoreError::from_refusal(&other)),
             },
@@ -141,11 +142,11 @@ impl Store {
     }
 }
 
-/// What an item is that an execution was not decided for.
+/// Returns the outcome of an execution whose condition failed because of this item.
 fn otherwise(item: Item, due: &DueCancellation) -> Executed {
     let has_entry = item.contains_key(DUE_AT);
     match (cancellation_id(&item) == Some(due.cancellation_id), has_entry) {
-        // The same cancellation, and no longer in the index: then it has been executed.
+        // The same cancellation is no longer in the index: so it has been executed.
         (true, false) => Executed::Before,
         (true, true) if item.get(DUE_AT) == Some(&instant(due.effective_at)) => {
             match read_subscription(item) {

@@ -1,7 +1,7 @@
-//! Writing subscriptions from outside, many with one transaction.
+//! Importing subscriptions: many are written with one transaction.
 //!
-//! What is there is read first, and every write is conditional on it: if a caller cancels in between, the import finds what
-//! they left, and decides again.
+//! The stored items are read first, and every write is conditional on them. If a caller cancels in between, the import finds the
+//! new state, and decides again.
 
 use std::collections::HashMap;
 
@@ -18,26 +18,26 @@ use super::layout::{PK, SUBSCRIPTION_ID, reference_key, subscription_key};
 use super::update::ItemUpdate;
 use super::{Admin, StoreError};
 
-/// The most subscriptions that are written together. Each is up to three writes (itself, its reference id, and the reference id that it
-/// no longer has), and a transaction has at most 100.
+/// Most subscriptions that are written together. Each takes up to three writes (itself, its reference id, and the reference id that
+/// it no longer has), and a transaction has at most 100.
 pub const TOGETHER: usize = 33;
 
 /// The items under the ids and reference ids of subscriptions that are imported.
 pub struct Presents {
     items: HashMap<String, Item>,
     tenant: TenantId,
-    /// The time of the reading by the database's clock, if the database says it.
+    /// The time of the read by the database's clock, if the database reports it.
     pub time: Option<DateTime<Utc>>,
 }
 
 impl Presents {
-    /// The item under an id.
+    /// Takes out the item under an id.
     #[must_use]
     pub fn subscription(&mut self, id: SubscriptionId) -> Option<Present> {
         self.items.remove(&subscription_key(&self.tenant, id)).map(read_present)
     }
 
-    /// The subscription that a reference id names.
+    /// Takes out the id of the subscription that a reference id names.
     ///
     /// # Errors
     /// The item under it can't be read.
@@ -58,12 +58,12 @@ pub enum ImportsWritten {
     Changed,
     /// Nothing was written: another write was under way.
     Conflict,
-    /// Nothing was written: the database refuses what it was given.
+    /// Nothing was written: the database refuses the writes as invalid.
     Invalid,
 }
 
 impl Admin {
-    /// The items under the ids and reference ids of up to [`TOGETHER`] subscriptions of `tenant`.
+    /// Reads the items under the ids and reference ids of up to [`TOGETHER`] subscriptions of `tenant`.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -79,7 +79,8 @@ impl Admin {
         Ok(Presents { items, tenant: tenant.clone(), time })
     }
 
-    /// Prepares the writes of one import: of the subscription, of the reference id that names it, of the one that it no longer has.
+    /// Prepares the writes of one import: the subscription, the reference id that names it, and the reference id that it no longer
+    /// has.
     ///
     /// # Errors
     /// The subscription can't be stored.
@@ -115,10 +116,10 @@ impl Admin {
         Ok(PreparedImport(writes))
     }
 
-    /// Writes imports that were prepared, all or none.
+    /// Writes prepared imports, all or none.
     ///
     /// # Errors
-    /// The database can't be reached, or refuses. They may have been written then, or not.
+    /// The database can't be reached, or refuses. The imports may have been written or not.
     pub async fn write_imports(&self, imports: Vec<PreparedImport>) -> Result<ImportsWritten, StoreError> {
         let writes: Vec<_> = imports.into_iter().flat_map(|PreparedImport(writes)| writes).collect();
         if writes.is_empty() {
@@ -134,7 +135,7 @@ impl Admin {
     }
 }
 
-/// That a reference id names no subscription, or the one that is imported.
+/// Returns the condition that a reference id names no subscription, or the imported one.
 fn free_or_ours() -> String {
     format!("attribute_not_exists({PK}) OR {SUBSCRIPTION_ID} = :id")
 }

@@ -1,4 +1,4 @@
-//! Inspecting the database: whether the tables are as this service needs them, and the time by the database's clock.
+//! Inspecting the database: the faults of its tables, and the time by its clock.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,22 +17,22 @@ use dynamodb::refusal;
 use super::tables::{DUE_INDEX, TTL_ATTRIBUTE, definitions};
 use super::{Admin, StoreError};
 
-/// What is wrong with a table.
+/// A fault of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableFault {
-    /// There is none.
+    /// The table is missing.
     Missing,
-    /// It can't be used yet, or no longer: its status.
+    /// The table can't be used yet, or no longer. The text is its status.
     NotActive(String),
-    /// It has other keys than `pk`.
+    /// The table has other keys than `pk`.
     OtherKeys,
-    /// It lacks the index of pending cancellations.
+    /// The index of pending cancellations is missing.
     NoIndex,
     /// The index of pending cancellations has other keys, or leaves out `cancellationId`.
     OtherIndex,
-    /// The index of pending cancellations can't be used yet, or no longer: its status.
+    /// The index of pending cancellations can't be used yet, or no longer. The text is its status.
     IndexNotActive(String),
-    /// Its changes are not streamed with both images.
+    /// The changes of the table are not streamed with both images.
     NoStream,
     /// Old idempotency records are not removed.
     NoExpiry,
@@ -41,9 +41,9 @@ pub enum TableFault {
 /// A table, inspected.
 #[derive(Clone, Debug)]
 pub struct InspectedTable {
-    /// What it is called.
+    /// The name of the table.
     pub name: String,
-    /// What is wrong with it.
+    /// The faults of the table.
     pub faults: Vec<TableFault>,
 }
 
@@ -78,7 +78,7 @@ impl Admin {
         }
     }
 
-    /// The ARN of the stream of the subscriptions, if there is one.
+    /// Reads the ARN of the stream of the subscriptions, if there is one.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -97,17 +97,17 @@ impl Admin {
         }))
     }
 
-    /// What time it is by the database, to the second; `None` if it does not say. It says so also if it refuses the
-    /// request.
+    /// Reads the time by the database's clock, to the second; `None` if the database does not report it. The database reports it
+    /// even if it refuses the request.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if it can't be reached.
+    /// [`StoreError::Unavailable`] if the database can't be reached.
     pub async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let date = DateHeader::default();
         let request = self.client.describe_table().table_name(&self.tables.tenants);
         let result = request.customize().interceptor(date.clone()).send().await;
         match date.instant() {
-            // A refusal is dated too.
+            // A refusal has a date too.
             Some(date) => Ok(Some(date)),
             None => match result.map_err(StoreError::from_sdk) {
                 Err(StoreError::Unavailable(cause)) => Err(StoreError::Unavailable(cause)),
@@ -117,7 +117,7 @@ impl Admin {
     }
 }
 
-/// What is wrong with a table that is there.
+/// Returns the faults of a table that exists.
 fn compare(wanted: &CreateTableInputBuilder, found: &TableDescription) -> Vec<TableFault> {
     let mut faults = Vec::new();
     match &found.table_status {
@@ -160,7 +160,7 @@ fn compare_index(
     projection: Option<&Projection>,
     found: &GlobalSecondaryIndexDescription,
 ) -> Option<TableFault> {
-    // An index that has more than it needs serves as well.
+    // An index with more attributes than needed is fine too.
     let has_all = found.projection().is_some_and(|found| {
         let needed = projection.map(Projection::non_key_attributes).unwrap_or_default();
         found.projection_type() == Some(&ProjectionType::All)
@@ -184,7 +184,7 @@ fn status(text: Option<&str>) -> String {
 pub(super) struct DateHeader(Arc<Mutex<Option<String>>>);
 
 impl DateHeader {
-    /// What time it was, to the second.
+    /// Returns the time in the header, to the second.
     pub(super) fn instant(&self) -> Option<DateTime<Utc>> {
         let text = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         DateTime::parse_from_rfc2822(&text).ok().map(|date| date.to_utc())

@@ -1,4 +1,5 @@
-//! Items into values, and values into items. The fields of the types here have the names of [`layout`](super::layout).
+//! Conversion of items into values, and of values into items. The fields of the types here have the names of
+//! [`layout`](super::layout).
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -44,7 +45,7 @@ fn binary(bytes: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-/// An instant as text that sorts by time: always UTC, always to the second.
+/// Converts an instant into text that sorts by time: always UTC, always to the second.
 pub(super) fn instant(at: DateTime<Utc>) -> AttributeValue {
     text(instant_text(at))
 }
@@ -57,22 +58,22 @@ pub(super) fn key_of(item: &Item) -> &str {
     item.get(PK).and_then(|key| key.as_s().ok()).map_or("", String::as_str)
 }
 
-/// A value of this crate as an attribute. None of its types can fail to be one.
+/// Converts a value of this crate into an attribute. That can't fail for any of its types.
 pub(super) fn attribute(value: impl Serialize) -> Result<AttributeValue, StoreError> {
     to_attribute_value(value).map_err(|error| StoreError::Defect(error.to_string()))
 }
 
-/// Reads an item, or says which one can't be read; never what is in it.
+/// Reads an item. An error names the item, but never its content.
 fn read<T: for<'de> Deserialize<'de>>(item: Item, name: fn(&str) -> String) -> Result<T, StoreError> {
     let key = key_of(&item).to_owned();
     from_item(item).map_err(|_| unreadable(&name(&key)))
 }
 
 fn unreadable(name: &str) -> StoreError {
-    StoreError::Defect(format!("{name} is not what this service writes"))
+    StoreError::Defect(format!("{name} is malformed"))
 }
 
-/// Whose item it is. Callers make up reference ids and idempotency keys, so those are never said.
+/// Returns the tenant in the key of an item. Callers make up reference ids and idempotency keys, so errors never name those.
 fn tenant_of(key: &str) -> &str {
     key.split('#').next().unwrap_or_default()
 }
@@ -84,7 +85,7 @@ struct SubscriptionItem {
     cancellation: Option<Cancellation>,
 }
 
-/// A subscription, of an item as the database or its stream holds it. `None` if it is not what this service writes.
+/// Reads a subscription from an item of the table or its stream. `None` if the item is malformed.
 pub(super) fn subscription(mut item: serde_dynamo::Item) -> Option<StoredSubscription> {
     assemble(&mut item)?;
     let (entry, write_id) = (index_entry(&item), parse(&item, WRITE_ID));
@@ -92,17 +93,17 @@ pub(super) fn subscription(mut item: serde_dynamo::Item) -> Option<StoredSubscri
     Some(StoredSubscription::new(document, Revision { version, write_id }, cancellation, entry))
 }
 
-/// What the index has of an item: it takes in what has both of its keys.
+/// Returns the entry of an item in the index. The index has an entry for every item with both of its keys.
 fn index_entry(item: &serde_dynamo::Item) -> Option<IndexEntry> {
     let (Stored::N(shard), Stored::S(due_at)) = (item.get(DUE_SHARD)?, item.get(DUE_AT)?) else {
         return None;
     };
     let due = || {
-        // Sweeps look into no other shard, and an instant that is written in another way sorts elsewhere.
+        // Sweeps read no other shard, and an instant in another format sorts elsewhere.
         let is_swept = shard.parse::<u32>().is_ok_and(|shard| shard < DUE_SHARDS);
         let at: DateTime<Utc> = due_at.parse().ok()?;
         let is_sorted = at.year() <= 9999 && *due_at == instant_text(at);
-        // An execution asks for the id as it is written.
+        // An execution compares the id as text.
         let id: CancellationId = parse(item, CANCELLATION_ID)?;
         let is_spelled = item.get(CANCELLATION_ID) == Some(&Stored::S(id.to_string()));
         (is_swept && is_sorted && is_spelled).then_some(IndexEntry::Due(id, at))
@@ -140,7 +141,7 @@ struct KeptOnly {
     withdrawn_at: Option<DateTime<Utc>>,
 }
 
-/// What those attributes say. `None` if they are not what this service writes.
+/// Reads the claims of an item, and its cancellation. `None` if the attributes are malformed.
 fn read_claims(item: serde_dynamo::Item) -> Option<(Claims, Option<KeptOnly>)> {
     let entry = index_entry(&item);
     let ClaimsItem { document, cancellation } = from_item(item).ok()?;
@@ -156,7 +157,7 @@ pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreE
     subscription(item.into()).ok_or_else(|| unreadable(&name))
 }
 
-/// What is stored under the id of a subscription.
+/// Reads the item that is stored under the id of a subscription.
 pub(super) fn read_present(item: Item) -> Present {
     let mut assembled = serde_dynamo::Item::from(item.clone());
     let document = assemble(&mut assembled).map(stored_document);
@@ -178,12 +179,12 @@ pub(super) fn read_present(item: Item) -> Present {
     }
 }
 
-/// Over which of the index's partitions a subscription's pending cancellation is found.
+/// Returns the shard of the index for a subscription's pending cancellation.
 pub(super) fn due_shard(id: SubscriptionId) -> u32 {
     crc32fast::hash(id.to_string().as_bytes()) % DUE_SHARDS
 }
 
-/// The pending cancellation that an entry of the index names.
+/// Reads the pending cancellation that an entry of the index names; `None` if the entry is malformed.
 pub(super) fn read_due(entry: &Item) -> Option<DueCancellation> {
     let (tenant, subscription_id) = key_of(entry).split_once('#')?;
     let IndexEntry::Due(cancellation_id, effective_at) = index_entry(&entry.clone().into())? else {
@@ -197,8 +198,8 @@ pub(super) fn read_due(entry: &Item) -> Option<DueCancellation> {
     })
 }
 
-/// A cancellation for counting, if it counts: if it is pending or has taken effect. The outer `None` is an item
-/// that can't be read.
+/// Reads a cancellation for counting. The inner `None` is a cancellation that does not count, because it neither is pending nor has
+/// taken effect. The outer `None` is an item that can't be read.
 pub(super) fn read_reported(item: Item) -> Option<Option<Reported>> {
     let tenant = tenant_of(key_of(&item)).parse().ok()?;
     let (claims, kept) = read_claims(item.into())?;
@@ -214,8 +215,8 @@ pub(super) fn read_reported(item: Item) -> Option<Option<Reported>> {
     Some(Some(Reported { tenant, reason, scheduled_at, effective_at, took_effect }))
 }
 
-/// What is to be said of an entry of the index, from the item that it names; `None` if that item's pending cancellation
-/// is another one, or none.
+/// Reads the details of an entry of the index from the item that it names; `None` if the pending cancellation of that item is
+/// missing or another one.
 pub(super) fn read_entry_details(item: &Item, due: &DueCancellation) -> Option<EntryDetails> {
     let item = serde_dynamo::Item::from(item.clone());
     match index_entry(&item)? {
@@ -232,7 +233,7 @@ pub(super) fn read_entry_details(item: &Item, due: &DueCancellation) -> Option<E
     })
 }
 
-/// The cancellation that an item carries, without reading the rest of it.
+/// Reads the id of the cancellation of an item, without reading the rest.
 pub(super) fn cancellation_id(item: &Item) -> Option<CancellationId> {
     item.get(CANCELLATION_ID)?.as_s().ok()?.parse().ok()
 }
@@ -267,7 +268,7 @@ pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError
     Ok(Tenant { id, name, time_zone })
 }
 
-/// The time zone of a tenant, of an item that may have no more than that.
+/// Reads the time zone of a tenant. The item may have no other attributes.
 pub(super) fn read_time_zone(tenant: &TenantId, item: &Item) -> Result<TimeZone, StoreError> {
     let name = item.get(TIME_ZONE).and_then(|name| name.as_s().ok());
     name.and_then(|name| name.parse().ok()).ok_or_else(|| unreadable(&format!("the tenant {tenant}")))

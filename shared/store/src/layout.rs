@@ -10,8 +10,8 @@
 //!
 //! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
 //!
-//! Another system that writes a subscription's item sets `version` to one more, on the condition of the one that it read, and
-//! leaves all but `document` alone. README says more, under "Other systems that write into the table".
+//! Another system that writes a subscription's item must raise `version` by one, on the condition of the version it read, and
+//! change nothing else but `document`. The README says more, under "Other systems that write into the table".
 
 use domain::identifiers::{KeyId, ReferenceId, SubscriptionId, TenantId};
 
@@ -27,7 +27,7 @@ pub(super) const CANCELLATION_ID: &str = "cancellationId";
 pub(super) const DUE_SHARD: &str = "dueShard";
 pub(super) const DUE_AT: &str = "dueAt";
 
-// The members of a document that are read or written by themselves.
+// The members of a document that are read or written individually.
 pub(super) const STATUS: &str = "status";
 pub(super) const UPDATED_AT: &str = "updatedAt";
 pub(super) const CANCELLED_AT: &str = "cancelledAt";
@@ -65,10 +65,10 @@ pub(super) const BODY: &str = "body";
 pub(super) const CHANGING: [&str; 6] =
     [STATUS, UPDATED_AT, CANCELLED_AT, PENDING_STATUS, PENDING_MSISDN, PENDING_PRODUCT_OFFERING];
 
-/// `status` in an expression, in which DynamoDB has that word itself.
+/// The placeholder for `status` in expressions, where DynamoDB reserves that word.
 pub(super) const STATUS_IN_EXPRESSIONS: &str = "#status";
 
-/// The attributes by which a cancellation is pending or not, and its reason: nothing that may be personal.
+/// Returns the attributes that decide whether a cancellation is pending, and its reason. None of them holds personal data.
 pub(super) fn claims() -> String {
     let of_document = [STATUS_IN_EXPRESSIONS, PENDING_STATUS].map(|member| format!("{DOCUMENT}.{member}"));
     let of_cancellation = [CANCELLATION_ID, SCHEDULED_AT, EFFECTIVE_AT, REASON, WITHDRAWN_AT];
@@ -81,7 +81,7 @@ pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String 
     format!("{tenant}#{id}")
 }
 
-/// The beginning of the keys of everything that is a tenant's.
+/// Returns the prefix of the keys of everything that belongs to a tenant.
 pub(super) fn tenant_prefix(tenant: &TenantId) -> String {
     format!("{tenant}#")
 }

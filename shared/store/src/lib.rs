@@ -1,12 +1,12 @@
 //! The store: subscriptions, API keys and idempotency records in three DynamoDB tables, and the writes that keep them
 //! consistent.
 //!
-//! *Invariant:* nothing is decided here. A change comes in as a value, and each part of it is written; stored items go out as
+//! *Invariant:* nothing is decided here. A change comes in as a value, and each part of it is written. Stored items go out as
 //! values.
 //!
 //! A request reads everything it needs in one round trip ([`load`]), and writes everything it decided in one more ([`commit`]).
-//! Every write of a decision is conditional on the state it was decided from. Every condition that fails is answered from the
-//! item that DynamoDB returns with the failure. Every write is in the table's stream, from which events are made ([`stream`]).
+//! Every write of a decision is conditional on the state it was decided from. If a condition fails, the answer comes from the item
+//! that DynamoDB returns with the failure. Every write is in the table's stream, from which events are made ([`stream`]).
 
 mod admin;
 pub mod answer;
@@ -44,18 +44,18 @@ pub struct Store {
     tables: TableNames,
 }
 
-/// The beginning of the next page, of an answer that has more than one.
+/// The beginning of the next page, if an answer has more than one.
 #[derive(Clone)]
 pub struct NextPage(Item);
 
 impl Store {
-    /// The database that is spoken to like this, in `tables`. Connects at the first request.
+    /// Returns the database with this configuration, in `tables`. Connects at the first request.
     #[must_use]
     pub fn new(dynamodb: &SdkConfig, tables: TableNames) -> Self {
         Self { client: Client::from_conf(config(dynamodb).build()), tables }
     }
 
-    /// The same, but each request goes through `http_client`: a network of the caller's own making.
+    /// Returns the same database, but each request goes through `http_client`: a network that the caller provides.
     #[must_use]
     pub fn through(http_client: SharedHttpClient, dynamodb: &SdkConfig, tables: TableNames) -> Self {
         Self { client: Client::from_conf(config(dynamodb).http_client(http_client).build()), tables }
@@ -66,14 +66,14 @@ impl Store {
 pub const KEY_LIFETIME: TimeDelta = TimeDelta::hours(24);
 
 impl Store {
-    /// The idempotency records; each tenant is a scope of its own.
+    /// Returns the idempotency records. Each tenant is a scope of its own.
     fn records(&self) -> Records {
         Records::new(self.client.clone(), &self.tables.idempotency, KEY_LIFETIME)
     }
 }
 
 fn config(dynamodb: &SdkConfig) -> Builder {
-    // The SDK limits how much it retries a database that keeps failing. A store has a limit of its own, in
-    // Lambda as on one machine, where by default all stores of a process would share one.
+    // The SDK limits the retries while a database keeps failing. By default, all stores of a process share one limit. Here each
+    // store has its own, in Lambda as on one machine.
     Builder::from(dynamodb).retry_partition(RetryPartition::custom("store").build())
 }

@@ -24,13 +24,13 @@ use super::items::{key_of, read_api_key, read_pointer, read_subscription, read_t
 use super::layout::{PK, api_key_key, reference_key, subscription_key, tenant_key};
 use super::{Store, StoreError};
 
-/// How long a function that starts waits for a connection.
+/// Longest time for which a starting function waits for a connection.
 const LONGEST_CONNECT: Duration = Duration::from_secs(2);
 
-/// The most times that a reference id which moves is followed.
+/// Most times that a reference id is followed, if it keeps moving.
 const MOST_ROUNDS: u32 = 5;
 
-/// What was read for a request whose API key has not been verified yet.
+/// The items read for a request whose API key has not been verified yet.
 pub struct Sealed<'r> {
     token: &'r Token,
     tenant: Option<Item>,
@@ -40,31 +40,31 @@ pub struct Sealed<'r> {
     record: Option<Item>,
 }
 
-/// What was read for a request whose API key is valid.
+/// The values read for a request whose API key is valid.
 pub struct Loaded {
-    /// The tenant that asks, if it was asked for and there is one.
+    /// The tenant of the caller, if it was requested and exists.
     pub tenant: Option<Tenant>,
-    /// The subscription it names.
+    /// The subscription that the request names.
     pub found: Found,
-    /// The record of its idempotency key, which may have expired.
+    /// The record of the idempotency key, which may have expired.
     pub record: Option<Record<Answer>>,
 }
 
-/// Where the subscription is that a request names.
+/// The result of looking for the subscription that a request names.
 pub enum Found {
-    /// Here.
+    /// The subscription itself.
     Subscription(Box<StoredSubscription>),
-    /// The reference id leads to this one, which has to be read by its id.
+    /// The subscription that the reference id leads to. It still has to be read by its id.
     Reference(SubscriptionId),
-    /// The tenant has none of that name, or the request named none.
+    /// The tenant has no subscription of that name, or the request named none.
     Nothing,
 }
 
-/// Why what was read stays sealed.
+/// The reason why the items stay sealed.
 pub enum NotOpened {
     /// The API key does not admit the request.
     NotAdmitted(NotAdmitted),
-    /// What is stored can't be read.
+    /// An item can't be read.
     Store(StoreError),
 }
 
@@ -78,7 +78,7 @@ impl Sealed<'_> {
     /// Verifies the API key, and only then reads the rest.
     ///
     /// # Errors
-    /// The key is not valid at `now` or lacks `scope`; or an item can't be read.
+    /// The key is missing, is not valid at `now` or lacks `scope`; or an item can't be read.
     pub fn open(self, scope: Scope, now: DateTime<Utc>) -> Result<Loaded, NotOpened> {
         let api_key = self.api_key.ok_or(NotOpened::NotAdmitted(NotAdmitted::KeyInvalid))?;
         read_api_key(api_key)?.admits(self.token, scope, now).map_err(NotOpened::NotAdmitted)?;
@@ -100,7 +100,7 @@ impl Sealed<'_> {
 impl Store {
     /// Connects to the database, so that the first request finds the connection open.
     ///
-    /// For that it reads an item that there is not. If it fails, the first request connects.
+    /// The connection is opened by reading an item that does not exist. If that fails, the first request connects.
     pub async fn connect(&self) {
         let nothing = Wanted::from([(self.tables.tenants.clone(), vec!["-".to_owned()])]);
         match tokio::time::timeout(LONGEST_CONNECT, self.batch_get(nothing)).await {
@@ -110,9 +110,9 @@ impl Store {
         }
     }
 
-    /// Reads what a request of `token` needs, in one round trip. `subscription` is `None` where the
-    /// request's path names none that could exist. The tenant is read `with_tenant` only: an API key is
-    /// enough to know who asks, but not when their days begin.
+    /// Reads everything that a request of `token` needs, in one round trip. `subscription` is `None` if the path of the request has
+    /// no valid name. The tenant is read only `with_tenant`: authentication needs the API key alone, but an effective date needs
+    /// the tenant's time zone.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -152,7 +152,7 @@ impl Store {
         })
     }
 
-    /// The subscription that was found, in one more round trip if it was named by its reference id.
+    /// Returns the subscription that was found. If it was named by its reference id, reads it in one more round trip.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -172,7 +172,7 @@ impl Store {
         }
     }
 
-    /// The subscription that a name means now.
+    /// Reads the subscription that a name means now.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -190,8 +190,9 @@ impl Store {
         }
     }
 
-    /// The subscription that a reference id leads to, which was read as `id`. An import may have given it to another one since,
-    /// so what does not know itself by it is only taken if it is led to again.
+    /// Reads the subscription that a reference id leads to, which was read as `id`. An import may have given the reference id to
+    /// another subscription since. So a subscription without this reference id is returned only if the reference id still leads to
+    /// it.
     async fn referenced_subscription(
         &self,
         tenant: &TenantId,
@@ -213,7 +214,7 @@ impl Store {
         Err(StoreError::Conflict)
     }
 
-    /// The subscription that a reference id names.
+    /// Reads the id of the subscription that a reference id names.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -226,7 +227,7 @@ impl Store {
         item.map(read_pointer).transpose()
     }
 
-    /// A subscription by its id, as it is now.
+    /// Reads a subscription by its id, as it is now.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -244,7 +245,7 @@ impl Store {
         Ok(output.item)
     }
 
-    /// Subscriptions and reference ids by their keys, as they are now: at most 100.
+    /// Reads subscriptions and reference ids by their keys, as they are now: at most 100.
     pub(super) async fn subscription_items(
         &self,
         keys: HashSet<String>,
@@ -252,7 +253,7 @@ impl Store {
         Ok(self.dated_subscription_items(keys).await?.0)
     }
 
-    /// The same, and what time it was then by the database, if it says so.
+    /// Reads the same, and the time of the read by the database's clock, if the database reports it.
     pub(super) async fn dated_subscription_items(
         &self,
         keys: HashSet<String>,
@@ -263,8 +264,8 @@ impl Store {
         Ok((items.into_iter().map(|((_, key), item)| (key, item)).collect(), date.instant()))
     }
 
-    /// Reads items by table and key. DynamoDB may leave some for later when it is busy; those are asked
-    /// for again, a bounded number of times.
+    /// Reads items by table and key. DynamoDB may leave some unprocessed when it is busy. Those are requested again, a limited
+    /// number of times.
     async fn batch_get(&self, wanted: Wanted) -> Result<Items, StoreError> {
         self.batch_get_with(wanted, None).await
     }
@@ -285,7 +286,7 @@ impl Store {
         }
     }
 
-    /// Adds to `items` what is wanted; what is still wanted then, and the items.
+    /// Reads wanted items into `items`. Returns the keys that are still wanted, and the items.
     async fn batch_get_once(
         &self,
         wanted: HashMap<String, KeysAndAttributes>,

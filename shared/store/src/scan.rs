@@ -15,44 +15,44 @@ use super::layout::{
 };
 use super::{Admin, NextPage, StoreError};
 
-/// What tells a subscription, also a broken one, from a reference id that leads to one.
+/// Returns the filter for subscriptions, including malformed ones. It leaves out the pointers from reference ids.
 fn subscriptions() -> String {
     format!("attribute_not_exists({SUBSCRIPTION_ID})")
 }
 
-/// A page of what was found.
+/// A page of results.
 pub struct Page<T> {
-    /// What was found.
+    /// The results.
     pub found: Vec<T>,
-    /// The keys of items that are not what this service writes.
+    /// The keys of malformed items.
     pub unreadable: Vec<String>,
-    /// Where the next page begins, if there is one.
+    /// The beginning of the next page, if there is one.
     pub next: Option<NextPage>,
 }
 
-/// What the index does not say of its entries.
+/// Details of an entry that are not in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryDetails {
-    /// Why; `None` if it was imported.
+    /// The reason of the cancellation; `None` if it was imported.
     pub reason: Option<Reason>,
     /// The date that the document names; `None` if it has none.
     pub date: Option<NaiveDate>,
-    /// Whether it is pending; `None` if the item is not what this service writes.
+    /// The standing of the cancellation; `None` if the item is malformed.
     pub standing: Option<Standing>,
 }
 
 /// A cancellation that is pending or has taken effect, for counting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reported {
-    /// Whose it is.
+    /// The tenant.
     pub tenant: TenantId,
-    /// Why; `None` if it was imported.
+    /// The reason of the cancellation; `None` if it was imported.
     pub reason: Option<Reason>,
-    /// The date that callers were told; `None` of one that an earlier version of this service wrote.
+    /// The date that callers were told; `None` for a cancellation that an earlier version of this service wrote.
     pub scheduled_at: Option<NaiveDate>,
     /// The instant at which it takes effect, or did.
     pub effective_at: DateTime<Utc>,
-    /// Whether it has taken effect.
+    /// True if the cancellation has taken effect.
     pub took_effect: bool,
 }
 
@@ -71,7 +71,7 @@ impl Page<Item> {
 }
 
 impl Admin {
-    /// Some of a tenant's subscriptions, in no particular order.
+    /// Reads a page of a tenant's subscriptions, in no particular order.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -84,7 +84,7 @@ impl Admin {
         Ok(items.read(|item| read_subscription(item).ok()))
     }
 
-    /// Some of the subscriptions whose parts contradict each other, of a tenant or of all.
+    /// Reads a page of the subscriptions whose parts contradict each other, of a tenant or of all.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -104,7 +104,7 @@ impl Admin {
         Ok(Page { found: found.into_iter().filter(is_contradictory).collect(), unreadable, next })
     }
 
-    /// Some of the cancellations that were asked for, of a tenant or of all.
+    /// Reads a page of the cancellations that are pending or have taken effect, of a tenant or of all.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -120,7 +120,7 @@ impl Admin {
         Ok(Page { found: found.into_iter().flatten().collect(), unreadable, next })
     }
 
-    /// What is to be said of entries of the index, at most 100; `None` for one that is no longer true.
+    /// Reads the details of entries of the index, at most 100; `None` for an entry that is no longer true.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -145,7 +145,7 @@ impl Admin {
             .client
             .scan()
             .table_name(&self.tables.subscriptions)
-            // An export is a copy; a count may be a second old.
+            // An export must be current; a count may be a second old.
             .consistent_read(projection.is_none())
             .set_projection_expression(projection.map(str::to_owned))
             .set_exclusive_start_key(page.map(|NextPage(key)| key));

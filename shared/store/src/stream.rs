@@ -1,6 +1,6 @@
 //! The stream of the table: each write, with the item before and after it.
 //!
-//! DynamoDB writes the stream together with the table, so no change is missing from it. Beside subscriptions, the table holds
+//! DynamoDB writes the stream together with the table, so no change is missing from it. Besides subscriptions, the table holds
 //! pointers from reference ids to them. Writes of pointers make no events: the subscription shows the same change.
 
 use chrono::{DateTime, Utc};
@@ -19,26 +19,26 @@ pub struct Write {
     pub before: Item,
     /// The item after; empty if there is none.
     pub after: Item,
-    /// When it was written, by the database's clock.
+    /// The time of the write, by the database's clock.
     pub at: DateTime<Utc>,
 }
 
-/// An event, and whose it is.
+/// An event, and its tenant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TenantEvent {
-    /// Whose subscription it is about.
+    /// The tenant of the subscription.
     pub tenant: TenantId,
     /// The event.
     pub event: Event,
 }
 
-/// A write that can't be read. It names the item, not what is in it.
+/// A write that can't be read. The error names the item, but never its content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not what this service writes")]
+#[error("{0} is malformed, or its version did not grow")]
 pub struct UnreadableWrite(pub String);
 
 impl Write {
-    /// The key of the item; empty if it is none of this table.
+    /// Returns the key of the item; empty if the item does not belong to this table.
     #[must_use]
     pub fn key(&self) -> &str {
         match self.keys.get(PK) {
@@ -47,10 +47,11 @@ impl Write {
         }
     }
 
-    /// The event that it is, if it is one. A subscription that is added or removed has none: only the operator does that.
+    /// Returns the event that the write makes, if it makes one. Adding or removing a subscription makes none: only the operator
+    /// does that.
     ///
     /// # Errors
-    /// It is not what this service writes.
+    /// The item is malformed, or its version did not grow though callers can see the change.
     pub fn event(self) -> Result<Option<TenantEvent>, UnreadableWrite> {
         let key = self.key().to_owned();
         let Some((tenant, name)) = key.split_once('#') else {
@@ -66,7 +67,7 @@ impl Write {
             let is_one = before.document.subscription_id == id && after.document.subscription_id == id;
             let counts = after.revision.version > before.revision.version;
             let event = decide_event(&tenant, &before, after, self.at);
-            // An id is made of the version: without another one, two events would have one id.
+            // The id of an event is derived from the version. With the same version, two events would have the same id.
             (is_one && (counts || event.is_none()))
                 .then_some(event.map(|event| TenantEvent { tenant, event }))
         };

@@ -1,7 +1,7 @@
 //! The three tables: their names, keys, index, and settings.
 //!
-//! They are three so that each function can be given exactly the rights it needs: the function that reads subscriptions can't
-//! write one, and the function that executes cancellations can't read an API key.
+//! There are three, so that each function gets exactly the permissions it needs: the function that reads subscriptions can't write
+//! one, and the function that executes cancellations can't read an API key.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use super::{Admin, StoreError};
 /// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
 pub const DUE_INDEX: &str = "due";
 
-/// How many partitions the index of pending cancellations is spread over, so that the first of a
-/// month, when most of them fall due, does not meet the limits of one.
+/// Number of shards of the index of pending cancellations. Most cancellations are due on the first of a month, and would meet the
+/// limits of a single partition.
 pub const DUE_SHARDS: u32 = 16;
 
 pub(super) use idempotency::TTL_ATTRIBUTE;
 
-/// What the tables are called in this deployment.
+/// The names of the tables in this deployment.
 #[derive(Clone, Debug)]
 pub struct TableNames {
     /// Subscriptions, with their pending cancellations, and the pointers of reference ids.
@@ -49,8 +49,8 @@ impl Default for TableNames {
 }
 
 impl Admin {
-    /// Creates those of the tables that don't exist, and waits until all can be used; the names of those that it
-    /// created. The expiry of idempotency records is turned on if it is not.
+    /// Creates the missing tables, and waits until all can be used. Turns on the expiry of idempotency records if it is off.
+    /// Returns the names of the tables that were created.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -105,7 +105,7 @@ impl Admin {
     }
 }
 
-/// The one definition of the tables in Rust, by name. All have the hash key `pk` and are paid per request.
+/// Defines the tables, by name. No other definition exists in Rust. All have the hash key `pk` and are paid per request.
 pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], StoreError> {
     fn build(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], BuildError> {
         let due = GlobalSecondaryIndex::builder()

@@ -18,28 +18,28 @@ use super::layout::{EXPIRES_AT, PK, REVOKED_AT, TIME_ZONE, api_key_key, tenant_k
 use super::scan::Page;
 use super::{Admin, StoreError};
 
-/// What came of revoking a key.
+/// Outcome of revoking a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revoked {
-    /// It is no longer valid.
+    /// The key was revoked by this request.
     Now,
-    /// It had been revoked, at this instant.
+    /// The key had been revoked before, at this instant.
     Before(DateTime<Utc>),
     /// The tenant has no such key.
     NoKey,
 }
 
-/// What becomes of a key that another one takes over from.
+/// The end of a key that another key replaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Former {
-    /// It stays valid until then.
+    /// The key stays valid until this instant.
     ValidUntil(DateTime<Utc>),
-    /// It is revoked, at this instant.
+    /// The key is revoked, at this instant.
     Revoked(DateTime<Utc>),
 }
 
 impl Admin {
-    /// A tenant, as it is now.
+    /// Reads a tenant, as it is now.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -49,7 +49,7 @@ impl Admin {
         output.item.map(|item| read_tenant(id.clone(), item)).transpose()
     }
 
-    /// All tenants, in the order of their ids, on one page.
+    /// Reads all tenants, in the order of their ids, on one page.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -61,7 +61,7 @@ impl Admin {
         Ok(page)
     }
 
-    /// Writes a tenant, in place of the one with its id.
+    /// Writes a tenant, in place of the one with the same id.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -72,7 +72,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Writes a tenant that isn't there yet; whether it was not.
+    /// Adds a tenant. Returns false if the tenant exists already; then nothing is written.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -80,7 +80,7 @@ impl Admin {
         self.add_to_tenants(tenant_item(tenant)).await
     }
 
-    /// Changes where a tenant's days begin; whether there is such a tenant. What is pending already keeps its instant.
+    /// Changes the time zone of a tenant. Returns false if the tenant does not exist. Pending cancellations keep their instants.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -105,7 +105,7 @@ impl Admin {
         }
     }
 
-    /// A tenant's API keys, the oldest first, on one page.
+    /// Reads a tenant's API keys, the oldest first, on one page.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -121,7 +121,7 @@ impl Admin {
         Ok(page)
     }
 
-    /// One of a tenant's API keys.
+    /// Reads one of a tenant's API keys.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -132,7 +132,7 @@ impl Admin {
         output.item.map(read_api_key).transpose()
     }
 
-    /// Writes an API key that isn't there yet; one that is stays as it is, revoked or not.
+    /// Adds an API key. A key that exists already stays as it is, revoked or not.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -146,11 +146,11 @@ impl Admin {
         Ok(())
     }
 
-    /// Adds an API key that takes over from `former`, and which of the two is valid from when; both or neither. Whether
-    /// `former` is a key that was valid for that long.
+    /// Adds an API key that replaces `former`, and sets the end of `former`: both or neither. Returns false if `former` does not
+    /// exist, is revoked, or expires before that end; then nothing is written.
     ///
     /// # Errors
-    /// The database can't be reached, or refuses, or is being written by others.
+    /// The database can't be reached or refuses, or others are writing the keys.
     pub async fn rotate_api_key(
         &self,
         tenant: &TenantId,
@@ -184,7 +184,7 @@ impl Admin {
         self.write_tenants(vec![put, update]).await
     }
 
-    /// Revokes an API key: it is not valid from the next request.
+    /// Revokes an API key: it is invalid from the next request on.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -218,10 +218,10 @@ impl Admin {
         }
     }
 
-    /// Writes an item that isn't there yet; whether it was not.
+    /// Adds an item. Returns false if the item exists already; then nothing is written.
     ///
-    /// It is a transaction, as DynamoDB recognises one that is sent again because its acknowledgement was lost: a plain write
-    /// would find its own item, and take it for somebody else's.
+    /// The write is a transaction, because DynamoDB recognises a transaction that is sent again after its acknowledgement was lost.
+    /// A plain write would find its own item, and take it for another writer's.
     async fn add_to_tenants(&self, item: Item) -> Result<bool, StoreError> {
         let put = Put::builder()
             .table_name(&self.tables.tenants)
@@ -232,7 +232,7 @@ impl Admin {
         self.write_tenants(vec![TransactWriteItem::builder().put(put).build()]).await
     }
 
-    /// Writes all or nothing; whether the conditions held.
+    /// Writes all or nothing. Returns false if a condition failed.
     async fn write_tenants(&self, writes: Vec<TransactWriteItem>) -> Result<bool, StoreError> {
         match Transaction::new(writes).write(&self.client, Patience::OfRequest).await? {
             Written::All => Ok(true),
@@ -241,7 +241,7 @@ impl Admin {
         }
     }
 
-    /// What the table of tenants has of this kind. It is small: a few items for each tenant.
+    /// Reads all items of one kind from the table of tenants. The table is small: a few items for each tenant.
     async fn scan_tenants(
         &self,
         filter: &str,

@@ -1,6 +1,6 @@
 //! A change as a write: each attribute that the change names is set or removed, on the condition of what it was decided from.
 //!
-//! No rule is here. A change is destructured completely, so a part that is not written does not compile.
+//! No rule is here. A change is destructured completely: if a part is not written, the code does not compile.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ use super::layout::{
     VERSION, WRITE_ID, subscription_key,
 };
 
-/// The members of a document that a write other than an import's sets or removes, each with its edit.
+/// Returns the members of a document that a write other than an import's sets or removes, each with its edit.
 pub(super) fn members(members: &Members) -> Result<[(&'static str, Edit<AttributeValue>); 6], StoreError> {
     let Members {
         status,
@@ -59,16 +59,16 @@ pub(super) struct ItemUpdate {
     pub expression: String,
     /// The condition expression.
     pub condition: String,
-    /// The names that the expressions can't say.
+    /// The attribute names behind the placeholders. DynamoDB reserves these names in expressions.
     pub names: HashMap<String, String>,
-    /// The values that they name.
+    /// The values behind the placeholders.
     pub values: HashMap<String, AttributeValue>,
     sets: Vec<String>,
     removes: Vec<String>,
 }
 
 impl ItemUpdate {
-    /// The write of a change.
+    /// Turns a change into a write.
     ///
     /// # Errors
     /// A value can't be stored.
@@ -109,10 +109,10 @@ impl ItemUpdate {
         Ok(update)
     }
 
-    /// The same, as a part of a transaction.
+    /// Turns the write into a part of a transaction.
     ///
     /// # Errors
-    /// None that its types allow.
+    /// None in practice: every required part is set.
     pub(super) fn in_transaction(
         self,
         table: &str,
@@ -149,14 +149,14 @@ impl ItemUpdate {
         self.sets.push(format!("{path} = {value}"));
     }
 
-    /// A value, by a name that the expressions can say.
+    /// Adds a value. Returns its placeholder for the expressions.
     fn value(&mut self, name: &str, value: AttributeValue) -> String {
         let name = format!(":{name}");
         self.values.insert(name.clone(), value);
         name
     }
 
-    /// A path of attributes. `status` is a word of DynamoDB's own.
+    /// Returns a path of attributes for the expressions. `status` is reserved by DynamoDB, and becomes a placeholder.
     fn path(&mut self, path: &str) -> String {
         match path.strip_suffix(STATUS) {
             Some(parent) => {
@@ -216,20 +216,20 @@ impl ItemUpdate {
             format!("{status} IN ({})", allowed.join(", ")),
             pending,
             pending_date,
-            // Instants of one second don't sort as text.
+            // As text, instants within one second don't sort by time.
             format!("(attribute_not_exists({DOCUMENT}.{UPDATED_AT}) OR {DOCUMENT}.{UPDATED_AT} < {second})"),
         ]
         .join(" AND "))
     }
 
-    /// That an attribute is this.
+    /// Returns the condition that an attribute has this value.
     fn is(&mut self, path: &str, value: AttributeValue) -> String {
         let value = self.value(&format!("if_{}", path.replace('.', "_")), value);
         format!("{} = {value}", self.path(path))
     }
 }
 
-/// The second of an instant, as it begins as text; every instant of an earlier second sorts before it.
+/// Returns the text of an instant up to its second. Every instant of an earlier second sorts before it.
 fn second(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%dT%H:%M:%S").to_string()
 }

@@ -1,10 +1,10 @@
 //! Reads the stream of the table, as Lambda does: all of its shards, each in its order, from a given beginning.
 //!
-//! A shard is a part of the stream. It ends after a few hours and then has children. They are read once it has been read to its
-//! end, so the records of one item come in their order.
+//! A shard is a part of the stream. It ends after a few hours and then has children. The children are read after the end of their
+//! parent, so the records of one item come in their order.
 //!
 //! *Invariant:* nothing here changes the table or its stream, and nothing is remembered outside of a [`Stream`]: the caller keeps
-//! how far it has come.
+//! the positions.
 
 #![warn(missing_docs)]
 
@@ -22,33 +22,33 @@ use service::endpoint::Endpoint;
 
 pub use self::record::{as_in_an_event, as_write, sequence_number};
 
-/// How many records are read of a shard at once: as many as the template hands to the function.
+/// Most records that are read from a shard at once: the batch size of the function in the template.
 const PAGE: i32 = 100;
 
-/// How far each shard has been read: the sequence number of its last record.
+/// The position in each shard: the sequence number of its last record that was read.
 pub type Positions = BTreeMap<String, String>;
 
-/// Where to begin.
+/// The first records to read.
 #[derive(Clone, Debug)]
 pub enum Start {
-    /// With the oldest record that there is.
+    /// The oldest records that exist.
     Oldest,
-    /// With what is written after the first read.
+    /// Records that are written after the first read.
     Now,
-    /// After these; in shards that are not among them, with the oldest.
+    /// Records after these positions. In shards without a position, the oldest.
     After(Positions),
 }
 
-/// Why a stream was not read.
+/// The reason why a stream was not read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StreamError {
-    /// It can't be at the moment.
-    #[error("the stream can't be read for now: {0}")]
+    /// The stream can't be read at the moment. A retry may work.
+    #[error("the stream can't be read at the moment: {0}")]
     Unavailable(String),
-    /// It can't be, and no retry mends that.
+    /// The stream can't be read, and no retry fixes that.
     #[error("the stream can't be read: {0}")]
     Refused(String),
-    /// What came next in a shard is gone: the stream keeps records for 24 hours only.
+    /// The next records of a shard are gone: the stream keeps records for 24 hours only.
     #[error("records of the stream were removed before they were read")]
     Lost,
 }
@@ -70,7 +70,7 @@ pub struct Stream {
     client: Client,
     arn: String,
     start: Start,
-    /// Those that are known, by their ids.
+    /// The known shards, by their ids.
     shards: BTreeMap<String, Reading>,
     has_begun: bool,
 }
@@ -83,17 +83,17 @@ struct Reading {
     last: Option<String>,
 }
 
-/// Where a shard is read on.
+/// The next records to read from a shard.
 enum Next {
-    /// With its oldest record.
+    /// The oldest records of the shard.
     Oldest,
-    /// With what is written from now on.
+    /// Records that are written from now on.
     Now,
-    /// After the record of this sequence number.
+    /// Records after the one with this sequence number.
     After(String),
-    /// At this iterator, which the database gave for it.
+    /// Records at this iterator, which the database returned.
     At(String),
-    /// Nowhere: it has ended.
+    /// The shard has ended, and all its records are read.
     Ended,
 }
 
@@ -103,27 +103,27 @@ impl Reading {
     }
 }
 
-/// What has been read of a shard.
+/// A page of records of one shard.
 pub struct Page {
     /// The shard.
     pub shard: String,
-    /// Its next records.
+    /// The next records of the shard.
     pub records: Vec<Record>,
 }
 
 impl Stream {
-    /// The stream of this ARN.
+    /// Returns the stream with this ARN.
     #[must_use]
     pub fn new(endpoint: Endpoint, arn: String, start: Start) -> Self {
         let client = Client::new(&endpoint.sdk_config());
         Self { client, arn, start, shards: BTreeMap::new(), has_begun: false }
     }
 
-    /// Reads on: the next page of each shard that has one. What could be read is returned, though something could not; that
-    /// shows at the next read, or has passed by then.
+    /// Reads the next page of each shard that has one. Returns the pages that could be read, even if another shard failed. That
+    /// failure shows at the next read, or has passed by then.
     ///
     /// # Errors
-    /// Nothing could be read. Nothing of it is lost, as long as it is read on within 24 hours.
+    /// Nothing could be read. Nothing is lost, as long as reading goes on within 24 hours.
     pub async fn read(&mut self) -> Result<Vec<Page>, StreamError> {
         if self.may_have_more_shards() {
             self.look_for_shards().await?;
@@ -146,18 +146,18 @@ impl Stream {
         }
     }
 
-    /// The shards that there are.
+    /// Returns the ids of the known shards.
     pub fn shards(&self) -> impl Iterator<Item = &String> {
         self.shards.keys()
     }
 
-    /// Whether there may be shards that are not known: at the beginning, and when one has ended whose child is not.
+    /// Returns true if there may be unknown shards: at the beginning, and when a shard has ended whose child is unknown.
     fn may_have_more_shards(&self) -> bool {
         let parents: BTreeSet<_> = self.shards.values().filter_map(|shard| shard.parent.as_ref()).collect();
         !self.has_begun || self.shards.iter().any(|(id, shard)| shard.has_ended() && !parents.contains(id))
     }
 
-    /// Takes in the shards that are not known yet, and forgets those that are gone.
+    /// Adds the shards that are not known yet, and removes those that are gone.
     async fn look_for_shards(&mut self) -> Result<(), StreamError> {
         let mut listed: BTreeMap<String, Option<String>> = BTreeMap::new();
         let mut after = None;
@@ -181,7 +181,7 @@ impl Stream {
                 Start::After(positions) => positions.get(&id).cloned().map_or(Next::Oldest, Next::After),
                 Start::Now if !self.has_begun && parents.contains(&id) => Next::Ended,
                 Start::Now if !self.has_begun => Next::Now,
-                // What has begun since is new as a whole.
+                // A shard that has begun since the first read is new as a whole.
                 Start::Now | Start::Oldest => Next::Oldest,
             };
             self.shards.entry(id).or_insert(Reading { parent, next, last: None });
@@ -233,11 +233,11 @@ impl Stream {
     }
 }
 
-/// Goes on where there is something left, if what came next is gone.
+/// Handles the loss of the next records: goes on with the oldest record, or ends if the shard is gone. `None` if nothing was lost.
 fn lose(next: &mut Next, code: Option<&str>) -> Option<StreamError> {
     *next = match (code, &next) {
         (Some("ResourceNotFoundException"), _) => Next::Ended,
-        // A sequence number that is none of this stream is as good as gone.
+        // A sequence number that does not belong to this stream counts as lost.
         (Some("TrimmedDataAccessException"), _) | (Some("ValidationException"), Next::After(_)) => {
             Next::Oldest
         }

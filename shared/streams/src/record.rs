@@ -6,13 +6,13 @@ use serde_dynamo::{AttributeValue, Item};
 use serde_json::{Value, json};
 use store::stream::Write;
 
-/// The place of a record in its shard.
+/// Returns the place of a record in its shard.
 #[must_use]
 pub fn sequence_number(record: &Record) -> Option<&str> {
     record.dynamodb.as_ref()?.sequence_number.as_deref()
 }
 
-/// A record as a write.
+/// Converts a record into a write.
 #[must_use]
 pub fn as_write(record: Record) -> Write {
     let change = record.dynamodb.unwrap_or_else(|| StreamRecord::builder().build());
@@ -26,7 +26,7 @@ pub fn as_write(record: Record) -> Write {
     }
 }
 
-/// A record as Lambda hands it to a function.
+/// Converts a record into the form in which Lambda hands it to a function.
 #[must_use]
 pub fn as_in_an_event(record: Record, stream_arn: &str) -> Value {
     let change = record.dynamodb.unwrap_or_else(|| StreamRecord::builder().build());
@@ -42,7 +42,7 @@ pub fn as_in_an_event(record: Record, stream_arn: &str) -> Value {
         "SizeBytes": change.size_bytes.unwrap_or_default(),
         "StreamViewType": change.stream_view_type.map(|kind| kind.as_str().to_owned()),
     });
-    // An item that is not there is left out, as Lambda does.
+    // A missing item is left out, as Lambda does.
     for (name, image) in [("NewImage", change.new_image), ("OldImage", change.old_image)] {
         if let (Some(image), Value::Object(members)) = (image, &mut dynamodb) {
             members.insert(name.to_owned(), item(Some(image)));

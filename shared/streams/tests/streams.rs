@@ -27,9 +27,9 @@ struct Table(Arc<Mutex<Shards>>);
 
 #[derive(Default)]
 struct Shards {
-    /// By their ids: the parent, the numbers of the records, whether it has ended.
+    /// By id: the parent, the numbers of the records, and true if the shard has ended.
     shards: BTreeMap<String, (Option<String>, Vec<u32>, bool)>,
-    /// How the next requests of an operation fail.
+    /// The faults of the next requests of an operation. An empty fault lets its request pass.
     faults: BTreeMap<String, VecDeque<&'static str>>,
 }
 
@@ -72,7 +72,7 @@ async fn answer(State(table): State<Table>, headers: HeaderMap, body: Bytes) -> 
         return (StatusCode::BAD_REQUEST, Json(json!({"__type": fault}))).into_response();
     }
     Json(match operation {
-        // One a page.
+        // One shard for each page.
         "DescribeStream" => {
             let after = request["ExclusiveStartShardId"].as_str().unwrap_or_default();
             let mut rest = table.shards.iter().filter(|(id, _)| id.as_str() > after);
@@ -110,14 +110,14 @@ async fn answer(State(table): State<Table>, headers: HeaderMap, body: Bytes) -> 
     .into_response()
 }
 
-/// The numbers of the records that a read brings.
+/// Reads once. Returns the numbers of the records.
 async fn read(stream: &mut Stream) -> Result<Vec<u32>, StreamError> {
     let pages = stream.read().await?;
     let records = pages.iter().flat_map(|page| &page.records);
     Ok(records.map(|record| sequence_number(record).unwrap().parse().unwrap()).collect())
 }
 
-/// All that is read until there is nothing new.
+/// Reads until three reads in a row bring nothing new.
 async fn read_all(stream: &mut Stream) -> Vec<u32> {
     let mut all = Vec::new();
     let mut nothing = 0;
@@ -156,12 +156,12 @@ async fn a_failing_shard_is_read_later_and_the_others_at_once() {
         table.write(shard, number);
     }
     let mut stream = table.stream(Start::Oldest).await;
-    // The second of three.
+    // The second of three shards fails.
     table.fail("GetRecords", &["", "ExpiredTokenException"]);
     assert_eq!(read(&mut stream).await.unwrap(), [1, 3]);
     assert_eq!(read(&mut stream).await.unwrap(), [2]);
 
-    // A child that can't be looked for is found later.
+    // If listing the shards fails, a new child is found later.
     table.end("a");
     table.add("d", Some("a"));
     table.write("d", 4);
@@ -200,7 +200,7 @@ async fn lost_records_are_reported_and_the_remaining_ones_are_read() {
     assert!(matches!(read(&mut stream).await, Err(StreamError::Lost)));
     assert_eq!(read_all(&mut stream).await, [5, 6]);
 
-    // A shard that is gone holds up no other.
+    // A shard that is gone does not delay the others.
     table.fail("GetRecords", &["ResourceNotFoundException"]);
     assert!(matches!(read(&mut stream).await, Err(StreamError::Lost)));
     table.write("b", 7);

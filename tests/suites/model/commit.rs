@@ -1,8 +1,7 @@
-//! The commit protocol: the change of the subscription and the record of its answer are one write, which the
-//! database refuses when either the record or the subscription is no longer what the request saw. The model
-//! lets two callers, a sweep, the clock, the database's own deletions and every loss and delay in between
-//! take their steps in any order. `database.rs` holds the conditions the database judges a write by, and
-//! `promise.rs` what must hold in every state thus reached.
+//! The commit protocol. The change of the subscription and the record of its answer are one write. The database refuses it if
+//! the record or the subscription is no longer as the request has read it. In the model, two callers, a sweep, the clock, the
+//! database's own deletions, and every loss and delay in between take their steps in any order. `database.rs` holds the
+//! conditions by which the database judges a write, and `promise.rs` the rules for every state that is reached.
 
 mod database;
 pub mod promise;
@@ -13,32 +12,32 @@ use std::collections::BTreeSet;
 use database::{Reply, Update, Write};
 use stateright::{Model, Property};
 
-/// How long a record answers for its key, counted from the `now` of the request that wrote it.
+/// Life of a record in ticks, counted from the `now` of the request that wrote it.
 pub const KEY_LIFE: u8 = 2;
-/// How often a caller sends its request before it gives up.
+/// Number of times that a caller sends its request before it gives up.
 const ATTEMPTS: u8 = 2;
-/// How often one function decides before it answers "locked".
+/// Number of times that one function decides before it answers "locked".
 const DECISIONS: u8 = 2;
-/// Names the cancellation that is pending when a run begins: neither of the two callers asked for it.
+/// Id of the cancellation that is pending when a run begins. Neither of the two callers asked for it.
 const EARLIER: Id = Id { caller: 2, attempt: 0, decision: 0 };
 
-/// One run of the model: who asks for what, and the bounds and flaws under which it happens.
+/// One configuration of the model: the requests, the bounds, and a flaw, if any.
 #[derive(Clone)]
 pub struct Commit {
     pub requests: [Request; 2],
-    /// When the cancellation is due that is already pending as the run begins, if one is.
+    /// Due tick of the cancellation that is pending when the run begins, if there is one.
     pub earlier: Option<u8>,
-    /// The clock stops here.
+    /// Last tick of the clock.
     pub last_tick: u8,
-    /// Neither a function nor a write it has sent outlives its `now` by more than this. It has to be less
-    /// than [`KEY_LIFE`]: a record expires a key's life after `now`, however late it is written, so a write
-    /// delayed for that long would store a record that protects nothing from the very next retry.
+    /// Largest number of ticks by which a function, or a write that it has sent, outlives its `now`. It must be less than
+    /// [`KEY_LIFE`]: a record expires a key's life after `now`, however late it is written. A write delayed for that long would
+    /// store an expired record, which does not protect against the next retry.
     pub function_life: u8,
-    /// How long after its expiry a record is safe from deletion. None is needed for the promise as long as a
-    /// life is measured by the clock at the moment of the write. See [`promise::BY_THE_REQUEST`] for what it buys.
+    /// Number of ticks for which a record is kept after its expiry. The promise needs none, as long as a life is measured by
+    /// the clock at the moment of the write. [`promise::BY_THE_REQUEST`] needs a delay.
     pub deletion_delay: u8,
     pub flaw: Option<Flaw>,
-    /// Whether the stronger promise is checked as well.
+    /// True if the stronger promise is checked as well.
     pub by_the_request: bool,
 }
 
@@ -48,17 +47,17 @@ pub struct Request {
     pub asked: Asked,
 }
 
-/// All that a request says, so it is its fingerprint as well.
+/// Content of a request, and therefore also its fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Asked {
-    /// To cancel the subscription when this is due.
+    /// Cancel the subscription at this tick.
     CancelAt(u8),
-    /// To withdraw the cancellation that is pending, whichever that is.
+    /// Withdraw the pending cancellation, whichever it is.
     Withdraw,
 }
 
-/// Everything that is stored or under way. `history` is not stored anywhere: it is what really happened, for
-/// the properties to compare with what the database and the callers believe.
+/// Everything that is stored or under way. `history` is stored nowhere. It holds the events that really happened, and the
+/// properties compare it with the data of the database and the answers to the callers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     clock: u8,
@@ -82,8 +81,8 @@ pub struct Pending {
     due: u8,
 }
 
-/// Fresh for each decision, so it names the decision and the write that carries it. Of a decision to cancel it
-/// is the cancellation id.
+/// Id of a decision and of the write that carries it, new for each decision. For a decision to cancel, it is the cancellation
+/// id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     caller: usize,
@@ -98,7 +97,7 @@ struct Record {
     life: Life,
 }
 
-/// From the clock at the moment of the write, which only the model knows, until the expiry, which is stored.
+/// Life of a record: from the clock at the moment of the write, which only the model knows, until the stored expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Life {
     from: u8,
@@ -111,13 +110,13 @@ enum Answer {
     Unchanged,
     AlreadyCancelled,
     NoPendingCancellation,
-    /// What was asked for was not later than the request.
+    /// The requested tick is not later than the request.
     NotInFuture,
     Mismatch,
 }
 
-/// A caller together with the function that works for it. Dying, giving up and answering 503 or "locked" are
-/// the same to the caller: it knows nothing, and asks again.
+/// A caller together with the function that works for it. If the function dies, gives up, or answers 503 or "locked", the
+/// caller knows nothing of the outcome, and asks again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Caller {
     Ready { attempt: u8 },
@@ -127,7 +126,7 @@ enum Caller {
     GaveUp,
 }
 
-/// What a caller was told at last, by the function of which attempt, and in which life of its key.
+/// The final answer to a caller, the attempt that got it, and the life of the key to which it belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Told {
     attempt: u8,
@@ -145,9 +144,9 @@ enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Change {
     id: Id,
-    /// What has been pending since: nothing after a withdrawal.
+    /// The pending cancellation after the change. `None` after a withdrawal.
     pending: Option<Pending>,
-    /// The key it was asked for with, and the life that key has from it.
+    /// The key of the request, and the life that the key has from this change on.
     key: Option<(usize, Life)>,
 }
 
@@ -158,11 +157,12 @@ pub enum Action {
     Begin(usize),
     ReadRecord(usize),
     ReadSubscription(usize),
-    /// The write is carried out and its caller's function hears the outcome.
+    /// The write is carried out, and the function of its caller receives the outcome.
     WriteAndHear(usize),
-    /// The write had been carried out unheard; the database knows its token and repeats the good news.
+    /// The write was carried out before, and its acknowledgement was lost. The database recognises the token and confirms the
+    /// write again.
     WriteRecognised(usize),
-    /// A write is carried out with nobody listening: its acknowledgement is lost, or its sender is gone.
+    /// A write is carried out, and nobody receives the outcome: the acknowledgement is lost, or the sender is gone.
     WriteUnheard(Id),
     Crash(usize),
     Sweep(Pending),
@@ -215,8 +215,8 @@ impl Model for Commit {
                     if done_before {
                         actions.push(Action::WriteRecognised(who));
                     }
-                    // With a key, the record makes it safe that the database doesn't know the token any more.
-                    // Without one everything rests on the token, which outlives every function by far.
+                    // With a key, the record protects the write when the database no longer knows the token. Without a key,
+                    // only the token protects it. The token outlives every function by far.
                     let has_key = self.requests[who].key.is_some();
                     if !done_before || has_key || self.flaw == Some(Flaw::NoToken) {
                         actions.push(Action::WriteAndHear(who));
@@ -226,11 +226,11 @@ impl Model for Commit {
                 Caller::Answered(_) | Caller::GaveUp => {}
             }
         }
-        // Nothing that was sent is ever taken off the wire. That covers at once a lost acknowledgement, a
-        // repetition by the SDK, a write that comes late and (as no action has to be taken) one that is lost.
+        // A write stays in `sent` after it was carried out. This covers a lost acknowledgement, a repetition by the SDK and a
+        // late write. It also covers a lost write, because no action has to be taken.
         actions.extend(state.sent.iter().map(|write| Action::WriteUnheard(write.id)));
-        // A sweep may hold any entry the index has ever shown, however stale, and may send its write at any
-        // time, any number of times. That covers sweeps that overlap, crash, repeat themselves or lag behind.
+        // A sweep may hold any entry that the index has ever shown, however stale, and may send its write at any time, any
+        // number of times. This covers sweeps that overlap, crash, repeat themselves or lag behind.
         let shown = state.changes().filter_map(|change| change.pending);
         actions.extend(shown.filter(|entry| entry.due <= state.clock).map(Action::Sweep));
     }
@@ -261,7 +261,7 @@ impl Model for Commit {
 }
 
 impl Commit {
-    /// The protocol as it is meant to run.
+    /// Returns the protocol for these requests, without a flaw.
     pub fn of(requests: [Request; 2]) -> Commit {
         Commit {
             requests,
@@ -296,7 +296,7 @@ impl Commit {
         state.callers[who] = Caller::Reading { attempt, now: state.clock, record, subscription: None };
     }
 
-    // One BatchGetItem fetches both items, but it is no snapshot: a commit may fall between the two.
+    // One BatchGetItem fetches both items, but it is not a snapshot: a commit may happen between the two reads.
     fn read_record(&self, state: &mut State, who: usize) {
         let found = self.requests[who].key.and_then(|key| state.records[key]);
         let Caller::Reading { record, .. } = &mut state.callers[who] else { return };
@@ -311,7 +311,7 @@ impl Commit {
         self.proceed(state, who);
     }
 
-    // What follows the second reading touches nothing that is shared, so it needs no step of its own.
+    // The work after the second read touches nothing that is shared, so it needs no step of its own.
     fn proceed(&self, state: &mut State, who: usize) {
         let Caller::Reading { attempt, now, record: Some(record), subscription: Some(subscription) } =
             state.callers[who]
@@ -360,8 +360,8 @@ impl Commit {
             }
             Reply::HalfDone => {}
             Reply::RecordStands(record) => self.replay(state, who, id.attempt, now, record),
-            // Without a token, the id in the item can tell that it was this very write that moved it, as long
-            // as nothing has moved it since. A withdrawal leaves no id there.
+            // Without a token, the id in the item shows that this write changed it, unless another write has changed it since.
+            // A withdrawal leaves no id.
             Reply::VersionMoved(s)
                 if self.flaw == Some(Flaw::NoToken) && s.pending.is_some_and(|p| p.id == id) =>
             {
@@ -383,7 +383,7 @@ impl Commit {
 }
 
 impl Asked {
-    /// What is pending once the decision `id` has done it.
+    /// Returns the pending cancellation after the decision `id` was carried out.
     fn pending(self, id: Id) -> Option<Pending> {
         match self {
             Asked::CancelAt(due) => Some(Pending { id, due }),
@@ -393,9 +393,10 @@ impl Asked {
 }
 
 impl State {
-    /// A write against an older version is refused for ever, as versions only grow. So is one whose key has the
-    /// record of a request no older than its own, as that record outlives it. With nobody listening a refusal
-    /// changes nothing: whether such a write is still under way makes no difference.
+    /// Returns the state without the writes that can only be refused. A write against an older version is always refused,
+    /// because versions only grow. A write is also refused if its key has the record of a request that is not older, because
+    /// that record outlives the write. If nobody receives the reply, a refusal changes nothing, so it makes no difference
+    /// whether such a write is still under way.
     pub fn without_doomed_writes(&self) -> State {
         let outdated = |update: Update| update.version_read != self.subscription.version;
         let outlives = |record: Record, write: &Write| record.life.until >= write.now + KEY_LIFE;

@@ -1,6 +1,6 @@
-//! The promises in every order of the steps, and how each breaks if a condition is left out.
+//! The promises in every order of the steps, and a counterexample for each condition that is left out.
 
-#![allow(clippy::print_stdout, reason = "counterexamples, and how many states were visited")]
+#![allow(clippy::print_stdout, reason = "counterexamples, and the number of states visited")]
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -100,10 +100,10 @@ fn a_key_keeps_its_answer_whatever_a_request_without_a_key_does() {
     holds(keyed_withdrawal(), &with(&[REPLACEMENT, LOCKED, NOT_IN_FUTURE]));
 }
 
-/// Therefore a record stays in the table for an hour after its key is free.
+/// This is why a record stays in the table for an hour after its key is free.
 #[test]
 fn a_late_deletion_of_records_covers_requests_sent_at_the_end_of_a_keys_life() {
-    // Of a date that is still to come at the end of a life.
+    // Cancellations for dates that are still in the future at the end of a life.
     let late = || Commit::of([with_key(0, CancelAt(2)), without_key(CancelAt(3))]);
     refuted(Commit { by_the_request: true, ..late() }, BY_THE_REQUEST);
 
@@ -178,7 +178,7 @@ fn with_a_lock_that_expires_a_retry_runs_the_effect_again() {
 
     let path = refuted(TwoPhase { lock_expires: true }, two_phase::ONE_EFFECT);
     let [Lock(first), RunEffect(_), Crash(dead), LockExpires, Lock(second), RunEffect(_)] = path[..] else {
-        panic!("an unexpected way to two effects")
+        panic!("unexpected steps to two effects")
     };
     assert!(first == dead && first != second);
 }
@@ -195,13 +195,13 @@ fn different_keys() -> Commit {
     Commit::of([with_key(0, CancelAt(1)), with_key(1, CancelAt(2))])
 }
 
-/// One key, and somebody else who may replace what was asked for with it. Only then does a second effect show:
-/// asked for again, a cancellation that is still pending would change nothing.
+/// Returns a cancellation with a key, and one of another caller, which may replace it. Only then does a second effect show: a
+/// repeated request for a cancellation that is still pending would change nothing.
 fn one_key() -> Commit {
     Commit::of([with_key(0, CancelAt(1)), without_key(CancelAt(2))])
 }
 
-/// A withdrawal, and somebody else who may replace what it withdraws, or cancel anew afterwards.
+/// Returns a withdrawal with a key, and a cancellation of another caller, which may replace the withdrawn one or follow it.
 fn keyed_withdrawal() -> Commit {
     one_pending([with_key(0, Withdraw), without_key(CancelAt(2))])
 }
@@ -210,7 +210,7 @@ fn keyless_withdrawal() -> Commit {
     one_pending([without_key(Withdraw), without_key(CancelAt(2))])
 }
 
-/// There is something to withdraw from the beginning.
+/// Returns the protocol with a cancellation that is pending from the beginning.
 fn one_pending(requests: [Request; 2]) -> Commit {
     Commit { earlier: Some(1), ..Commit::of(requests) }
 }
@@ -223,8 +223,8 @@ fn without_key(asked: Asked) -> Request {
     Request { key: None, asked }
 }
 
-/// Visits every state. What the checker comes back with are examples of what may happen and counterexamples
-/// to what must hold, so finding exactly the former means that the promise holds, and not for want of trial.
+/// Visits every state, and asserts that the promises hold. The checker finds examples of situations and counterexamples to
+/// rules. The promises hold if it finds exactly the expected examples. This also shows that the rules were put to the test.
 fn holds(model: Commit, seen: &[&str]) {
     let checker = model.checker().symmetry_fn(State::without_doomed_writes).spawn_dfs().join();
     println!("{} states, up to {} steps deep", checker.unique_state_count(), checker.max_depth());
@@ -236,8 +236,8 @@ fn holds(model: Commit, seen: &[&str]) {
     assert_eq!(found, seen.iter().copied().collect());
 }
 
-/// The shortest way to break a rule. It takes ever deeper searches to find it, as the checker reports the last
-/// counterexample it met, not the first.
+/// Returns the shortest sequence of steps that breaks a rule. Searches deeper and deeper, because the checker reports the last
+/// counterexample that it met, not the first.
 fn refuted<M>(model: M, rule: &'static str) -> Vec<M::Action>
 where
     M: Model + Clone + Send + Sync + 'static,
@@ -254,11 +254,11 @@ where
             return actions;
         }
     }
-    panic!("not refuted: {rule}")
+    panic!("no counterexample to: {rule}")
 }
 
 fn print(rule: &str, actions: &[impl Debug]) {
-    println!("A way to \"{rule}\":");
+    println!("steps for \"{rule}\":");
     for action in actions {
         println!("  {action:?}");
     }

@@ -1,8 +1,8 @@
-//! The rival: the usual idempotency in two phases, with a lock. A function marks the key as in progress, runs
-//! the effect, and marks the key as completed. The mark and the effect are different writes, so a function may
-//! die between them, and no setting of the lock is right then: a lock that expires lets a retry run the effect
-//! again, and one that does not leaves the retry without an answer. The model gives the lock its kindest
-//! reading, that it never expires under a function that is still alive.
+//! The usual idempotency protocol, for comparison: two phases, with a lock. A function marks the key as in progress, runs the
+//! effect, and marks the key as completed. The mark and the effect are different writes, so a function may die between them.
+//! Then no setting of the lock is right. A lock that expires lets a retry run the effect again. A lock that does not expire
+//! leaves the retry without an answer. The model assumes the best case for the lock: it never expires while its function is
+//! alive.
 
 use stateright::{Model, Property};
 

@@ -1,7 +1,6 @@
-//! Many at once: whatever the order in which requests and sweeps meet, each change is made once, and each
-//! caller is told what became of its own.
+//! Many requests and sweeps at once. In whatever order they meet, each change is made once, and each caller gets a true answer.
 
-#![allow(clippy::print_stdout, reason = "the tests say how many requests there were")]
+#![allow(clippy::print_stdout, reason = "the tests print the number of requests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -22,7 +21,7 @@ use store::import::TOGETHER;
 
 use crate::MACHINE;
 
-/// How many cancellations are due at one instant.
+/// Returns the number of cancellations that are due at one instant.
 fn how_many_are_due() -> usize {
     env::var("SWEEP_DUE").map_or(1_000, |due| due.parse().unwrap())
 }
@@ -31,7 +30,7 @@ fn id(n: usize) -> String {
     format!("00000000-0000-4000-8000-{n:012x}")
 }
 
-/// Cancels, and comes again with the same key while the service is overloaded, as a caller is told to.
+/// Cancels, and retries with the same key while the service is overloaded, as the answer tells the caller to.
 async fn cancel_until_answered(service: &Service, key: &str, body: &Value) -> Response {
     loop {
         let answer = service.cancel_once(ACTIVATED, key, body).await;
@@ -42,7 +41,7 @@ async fn cancel_until_answered(service: &Service, key: &str, body: &Value) -> Re
     }
 }
 
-/// The version that a success is about.
+/// Returns the version in the ETag of a success.
 fn version(answer: &Response) -> u64 {
     let etag = answer.header("etag").unwrap().trim_matches('"');
     etag.split('-').next().unwrap().parse().unwrap()
@@ -70,7 +69,7 @@ async fn one_of_1000_simultaneous_requests_with_one_key_takes_effect() {
             }
         }
     }
-    // None, if the acknowledgement of the first was lost and its caller came again.
+    // `first` is 0 if the acknowledgement of the first request was lost and its caller retried.
     assert!(bodies.len() == 1 && first <= 1, "{first} of {}", bodies.len());
     println!("1000 requests: 1 took effect, {replays} replayed its answer, {locked} were told to wait");
 }
@@ -90,7 +89,7 @@ async fn each_accepted_request_among_200_simultaneous_keys_is_one_change() {
         match answer.status {
             200 => {
                 assert_eq!(answer.json()["pendingStatus"]["scheduledAt"], *date);
-                assert!(accepted.insert(version(answer), answer).is_none(), "two changes, one version");
+                assert!(accepted.insert(version(answer), answer).is_none(), "two changes have one version");
             }
             _ => answer.assert_problem(409, "idempotency_key_locked"),
         }
@@ -102,7 +101,7 @@ async fn each_accepted_request_among_200_simultaneous_keys_is_one_change() {
     assert_eq!(service.get(ACTIVATED).await.body, last.body);
     assert_eq!(service.due("9999-01-01T00:00:00Z").await, [ACTIVATED]);
 
-    // Those that were told to wait succeed when they come again, one after the other.
+    // The requests that were told to wait succeed when they are retried, one after the other.
     let mut changes = accepted.len();
     for ((answer, date), body) in answers.iter().zip(&dates).zip(&bodies) {
         let again = service.cancel_once(ACTIVATED, date, body).await;
@@ -124,7 +123,7 @@ async fn a_replacement_or_withdrawal_that_races_the_execution_gets_a_true_answer
     }
     service.set_clock("2026-02-01T00:00:00Z").await;
     let replacement = cancel_at("2026-06-01");
-    // By turns.
+    // Alternates between replacements and withdrawals.
     let changing = stream::iter(0..200).map(|n| {
         let (service, replacement) = (&service, &replacement);
         async move {
@@ -197,7 +196,7 @@ async fn eight_simultaneous_sweeps_execute_each_cancellation_once() {
         total(|summary| summary.failed),
     ];
     assert!(executed <= u64::try_from(due_count).unwrap());
-    // On a machine that is too slow for all eight, some time out: those are left to the next sweep.
+    // On a machine that is too slow for eight sweeps, some executions time out. They are left to the next sweep.
     service.set_clock("2026-02-01T00:00:00Z").await;
     let left = service.execute().await;
     assert_eq!((&left["failed"], &left["remaining"]), (&json!(0), &json!(0)), "{left}");

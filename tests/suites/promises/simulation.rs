@@ -1,13 +1,13 @@
-//! A simulation: the real functions and a real database, with random callers, faults, deaths and clocks,
-//! in an order that a seed decides. After every write and every answer the rules are checked.
+//! A simulation: the real functions and a real database, with random callers, faults, deaths and clocks, in an order that a
+//! seed decides. The rules are checked after every write and every answer.
 //!
 //! ```sh
 //! cargo test --workspace --test promises simulation                           # as many seeds as fit into 10 seconds
-//! SIMULATION_SECONDS=600 cargo test --workspace --test promises simulation    # into ten minutes
+//! SIMULATION_SECONDS=600 cargo test --workspace --test promises simulation    # as many as fit into 10 minutes
 //! SIMULATION_SEED=7 cargo test --workspace --test promises simulation         # one seed, step by step
 //! ```
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures, and how to repeat a failure")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures, and the command to repeat")]
 
 mod ledger;
 mod network;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use self::world::Figures;
 use crate::MACHINE;
 
-/// Runs a seed, and says how to repeat it if it fails.
+/// Runs a seed. If it fails, prints the command that repeats it.
 fn simulate(seed: u64) -> (Figures, Vec<String>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -33,7 +33,7 @@ fn simulate(seed: u64) -> (Figures, Vec<String>) {
         Err(panic) => {
             let last = trace.len().saturating_sub(60);
             eprintln!(
-                "{}\nrepeat it: SIMULATION_SEED={seed} cargo test --workspace --test promises simulation",
+                "{}\nrepeat it with: SIMULATION_SEED={seed} cargo test --workspace --test promises simulation",
                 trace[last..].join("\n")
             );
             resume_unwind(panic)

@@ -1,4 +1,4 @@
-//! The API as callers see it: one file per operation, and the rules that hold for all of them.
+//! The API as callers see it: one file for each operation, and one for each rule that all operations share.
 
 mod api_keys;
 mod cancel_subscription;

@@ -1,4 +1,4 @@
-//! Input of any kind: nothing panics, and every answer is one of the contract.
+//! Input of any kind: nothing panics, and every answer is within the contract.
 
 mod events;
 mod imports;

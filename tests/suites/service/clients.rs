@@ -1,4 +1,4 @@
-//! The example clients: each cancels once, whatever happens to its requests.
+//! The example clients: each cancels exactly once, whatever happens to its requests.
 
 use std::env;
 use std::pin::pin;
@@ -12,14 +12,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// The clients, as `.ci/clients` has made them ready: commands, their words separated by tabs.
+/// Environment variables in which `.ci/clients` puts the commands of the clients, with tabs between the words.
 const CLIENTS: [&str; 4] = ["CURL_CLIENT", "PYTHON_CLIENT", "TYPESCRIPT_CLIENT", "RUST_CLIENT"];
 
-/// A client that takes longer would wait for ever.
+/// Longest run of a client. One that takes longer would wait forever.
 const LONG_ENOUGH: Duration = Duration::from_secs(90);
 
 async fn run(client: &str, api_url: &str, api_key: &str, subscription: &str) -> Output {
-    let command = env::var(client).unwrap_or_else(|_| panic!("{client} is the command of a client"));
+    let command = env::var(client).unwrap_or_else(|_| panic!("{client} must be the command of a client"));
     let mut words = command.split('\t');
     let mut process = Command::new(words.next().unwrap());
     process.args(words).arg(subscription).env("CONNECT_URL", api_url).env("CONNECT_API_KEY", api_key);
@@ -38,7 +38,8 @@ async fn assert_cancelled_once(client: &str, output: &Output, service: &Service)
     assert_eq!(service.scan("idempotency").await.len(), 1, "{client} used one key");
 }
 
-/// A way to the API on which the first answer breaks off after so many bytes; the service has done what was asked.
+/// Starts a proxy to the API that breaks off the first answer after so many bytes, and returns its URL. The service has carried
+/// out the request by then.
 async fn breaking_off(api_url: &str, bytes: usize) -> String {
     let api = api_url.strip_prefix("http://").unwrap().to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -63,9 +64,9 @@ async fn breaking_off(api_url: &str, bytes: usize) -> String {
 }
 
 #[tokio::test]
-#[ignore = "needs the clients that .ci/clients makes ready"]
+#[ignore = "needs the clients that .ci/clients prepares"]
 async fn a_client_asks_again_for_a_lost_or_truncated_answer() {
-    // Nothing of it, its status alone, and all but its last byte.
+    // Breaks off before the first byte, after the status, and before the last byte.
     for (client, bytes) in CLIENTS.iter().flat_map(|client| [0, 20, usize::MAX].map(|bytes| (client, bytes)))
     {
         let service = Service::start().await;
@@ -76,11 +77,12 @@ async fn a_client_asks_again_for_a_lost_or_truncated_answer() {
 }
 
 #[tokio::test]
-#[ignore = "needs the clients that .ci/clients makes ready"]
+#[ignore = "needs the clients that .ci/clients prepares"]
 async fn a_client_waits_for_a_locked_key_and_for_a_failing_service() {
     for client in CLIENTS {
         let (database, service, wire) = Service::start_wired().await;
-        // Of three requests, the first meets others all the time, the second can't be read, and the third is done.
+        // There are three requests. The first meets conflicts until it gives up, the read of the second is denied, and the
+        // third succeeds.
         wire.always("TransactWriteItems", Fault::conflict());
         let third = Held::default();
         let denied = Fault::refusal("AccessDeniedException");
@@ -90,7 +92,7 @@ async fn a_client_waits_for_a_locked_key_and_for_a_failing_service() {
             output = &mut running => panic!("{client} gave up: {}", text(&output.stderr)),
             () = third.reached() => {}
         }
-        wire.mend();
+        wire.clear_faults();
         third.release();
         let output = running.await;
         let log = text(&output.stderr);
@@ -100,7 +102,7 @@ async fn a_client_waits_for_a_locked_key_and_for_a_failing_service() {
 }
 
 #[tokio::test]
-#[ignore = "needs the clients that .ci/clients makes ready"]
+#[ignore = "needs the clients that .ci/clients prepares"]
 async fn a_client_does_not_repeat_a_refused_request() {
     for client in CLIENTS {
         let (_database, service, wire) = Service::start_wired().await;
@@ -112,7 +114,7 @@ async fn a_client_does_not_repeat_a_refused_request() {
 }
 
 #[tokio::test]
-#[ignore = "needs the clients that .ci/clients makes ready"]
+#[ignore = "needs the clients that .ci/clients prepares"]
 async fn a_client_sends_a_reference_id_as_it_was_given() {
     for client in CLIENTS {
         let reference = "Kund 1 & ü#+;=\\\"'~";

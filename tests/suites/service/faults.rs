@@ -1,8 +1,8 @@
-//! Whatever happens between the service and its database, a request ends in one of three ways: it is done
-//! and the caller knows; nothing was done and the caller may try again; or it is done and the caller finds
-//! out by trying again. Each test meets one kind of request with every fault, at each operation it needs.
+//! Faults between the service and its database. Whatever happens, a request ends in one of three ways. It is done, and the
+//! caller knows. Or nothing was done, and the caller may retry. Or it is done, and the caller finds out by a retry. Each test
+//! meets one kind of request with every fault, at each operation that the request needs.
 
-#![allow(clippy::print_stdout, reason = "the tests say how many requests met how many faults")]
+#![allow(clippy::print_stdout, reason = "the tests print the numbers of requests and faults")]
 
 mod cancel_subscription;
 mod execute_cancellations;
@@ -11,7 +11,7 @@ mod late;
 
 use harness::Fault;
 
-/// How often a fault meets a request: the SDK's first attempt only, or all of them.
+/// Number of attempts that meet a fault: only the SDK's first one, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Times {
     Once,
@@ -20,7 +20,7 @@ enum Times {
 
 const TIMES: [Times; 2] = [Times::Once, Times::Always];
 
-/// Faults after which the database has not done what it was asked.
+/// Returns the faults after which the database has not carried out the request.
 fn before() -> Vec<(&'static str, Fault)> {
     vec![
         ("the connection breaks", Fault::DropRequest),
@@ -33,7 +33,7 @@ fn before() -> Vec<(&'static str, Fault)> {
     ]
 }
 
-/// Faults after which the database has done what it was asked, and the service can't know.
+/// Returns the faults after which the database has carried out the request, and the service can't know.
 fn after() -> Vec<(&'static str, Fault)> {
     vec![
         ("the answer is lost", Fault::DropAnswer),
@@ -42,8 +42,8 @@ fn after() -> Vec<(&'static str, Fault)> {
     ]
 }
 
-/// A fault, and whether the database does what it was asked all the same. No service meets many more than
-/// these: the SDK no longer retries a database that has failed too often.
+/// Returns all faults, with true if the database carries out the request all the same. A service can't meet many more than
+/// these: the SDK stops retrying after too many failures of the database.
 fn all() -> impl Iterator<Item = (&'static str, Fault, bool)> {
     let before = before().into_iter().map(|(name, fault)| (name, fault, false));
     before.chain(after().into_iter().map(|(name, fault)| (name, fault, true)))

@@ -1,5 +1,4 @@
-//! The same idempotency key and the same request get the same answer for 24 hours, and take effect
-//! once.
+//! The same idempotency key with the same request gets the same answer for 24 hours, and takes effect once.
 
 use domain::api_key::Scope;
 use domain::calendar::{Calendar, TimeZone};
@@ -10,7 +9,7 @@ use serde_json::json;
 use service::ids;
 use service::import;
 
-/// What a replay must share with the answer it repeats: all but what belongs to the exchange.
+/// Asserts that a replay equals the answer that it repeats, apart from the headers of the exchange.
 fn assert_replays(replay: &Response, first: &Response) {
     assert!(!first.is_replay());
     assert!(replay.is_replay(), "{}", replay.text());
@@ -164,7 +163,7 @@ async fn a_faulty_request_or_a_failing_database_leaves_the_key_free() {
     assert_eq!(send(&service.api_key, ACTIVATED, json, body.to_string().as_bytes()).await, 503);
     wire.always("TransactWriteItems", Fault::conflict());
     assert_eq!(send(&service.api_key, ACTIVATED, json, body.to_string().as_bytes()).await, 409);
-    wire.mend();
+    wire.clear_faults();
 
     assert_eq!(database.item("idempotency", "demo#k").await, None);
     let answer = service.cancel_once(ACTIVATED, "k", &body).await;
@@ -221,7 +220,7 @@ async fn a_refusal_because_of_the_date_is_recorded_and_one_because_of_the_form_i
     let other = service.cancel_once(ACTIVATED, "k1", &cancel_next_day()).await;
     other.assert_problem(409, "idempotency_key_mismatch");
 
-    // With another fault beside it, the request is wrong at any time.
+    // With another fault in the body, the request is invalid at any time, so the refusal is not recorded.
     let mut wrong = today;
     wrong["reason"] = json!("NONE");
     service.cancel_once(ACTIVATED, "k2", &wrong).await.assert_problem(422, "validation_failed");
@@ -234,7 +233,7 @@ async fn a_failed_precondition_is_recorded() {
     let headers = [("X-Idempotency-Key", "k"), ("If-Match", "\"0\"")];
     let refused = service.cancel_with(ACTIVATED, &headers, &cancel_next_day()).await;
     refused.assert_problem(412, "precondition_failed");
-    // A replay is looked for before the precondition is.
+    // The recorded answer is looked up before the precondition is checked.
     let etag = service.get(ACTIVATED).await.header("etag").unwrap().to_owned();
     let headers = [("X-Idempotency-Key", "k"), ("If-Match", etag.as_str())];
     assert_replays(&service.cancel_with(ACTIVATED, &headers, &cancel_next_day()).await, &refused);
@@ -248,7 +247,7 @@ async fn a_key_that_is_sent_twice_or_in_quotes_is_one_key() {
     assert_eq!(first.status, 200);
     for headers in [
         &[("X-Idempotency-Key", "d1"), ("X-Idempotency-Key", "d1")][..],
-        // As a gateway joins them.
+        // Joined as a gateway does.
         &[("X-Idempotency-Key", "d1,d1")],
         &[("X-Idempotency-Key", "d1, d1"), ("Idempotency-Key", "d1")],
         &[("Idempotency-Key", "\"d1\"")],

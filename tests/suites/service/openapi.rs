@@ -1,4 +1,4 @@
-//! The document of the API agrees with the code, and the harness notices an answer that does not agree with it.
+//! The document of the API agrees with the code, and the harness notices an answer that deviates from the document.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ fn codes() -> BTreeSet<String> {
     Code::VARIANTS.iter().map(|code| code.as_str().to_owned()).collect()
 }
 
-/// Everything under this name, wherever it is.
+/// Finds every value under this name, wherever it is in the document.
 fn all<'v>(name: &str, value: &'v Value, found: &mut Vec<&'v Value>) {
     match value {
         Value::Object(members) => {
@@ -56,7 +56,7 @@ fn the_documented_operations_are_the_routes_of_the_gateway() {
 fn exactly_the_problems_of_the_code_are_documented() {
     assert_eq!(texts(&schema("Problem")["properties"]["code"]["enum"]), codes());
 
-    // Each is an answer of some operation.
+    // Each problem is an answer of some operation.
     let mut answered = BTreeSet::new();
     let mut references = Vec::new();
     all("responses", &DOCUMENT["paths"], &mut references);
@@ -133,7 +133,7 @@ fn every_field_has_a_meaning_and_an_example() {
     all("properties", &DOCUMENT["components"]["schemas"], &mut properties);
     let mut fields = 0;
     for (name, field) in properties.iter().flat_map(|properties| properties.as_object().unwrap()) {
-        // What only narrows a field that is described elsewhere.
+        // Skips a schema that only narrows a field which is described elsewhere.
         let is_narrowing = ["const", "pattern"].iter().any(|keyword| field.get(keyword).is_some())
             && field.get("type").is_none();
         if is_narrowing {
@@ -150,7 +150,7 @@ fn every_field_has_a_meaning_and_an_example() {
     assert!(fields > 80, "{fields}");
 }
 
-/// What the harness says of this answer to a read.
+/// Returns the deviation that the harness finds in an answer to a read.
 fn fault_of(answer: &Response) -> String {
     OPERATIONS["GET /subscriptions/{subscriptionId}"].check_answer(answer).unwrap_err()
 }

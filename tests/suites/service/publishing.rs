@@ -1,4 +1,4 @@
-//! Every change that callers can see is published, and nothing else is.
+//! Every change that callers can see is published, and nothing else.
 
 mod delivery;
 mod function;

@@ -1,7 +1,7 @@
 //! Databases of earlier versions stay readable, and their cancellations take effect.
 //!
-//! `tests/data/stored` has whole databases as earlier versions left them, at noon of 1 February 2026 in Stockholm: one cancellation
-//! pending under the key `kept`, one withdrawn under `kept-too`, one refused under `refused`, one executed.
+//! `tests/data/stored` has whole databases as earlier versions left them, at noon of 1 February 2026 in Stockholm. Each has one
+//! cancellation pending under the key `kept`, one withdrawn under `kept-too`, one refused under `refused`, and one executed.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, PENDING, Service, cancel_next
 use local::up::Options;
 use serde_json::{Value, json};
 
-/// An attribute, from the form in which DynamoDB sends it.
+/// Reads an attribute from the JSON that DynamoDB uses.
 fn attribute(value: &Value) -> AttributeValue {
     let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
     let text = || value.as_str().unwrap().to_owned();
@@ -32,7 +32,7 @@ fn item(value: &Value) -> HashMap<String, AttributeValue> {
     members.map(|(name, value)| (name.clone(), attribute(value))).collect()
 }
 
-/// A service on the database that an earlier version left.
+/// Starts a service on the database that an earlier version left.
 async fn with_stored(database: &str) -> Service {
     let service =
         Service::start_with(Options { now: Some(instant("2026-02-01T12:10:00Z")), ..options() }).await;
@@ -65,7 +65,7 @@ async fn a_database_without_write_ids_still_works() {
         "comment": "Moves abroad",
         "metadata": {"ticket": "T-1"},
     });
-    // The members in the order in which they were sent then.
+    // The record was made for a body with the members in this order.
     let bytes = r#"{"schedule": {"type": "CancelAtDate", "date": "2026-03-01"}, "reason": "OTHER", "comment": "Moves abroad", "metadata": {"ticket": "T-1"}}"#;
     assert_eq!(serde_json::from_str::<Value>(bytes).unwrap(), asked);
     let headers = [("X-Api-Key", service.api_key.as_str()), ("X-Idempotency-Key", "kept")];
@@ -77,7 +77,7 @@ async fn a_database_without_write_ids_still_works() {
         .await
         .assert_problem(409, "idempotency_key_mismatch");
 
-    // Withdrawn is withdrawn; and what is pending is replaced, withdrawn and executed like what is written now.
+    // A withdrawn cancellation stays withdrawn. A pending one is replaced and withdrawn like one that is written now.
     service.withdraw(ACTIVATED_TOO).await.assert_problem(409, "no_pending_cancellation");
     let if_match = [("If-Match", "\"2\"")];
     let replaced = service.cancel_with(ACTIVATED, &if_match, &cancel_next_day()).await;

@@ -1,5 +1,4 @@
-//! The template is what is deployed, so it must say what the code says: the same rights, tables, routes and
-//! metrics.
+//! The template agrees with the code: the same rights, tables, routes and metrics.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,14 +17,14 @@ use service::telemetry::{METRICS, NAMESPACE};
 #[tokio::test]
 async fn each_function_uses_exactly_the_rights_it_has() {
     let (_database, service, wire) = Service::start_wired().await;
-    // By reference id, which takes every read that there is.
+    // A reference id needs every read that there is.
     assert_eq!(service.get("rid_crm-1001").await.status, 200);
     assert_eq!(service.cancel_once("rid_crm-1001", "k1", &cancel_next_day()).await.status, 200);
-    // A refusal, whose record is a write of its own.
+    // The record of a refusal is written on its own.
     assert_eq!(service.cancel_once(CANCELLED, "k2", &cancel_next_day()).await.status, 409);
     service.set_clock("2026-02-01T00:00:00Z").await;
     assert_eq!(service.execute().await["executed"], 1);
-    // A change that is published, and one that can't be.
+    // One change can be published, and one can't.
     let bus = Wire::start(&service.bus_url()).await;
     let mut records = event("publish-events/ok");
     let mut poison = records["Records"][0].clone();
@@ -79,7 +78,7 @@ fn stream_records_are_retried_for_almost_as_long_as_the_stream_keeps_them() {
     assert_eq!(mapping["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"], "FailedEvents.Arn");
     let oldest = mapping["MaximumRecordAgeInSeconds"].as_u64().unwrap();
     assert!((80_000..86_400).contains(&oldest), "{oldest}");
-    // In the name of the function, Lambda reads it, and nothing else of the table.
+    // Lambda reads the stream in the function's role, and nothing else of the table.
     let role = &resources("AWS::IAM::Role")["PublishEventsRole"];
     let of_database = actions(role).into_iter().filter(|(action, _)| action.starts_with("dynamodb:"));
     assert!(of_database.into_iter().all(|(_, what)| what["Fn::GetAtt"] == "SubscriptionsTable.StreamArn"));
@@ -97,7 +96,7 @@ fn a_webhook_gets_the_bare_event_and_is_retried_for_a_day() {
     );
     assert_eq!(target["RetryPolicy"]["MaximumEventAgeInSeconds"], 86_400);
     assert_eq!(target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"], "UndeliveredEvents.Arn");
-    // What there is only with a webhook, and all of it.
+    // These resources exist only with a webhook, and no others do.
     let template = template();
     let of_webhook = template["Resources"].as_object().unwrap().iter();
     let of_webhook = of_webhook.filter(|(_, resource)| resource["Condition"] == "HasWebhook");
@@ -131,7 +130,7 @@ fn a_role_may_only_log_trace_and_forward_besides_using_the_database() {
         for (action, resource) in actions(&role) {
             let of_database = action.starts_with("dynamodb:") && !action.contains('*');
             assert!(of_database || elsewhere.contains(&action.as_str()), "{id}: {action}");
-            // X-Ray knows no resources.
+            // X-Ray has no resources to name.
             assert_eq!(resource == "*", action.starts_with("xray:"), "{id}: {action}");
         }
     }
@@ -145,7 +144,7 @@ async fn the_tables_are_those_that_the_code_creates() {
     for (id, table) in tables {
         let name = id.strip_suffix("Table").unwrap().to_lowercase();
         assert_eq!(created(&service, &name).await, declared(&table), "{name}");
-        // What the embedded database knows nothing of.
+        // The embedded database does not have these properties.
         assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
         assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
         assert_eq!(table["DeletionProtectionEnabled"]["Ref"], "DeletionProtection");
@@ -153,7 +152,7 @@ async fn the_tables_are_those_that_the_code_creates() {
     }
 }
 
-/// A table of the template.
+/// Describes a table of the template.
 fn declared(table: &Value) -> Value {
     let mut attributes = table["AttributeDefinitions"].as_array().unwrap().clone();
     attributes.sort_by_key(ToString::to_string);
@@ -167,7 +166,7 @@ fn declared(table: &Value) -> Value {
     })
 }
 
-/// The same of a table that `connect up` has created.
+/// Describes a table that `connect up` has created, in the same form.
 async fn created(service: &Service, name: &str) -> Value {
     let key = |key: &KeySchemaElement| json!({"AttributeName": key.attribute_name(), "KeyType": key.key_type().as_str()});
     let keys = |keys: &[KeySchemaElement]| keys.iter().map(key).collect::<Value>();
@@ -239,13 +238,13 @@ fn every_alarm_notifies_the_topic_and_is_on_the_dashboard() {
         for actions in ["AlarmActions", "OKActions"] {
             assert_eq!(alarm[actions]["Fn::If"][0], "HasAlarmTopic", "{id}");
         }
-        // One that may not be there can't be named.
+        // The dashboard can't name an alarm that may not exist.
         let may_be_missing = template()["Resources"][&id].get("Condition").is_some();
         assert_eq!(dashboard.contains(&format!("<{id}.Arn>")), !may_be_missing, "{id}");
     }
 }
 
-/// The dashboard, with `<X>` for what CloudFormation puts in the place of `${X}`.
+/// Returns the dashboard, with `<X>` in the place of each `${X}` that CloudFormation replaces.
 fn dashboard() -> Value {
     let dashboards = resources("AWS::CloudWatch::Dashboard");
     let body = dashboards["Dashboard"]["DashboardBody"]["Fn::Sub"].as_str().unwrap();
@@ -254,7 +253,7 @@ fn dashboard() -> Value {
     json.push_str(parts.next().unwrap());
     for part in parts {
         let (name, rest) = part.split_once('}').unwrap();
-        // A parameter that is a number stands without quotes.
+        // A parameter that is a number has no quotes around it.
         let number = json.ends_with(": ");
         json.push_str(&if number { "0".to_owned() } else { format!("<{name}>") });
         json.push_str(rest);
@@ -262,7 +261,7 @@ fn dashboard() -> Value {
     serde_json::from_str(&json).unwrap()
 }
 
-/// The metrics of this service that the dashboard shows.
+/// Returns the metrics of this service that the dashboard shows.
 fn shown() -> BTreeSet<String> {
     let dashboard = dashboard();
     let widgets = dashboard["widgets"].as_array().unwrap().iter();

@@ -1,5 +1,5 @@
-// The document of the API, as Postman imports it: with nothing filled in but the address and the API key, each request that it
-// makes up is answered with 200. CONNECT_URL and API_KEY say where the service is that runs, with the demo subscriptions.
+// The document of the API, as Postman imports it. Only the address and the API key are filled in, and each request that Postman
+// generates is answered with 200. CONNECT_URL and API_KEY belong to a running service with the demo subscriptions.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -34,7 +34,7 @@ function filledIn(request, ids) {
   return [url, { method: request.method, headers, body: request.body?.raw }];
 }
 
-// Of a schema alone, Postman makes up an id that there is not.
+// From a schema alone, Postman generates an id that does not exist.
 for (const [parametersResolution, ids] of [["Example", {}], ["Schema", { subscriptionId: DEMO }]]) {
   test(`what Postman makes of each ${parametersResolution.toLowerCase()} works`, async () => {
     const { item } = await collection({ parametersResolution });

@@ -1,5 +1,5 @@
-// The pages of a running service, as a person meets them, in headless Chromium. CONNECT_URL says where the service is,
-// CHROMIUM where the browser; with SCREENSHOTS, pictures are put into that folder.
+// The pages of a running service, as a person uses them, in headless Chromium. CONNECT_URL is the URL of the service, and
+// CHROMIUM the path of the browser. With SCREENSHOTS, pictures are put into that folder.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { AxeBuilder } from "@axe-core/playwright";
@@ -21,14 +21,14 @@ before(async () => {
 
 after(() => browser.close());
 
-/** Opens a page, and fails the test for what it loads from elsewhere, for errors, and for what the policy refuses. */
+/** Opens a page. The test fails if it loads anything of another origin, on an error, and on a violation of its policy. */
 async function open(test, path, options = {}) {
   const context = await browser.newContext({ viewport: WIDE, locale: "en-US", ...options });
   const page = await context.newPage();
   const faults = [];
   page.on("request", (request) => {
     if (!/^(data|blob):/.test(request.url()) && new URL(request.url()).origin !== new URL(url).origin) {
-      faults.push(`asks ${request.url()}`);
+      faults.push(`loads ${request.url()}`);
     }
   });
   page.on("pageerror", (error) => faults.push(error.message));
@@ -46,13 +46,13 @@ async function open(test, path, options = {}) {
 const row = (page, name) => page.locator("#rows").getByRole("row").filter({ hasText: name });
 const cells = (row) => row.getByRole("cell").allTextContents();
 
-/** What makes a page hard to read or to use (WCAG 2.1 AA). */
+/** Returns the violations of WCAG 2.1 AA on a page, which make it hard to read or use. */
 async function barriers(page) {
   const { violations } = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]).analyze();
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join("; ")}`);
 }
 
-/** Goes to a section of the reference, which is made when it is needed. */
+/** Goes to a section of the reference. A section is rendered only when it is needed. */
 async function openSection(page, name) {
   await page.getByRole("link", { name }).first().click();
   await page.getByRole("heading", { name }).waitFor();
@@ -148,7 +148,7 @@ test("the same with the keyboard alone", async (t) => {
   await page.keyboard.type("03152099");
   await page.keyboard.press("Enter");
   await row(page, "rid_crm-1002").getByText("CANCELLED on 2099-03-15").waitFor();
-  // The clock goes on beside; whoever is on a button stays there.
+  // The clock goes on. The focus stays on the button.
   const now = await page.locator("#now").textContent();
   await page.waitForFunction((before) => document.getElementById("now").textContent !== before, now);
   assert.equal(await button.evaluate((node) => node === document.activeElement), true, "the focus is lost");
@@ -183,7 +183,7 @@ for (const colorScheme of ["light", "dark"]) {
         const page = await open(t, path, { colorScheme, viewport });
         if (path === "/") await row(page, "rid_crm-1008").waitFor();
         assert.deepEqual(await barriers(page), []);
-        assert.equal(await fits(page), true, "it is too wide");
+        assert.equal(await fits(page), true, "the page is too wide");
         if (path === "/") {
           if (screenshots) await page.screenshot({ path: `${screenshots}/page-${colorScheme}-${viewport.width}.png` });
           await row(page, "rid_crm-1003").getByRole("button", { name: /^Cancel/ }).click();
@@ -196,7 +196,7 @@ for (const colorScheme of ["light", "dark"]) {
       const page = await open(t, "/docs", { colorScheme, viewport });
       await page.getByRole("heading", { name: "Retrying safely" }).waitFor();
       if (viewport === WIDE) await openSection(page, "Cancel a subscription");
-      assert.equal(await fits(page), true, "it is too wide");
+      assert.equal(await fits(page), true, "the page is too wide");
       if (screenshots) await page.screenshot({ path: `${screenshots}/docs-${colorScheme}-${viewport.width}.png` });
     });
   }

@@ -1,4 +1,4 @@
-//! MiniStack, which is AWS on one machine: the template and the functions' binaries, deployed on it.
+//! MiniStack, which emulates AWS on one machine, with the template and the functions' binaries deployed on it.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -20,9 +20,9 @@ use crate::tools::{before_path, tools};
 pub const FUNCTIONS: [&str; 4] =
     ["get-subscription", "cancel-subscription", "execute-cancellations", "publish-events"];
 
-/// A running MiniStack. It ends with this value.
+/// A running MiniStack. It ends when this value is dropped.
 pub struct Cloud {
-    /// MiniStack.
+    /// The process of MiniStack.
     pub process: Process,
     /// Files of this run.
     pub work: TempDir,
@@ -95,7 +95,7 @@ impl Cloud {
         Ok(())
     }
 
-    /// An output of the stack.
+    /// Reads an output of the stack.
     pub async fn stack_output(&self, key: &str) -> Step<String> {
         let stacks =
             self.aws(&["cloudformation", "describe-stacks", "--stack-name", "connect-subscriptions"]).await?;
@@ -106,7 +106,7 @@ impl Cloud {
         Ok(found.ok_or_else(|| format!("the stack has no output {key}"))?.to_owned())
     }
 
-    /// Has later commands know the tables and the schedule of the stack.
+    /// Tells later commands the tables and the schedule of the stack.
     pub async fn use_stack(&mut self) -> Step {
         for variable in self.stack_output("Environment").await?.split_whitespace() {
             let (name, value) = variable.split_once('=').ok_or("not a variable")?;
@@ -115,24 +115,24 @@ impl Cloud {
         Ok(())
     }
 
-    /// A variable of the environment of commands.
+    /// Returns a variable of the environment that commands get.
     pub fn variable(&self, name: &str) -> Step<&str> {
         Ok(self.variables.get(name).and_then(|value| value.to_str()).ok_or_else(|| format!("no {name}"))?)
     }
 
-    /// Runs the command line of AWS; what it prints, as JSON.
+    /// Runs the AWS CLI, and returns its output as JSON.
     pub async fn aws(&self, arguments: &[&str]) -> Step<Value> {
         let text = Process::output(self.command("aws").args(arguments).args(["--output", "json"])).await?;
         Ok(if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text)? })
     }
 
-    /// The same for queues, which it has a way of its own to find.
+    /// Runs the AWS CLI for queues. It finds them only with an endpoint as an option.
     pub async fn sqs(&self, arguments: &[&str]) -> Step<Value> {
         let url = self.variable("AWS_ENDPOINT_URL")?;
         self.aws(&[&["--endpoint-url", url, "sqs"], arguments].concat()).await
     }
 
-    /// The bodies of messages of a queue, which stay out of sight for so many seconds.
+    /// Receives messages of a queue, and returns their bodies. The messages stay invisible for so many seconds.
     pub async fn messages(&self, queue: &str, seconds: &str) -> Step<Vec<Value>> {
         let most = ["--max-number-of-messages", "10", "--visibility-timeout", seconds];
         let received = self.sqs(&[&["receive-message", "--queue-url", queue], &most[..]].concat()).await?;
@@ -141,13 +141,13 @@ impl Cloud {
         Ok(bodies.map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
-    /// Runs an operator's command; what it prints.
+    /// Runs an operator's command, and returns its output.
     pub async fn connect(&self, arguments: &[&str]) -> Step<String> {
         let output = Process::output(self.command(binary()?).args(arguments)).await?;
         Ok(output.trim_end().to_owned())
     }
 
-    /// What the doctor finds. It exits as if it had failed if something is wrong.
+    /// Returns the findings of the doctor. Its exit code is ignored, because it is a failure if something is wrong.
     pub async fn doctor(&self) -> Step<Vec<Value>> {
         let mut doctor = Process::start_piped(self.command(binary()?).args(["doctor", "--json"]))?;
         let (findings, _) = doctor.finish().await?;
@@ -171,7 +171,8 @@ async fn build(path: &OsStr) -> Step {
     Process::show(cargo.args(["lambda", "build", "--release", "--locked", processor]).env("PATH", path)).await
 }
 
-/// The template with the binaries that `cargo test` runs: not those in target/lambda, from which they might be deployed.
+/// Writes a template with the binaries that `cargo test` runs. They are not put into target/lambda, from which they might be
+/// deployed.
 async fn debug_template(work: &Path) -> Step<PathBuf> {
     let lambda = work.join("lambda");
     for function in FUNCTIONS {
@@ -190,12 +191,12 @@ async fn debug_template(work: &Path) -> Step<PathBuf> {
 pub struct Api {
     client: Client,
     url: String,
-    /// The key.
+    /// The API key.
     pub key: String,
 }
 
 impl Api {
-    /// The API at this URL, whose host is this machine whatever its name.
+    /// Returns the API at this URL. Its host, whatever the name, is this machine.
     pub fn new(url: &str, key: String) -> Step<Self> {
         let parsed: Url = url.parse()?;
         let host = parsed.host_str().ok_or("no host")?;
@@ -204,12 +205,12 @@ impl Api {
         Ok(Self { client, url: url.trim_end_matches('/').to_owned(), key })
     }
 
-    /// A subscription.
+    /// Reads a subscription.
     pub async fn get(&self, id: &str) -> Step<Value> {
         self.send(Method::GET, id, &[("X-Api-Key", &self.key)], None).await?.json()
     }
 
-    /// Cancels a subscription, by this member `schedule`.
+    /// Cancels a subscription with this value of the member `schedule`.
     pub async fn cancel(&self, id: &str, idempotency_key: &str, schedule: &Value) -> Step<Answer> {
         let headers = [("X-Api-Key", self.key.as_str()), ("X-Idempotency-Key", idempotency_key)];
         let body = json!({"schedule": schedule, "reason": "NO_NEED"});

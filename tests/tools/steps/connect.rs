@@ -17,23 +17,23 @@ use tokio::time::timeout;
 use crate::process::Process;
 use crate::step::{Failure, Step, expect};
 
-/// The workspace.
+/// Returns the folder of the workspace.
 pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.."))
 }
 
-/// The demo subscriptions, one a line.
+/// Reads the demo subscriptions.
 pub fn demo() -> Step<Vec<Value>> {
     let text = std::fs::read_to_string(root().join("infra/local/src/demo.ndjson"))?;
     Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
 }
 
-/// The binary `connect`, which is built into the folder of this one.
+/// Returns the path of the binary `connect`, which is built into the folder of this one.
 pub fn binary() -> Step<PathBuf> {
     Ok(env::current_exe()?.with_file_name("connect"))
 }
 
-/// A command, in the workspace, that does not know what a stack has to say of itself.
+/// Returns a command that runs in the workspace, without the environment variables that name a stack's tables and schedule.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command
@@ -45,28 +45,28 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// `cargo run`, as a newcomer starts the binary. Its arguments follow.
+/// Returns `cargo run`, as a newcomer starts the binary. The binary's arguments follow.
 pub fn cargo_run() -> Command {
     let mut cargo = command("cargo");
     cargo.args(["run", "--locked", "--quiet", "--"]);
     cargo
 }
 
-/// Has the service take ports that are free, and execute only when it is told to.
+/// Options for free ports, and for executions only on request.
 pub const FREE_PORTS: [&str; 6] = ["--port", "0", "--dynamodb-port", "0", "--tick", "0"];
 
-/// The service, running. It ends with this value.
+/// A running service. It ends when this value is dropped.
 pub struct Connect {
     process: Process,
     lines: Lines<BufReader<ChildStdout>>,
     client: Client,
-    /// Where the API is.
+    /// URL of the API.
     pub api: String,
-    /// Where the database is.
+    /// URL of the database.
     pub database: String,
-    /// The demo tenant's key.
+    /// API key of the demo tenant.
     pub key: String,
-    /// The demo tenant's subscriptions.
+    /// Ids of the demo tenant's subscriptions.
     pub ids: Vec<String>,
 }
 
@@ -76,7 +76,8 @@ impl Connect {
         Self::start_by(command(binary()?).args(["up", "--json"]).args(FREE_PORTS).args(options)).await
     }
 
-    /// Starts it by `cargo run`, which becomes that process, with no options but these, and waits until it is ready.
+    /// Starts the binary by `cargo run`, with only these options, and waits until it is ready. `cargo run` becomes that
+    /// process.
     pub async fn start_by_cargo(options: &[&str]) -> Step<Self> {
         Self::start_by(cargo_run().args(["up", "--json"]).args(options)).await
     }
@@ -100,7 +101,7 @@ impl Connect {
         })
     }
 
-    /// Ends it (SIGTERM), and expects it to end well, and to have printed nothing more.
+    /// Ends the service (SIGTERM). Expects success, and nothing more on standard output.
     pub async fn stop(mut self) -> Step {
         let status = self.process.end(Signal::TERM).await?;
         let more = self.lines.next_line().await?;
@@ -110,17 +111,17 @@ impl Connect {
         Err(self.process.failure(format!("the service ended with {status}, and printed {more:?}")))
     }
 
-    /// Its log so far.
+    /// Returns the log of the service so far.
     pub fn log(&self) -> Step<String> {
         self.process.log()
     }
 
-    /// A failure in which it had a part, with the end of its log.
+    /// Returns a failure in which the service had a part, with the end of its log.
     pub fn failure(&self, why: impl Display) -> Failure {
         self.process.failure(why)
     }
 
-    /// A subscription.
+    /// Reads a subscription.
     pub async fn get(&self, id: &str) -> Step<Value> {
         let path = format!("/subscriptions/{id}");
         self.send(Method::GET, &path, &[("X-Api-Key", &self.key)], None).await?.json()
@@ -131,7 +132,7 @@ impl Connect {
         self.cancel_as(&self.key, id, idempotency_key, schedule).await
     }
 
-    /// Cancels a subscription.
+    /// Cancels a subscription with this API key.
     pub async fn cancel_as(
         &self,
         key: &str,
@@ -151,13 +152,13 @@ impl Connect {
         self.send(Method::DELETE, &path, &headers, None).await?.json()
     }
 
-    /// Sets or moves its clock.
+    /// Sets or moves the clock of the service.
     pub async fn clock(&self, change: &Value) -> Step {
         let answer = self.send(Method::POST, "/_local/clock", &[], Some(change)).await?;
         if answer.status == 200 { Ok(()) } else { Err(format!("the clock: {}", answer.body).into()) }
     }
 
-    /// How many cancellations a sweep executes.
+    /// Sweeps once, and returns the number of cancellations executed.
     pub async fn execute(&self) -> Step<u64> {
         let swept = self.send(Method::POST, "/_local/execute-cancellations", &[], None).await?.json()?;
         Ok(swept["executed"].as_u64().ok_or("no summary")?)
@@ -173,19 +174,20 @@ impl Connect {
         Answer::to(self.client.request(method, format!("{}{path}", self.api)), headers, body).await
     }
 
-    /// A command on its database.
+    /// Returns an operator's command on the database of the service.
     pub fn command(&self, arguments: &[&str]) -> Step<Command> {
         let mut command = command(binary()?);
         command.args(arguments).args(["--dynamodb-endpoint", &self.database]);
         Ok(command)
     }
 
-    /// Runs a command on its database; what it prints, if it ends well.
+    /// Runs an operator's command on the database of the service, and returns its output. An exit code other than 0 is an
+    /// error.
     pub async fn operate(&self, arguments: &[&str]) -> Step<String> {
         Ok(Process::output(&mut self.command(arguments)?).await?.trim_end().to_owned())
     }
 
-    /// The same, as JSON.
+    /// Runs an operator's command with `--json`, and returns its output.
     pub async fn operate_json(&self, arguments: &[&str]) -> Step<Value> {
         Ok(serde_json::from_str(&self.operate(&[arguments, &["--json"]].concat()).await?)?)
     }
@@ -193,16 +195,16 @@ impl Connect {
 
 /// An answer of the API.
 pub struct Answer {
-    /// Its status.
+    /// The HTTP status.
     pub status: u16,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: String,
 }
 
 impl Answer {
-    /// The answer to a request, once it has these headers and this body.
+    /// Sends a request with these headers and this body, and returns the answer.
     pub async fn to(
         mut request: RequestBuilder,
         headers: &[(&str, &str)],
@@ -219,15 +221,15 @@ impl Answer {
         Ok(Self { status, headers, body: response.text().await? })
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     pub fn json(&self) -> Step<Value> {
         Ok(serde_json::from_str(&self.body)?)
     }
 
-    /// Expects the answer to be a replay of another, to the byte.
+    /// Expects the answer to be a replay of another one, byte for byte.
     pub fn expect_replay_of(&self, what: &str, first: &Self) -> Step {
         let is_replay = self.headers.get("idempotent-replayed").is_some_and(|value| value == "true");
         expect(&format!("{what} is a replay"), true, is_replay)?;
-        expect("of the same bytes", true, self.body == first.body)
+        expect("with the same bytes", true, self.body == first.body)
     }
 }

@@ -1,5 +1,5 @@
-//! The service as it is deployed: the template and the functions' binaries, on MiniStack. It holds every call to the roles of the template,
-//! and its schedule really fires.
+//! The service as it is deployed: the template and the functions' binaries, on MiniStack. MiniStack checks every call against
+//! the roles of the template, and its schedule really fires.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::tools::package;
 const DUE: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
 const ZONE: &str = "Europe/Stockholm";
 
-/// Deploys the service, and goes through it.
+/// Deploys the service, and tests it.
 pub async fn run(debug: bool) -> Step {
     package("binutils").await?;
     println!("--- AWS, on one machine");
@@ -35,7 +35,7 @@ async fn go_through(cloud: &mut Cloud) -> Step {
     let api = cloud.stack_output("ApiUrl").await?;
     cloud.use_stack().await?;
     cloud.deploy().await?;
-    expect("deployed again, with nothing changed", "CREATE_COMPLETE", status(cloud).await?)?;
+    expect("the stack, deployed again without a change", "CREATE_COMPLETE", status(cloud).await?)?;
 
     let listener = Listener::start(cloud).await?;
     let api = Api::new(&api, tenant(cloud).await?)?;
@@ -48,25 +48,25 @@ async fn status(cloud: &Cloud) -> Step<String> {
     Ok(text(&stacks["Stacks"][0]["StackStatus"]).to_owned())
 }
 
-/// Sets up a tenant with subscriptions; its API key.
+/// Sets up a tenant with subscriptions, and returns its API key.
 async fn tenant(cloud: &Cloud) -> Step<String> {
     println!("--- a tenant, a key, subscriptions");
     let create = ["tenants", "create", "acme", "--name", "Acme Telecom", "--time-zone", ZONE];
-    let created = "created the tenant acme, whose days begin in Europe/Stockholm";
+    let created = "created the tenant acme with the time zone Europe/Stockholm";
     expect("tenant", created, cloud.connect(&create).await?)?;
     let key = cloud.connect(&["keys", "create", "--tenant", "acme"]).await?;
     expect("a key of the tenant", "ck_acme", key.rsplitn(3, '_').nth(2).unwrap_or_default())?;
     let import = ["subscriptions", "import", "--tenant", "acme", "infra/local/src/demo.ndjson", "--json"];
     let tally: Value = serde_json::from_str(&cloud.connect(&import).await?)?;
     expect("subscriptions", "8", tally["added"].to_string())?;
-    // It describes tables that a stack has created in a way that no SDK can read, so those can't be judged here.
+    // MiniStack describes the tables of a stack in a form that no SDK can read. So the doctor can't check them here.
     let found = cloud.doctor().await?;
     let schedule = found.iter().find(|finding| finding["check"] == "schedule");
-    expect("the doctor, on the schedule", "ok", text(&schedule.unwrap_or(&Value::Null)["state"]))?;
+    expect("the doctor's finding on the schedule", "ok", text(&schedule.unwrap_or(&Value::Null)["state"]))?;
     Ok(key)
 }
 
-/// Whoever wants to know: a queue, by a rule on the bus.
+/// A receiver of events: a queue, by a rule on the bus.
 struct Listener {
     queue: String,
     events: Vec<Value>,
@@ -74,7 +74,7 @@ struct Listener {
 
 impl Listener {
     async fn start(cloud: &Cloud) -> Step<Self> {
-        println!("--- whoever wants to know: a queue, by a rule on the bus");
+        println!("--- a receiver of events: a queue, by a rule on the bus");
         let bus = cloud.stack_output("EventBusName").await?;
         let created = cloud.sqs(&["create-queue", "--queue-name", "events"]).await?;
         let queue = text(&created["QueueUrl"]).to_owned();
@@ -90,7 +90,7 @@ impl Listener {
         Ok(Self { queue, events: Vec::new() })
     }
 
-    /// What the queue has been told about a subscription. Messages stay out of sight once they were received.
+    /// Returns the events about a subscription that have come into the queue. Messages stay invisible once they were received.
     async fn told(&mut self, cloud: &Cloud, id: &str) -> Step<String> {
         loop {
             let messages = cloud.messages(&self.queue, "3600").await?;
@@ -110,7 +110,7 @@ impl Listener {
     }
 }
 
-/// The way through the deployed service.
+/// The steps on the deployed service.
 struct Walk<'a> {
     cloud: &'a Cloud,
     api: Api,
@@ -133,7 +133,7 @@ impl Walk<'_> {
         eventually(what, expected.to_owned(), 30, async || listener.told(cloud, id).await).await
     }
 
-    /// The first answer to a request to cancel.
+    /// Sends requests of each kind. Returns the first answer to a request to cancel.
     async fn requests(&mut self) -> Step<Answer> {
         println!("--- get, cancel, replay, mismatch");
         let (api, first) = (&self.api, nth(0)?);
@@ -144,15 +144,15 @@ impl Walk<'_> {
         let answer = api.cancel(&first, "k1", &at_the_end()).await?;
         let pending = json!({"status": "CANCELLED", "scheduledAt": "2099-12-31"}).to_string();
         expect("cancelled", pending, answer.json()?["pendingStatus"].to_string())?;
-        api.cancel(&first, "k1", &at_the_end()).await?.expect_replay_of("the same again", &answer)?;
+        api.cancel(&first, "k1", &at_the_end()).await?.expect_replay_of("the same request again", &answer)?;
         let other = api.cancel(&first, "k1", &tomorrow()).await?.json()?;
         expect("another request with the key", "idempotency_key_mismatch", text(&other["code"]))?;
         expect("withdrawn", "null", api.withdraw(&first).await?["pendingStatus"].to_string())?;
         expect("nothing to withdraw", "no_pending_cancellation", text(&api.withdraw(&first).await?["code"]))?;
         api.cancel(&first, "k3", &at_the_end()).await?;
         let nowhere = api.send(Method::GET, "", &[], None).await?;
-        expect("a route that there is not", 404, nowhere.status)?;
-        self.told("told", &first, "updated 2099-12-31, updated ACTIVATED, updated 2099-12-31").await?;
+        expect("an unknown route", 404, nowhere.status)?;
+        self.told("events", &first, "updated 2099-12-31, updated ACTIVATED, updated 2099-12-31").await?;
         Ok(answer)
     }
 
@@ -164,12 +164,12 @@ impl Walk<'_> {
             kill_process(pid, Signal::KILL)?;
         }
         let left = async || Ok(self.processes()?.intersection(&before).count());
-        eventually("processes that are left of those that were killed", 0, 10, left).await?;
+        eventually("killed processes that still run", 0, 10, left).await?;
         let again = self.api.cancel(&nth(0)?, "k1", &at_the_end()).await?;
         again.expect_replay_of("the answer of another process", first)
     }
 
-    /// The processes of functions that run.
+    /// Returns the processes of functions that run.
     fn processes(&self) -> Step<BTreeSet<i32>> {
         let parent = self.cloud.process.id()?;
         let stats = procfs::process::all_processes()?.filter_map(|process| process.ok()?.stat().ok());
@@ -178,8 +178,9 @@ impl Walk<'_> {
     }
 
     async fn schedule(&mut self) -> Step {
-        println!("--- the schedule executes what is due");
-        // A cancellation can only be asked for a date to come. So one comes with its subscription, and its date is today.
+        println!("--- the schedule executes due cancellations");
+        // A request can only cancel for a future date. So this cancellation is imported with its subscription, and its date is
+        // today.
         let calendar = Calendar::new(ZONE.parse::<TimeZone>()?, Clock::system().now());
         let today = calendar.today();
         let midnight: DateTime<Utc> = calendar.beginning_on_or_after(today).instant();
@@ -191,13 +192,13 @@ impl Walk<'_> {
         self.cloud.connect(&["subscriptions", "import", "--tenant", "acme", file, "--overdue"]).await?;
         let (api, first) = (&self.api, nth(0)?);
         let status = async || Ok(text(&api.get(DUE).await?["status"]).to_owned());
-        eventually("the one that is due", "CANCELLED".to_owned(), 150, status).await?;
-        self.told("told", DUE, "cancelled CANCELLED").await?;
+        eventually("the due subscription", "CANCELLED".to_owned(), 150, status).await?;
+        self.told("events", DUE, "cancelled CANCELLED").await?;
 
         let api = &self.api;
         let since = midnight.to_rfc3339_opts(SecondsFormat::Secs, true);
         expect(
-            "since the beginning of its date",
+            "cancelled at the beginning of its date",
             since,
             text(&api.get(DUE).await?["cancelledAt"]).to_owned(),
         )?;
@@ -206,14 +207,14 @@ impl Walk<'_> {
         let executed = report.as_array().into_iter().flatten().filter_map(|row| row["executed"].as_u64());
         expect("counted by the operator", 1, executed.sum::<u64>())?;
         let other = api.get(&first).await?;
-        expect("the one that is not due", "ACTIVATED", text(&other["status"]))?;
-        expect("and still pending", "CANCELLED", text(&other["pendingStatus"]["status"]))?;
+        expect("a subscription that is not due", "ACTIVATED", text(&other["status"]))?;
+        expect("its pending status", "CANCELLED", text(&other["pendingStatus"]["status"]))?;
         let late = api.cancel(DUE, "k2", &tomorrow()).await?.json()?;
-        expect("to cancel what is cancelled", "subscription_already_cancelled", text(&late["code"]))
+        expect("cancelled a second time", "subscription_already_cancelled", text(&late["code"]))
     }
 
     async fn unreadable(&mut self) -> Step {
-        println!("--- a change that can not be told");
+        println!("--- a change that can't be published");
         let (second, third) = (nth(1)?, nth(2)?);
         let key = json!({"pk": {"S": format!("acme#{third}")}}).to_string();
         let values = json!({":nothing": {"S": ""}}).to_string();
@@ -229,18 +230,18 @@ impl Walk<'_> {
                 messages.first().map(|body| format!("{}: {}", text(&body["key"]), text(&body["reason"])));
             Ok(first.unwrap_or_default())
         };
-        let expected = format!("acme#{third}: acme#{third} is not what this service writes");
-        eventually("comes into its queue", expected, 30, set_aside).await?;
+        let expected = format!("acme#{third}: acme#{third} is malformed, or its version did not grow");
+        eventually("in the queue of failed events", expected, 30, set_aside).await?;
         let answer = self.api.cancel(&second, "k4", &tomorrow()).await?.json()?;
         let date = text(&answer["pendingStatus"]["scheduledAt"]).to_owned();
-        self.told("and holds up nothing", &second, &format!("updated {date}")).await?;
+        self.told("events of another subscription", &second, &format!("updated {date}")).await?;
         let events = &self.listener.events;
         let ids: BTreeSet<_> = events.iter().map(|event| text(&event["detail"]["eventId"])).collect();
-        expect("events, each told once", events.len(), ids.len())
+        expect("events, each received once", events.len(), ids.len())
     }
 
     async fn poisoned(&self) -> Step {
-        println!("--- an invocation that is poisoned");
+        println!("--- an invocation with an unexpected event");
         let queue = self.cloud.stack_output("FailedSweepsUrl").await?;
         let name = "ApproximateNumberOfMessages";
         let wanted = ["get-queue-attributes", "--queue-url", &queue, "--attribute-names", name];
@@ -270,11 +271,11 @@ impl Walk<'_> {
             Ok(first.unwrap_or_default())
         };
         let expected = "aws.events, after 3: this function is invoked by EventBridge Scheduler; the event is from elsewhere";
-        eventually("comes into the queue", expected.to_owned(), 60, dead_letter).await
+        eventually("in the queue of failed sweeps", expected.to_owned(), 60, dead_letter).await
     }
 
     async fn logs(&self) -> Step {
-        println!("--- what is logged and counted");
+        println!("--- logs and metrics");
         let mut texts = Vec::new();
         for function in FUNCTIONS {
             let group = format!("/aws/lambda/connect-subscriptions-{function}");
@@ -282,7 +283,7 @@ impl Walk<'_> {
             let events = logged["events"].as_array().into_iter().flatten();
             texts.extend(events.filter_map(|event| event["message"].as_str().map(str::to_owned)));
         }
-        // Beside what the functions write, there are lines of Lambda itself.
+        // Lambda itself writes lines, too. Those of the functions are JSON.
         let written = texts.iter().flat_map(|text| text.lines()).filter(|line| line.starts_with('{'));
         let lines: Vec<Value> = written.map(serde_json::from_str).collect::<Result<_, _>>()?;
         let sum = |metric: &str, of: fn(&Value) -> bool| -> f64 {
@@ -315,7 +316,7 @@ impl Walk<'_> {
     }
 
     async fn rights(&self) -> Step {
-        println!("--- the roles count");
+        println!("--- rights that are taken away");
         let resource =
             ["--stack-name", "connect-subscriptions", "--logical-resource-id", "GetSubscriptionRole"];
         let role =
@@ -323,11 +324,11 @@ impl Walk<'_> {
         let role = text(&role["StackResourceDetail"]["PhysicalResourceId"]).to_owned();
         self.cloud.aws(&["iam", "delete-role-policy", "--role-name", &role, "--policy-name", "Data"]).await?;
         let refused = self.api.get(&nth(1)?).await?;
-        expect("a function whose rights are taken away", "internal_error", text(&refused["code"]))
+        expect("a function without rights to the tables", "internal_error", text(&refused["code"]))
     }
 }
 
-/// A metric of a line: one value, or several.
+/// Returns the sum of a metric in a line, which has one value or several.
 fn counted(metric: &Value) -> f64 {
     match metric {
         Value::Array(values) => values.iter().filter_map(Value::as_f64).sum(),
@@ -335,7 +336,7 @@ fn counted(metric: &Value) -> f64 {
     }
 }
 
-/// The id of a demo subscription.
+/// Returns the id of a demo subscription.
 fn nth(index: usize) -> Step<String> {
     let demo = demo()?;
     Ok(text(&demo.get(index).ok_or("no such subscription")?["subscriptionId"]).to_owned())

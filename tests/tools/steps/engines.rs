@@ -1,4 +1,5 @@
-//! Suites that run on the embedded database, on other implementations of the DynamoDB API: Amazon's DynamoDB Local, and MiniStack's.
+//! Test suites on other implementations of the DynamoDB API: Amazon's DynamoDB Local, and MiniStack's. Otherwise they run on
+//! the embedded database.
 
 use std::env;
 use std::net::TcpListener;
@@ -12,8 +13,8 @@ use crate::process::Process;
 use crate::step::Step;
 use crate::tools::{before_path, tools};
 
-/// Runs the API, idempotency and execution on DynamoDB Local; `all` also runs faults, publishing and the operator's commands, and all of
-/// them on MiniStack.
+/// Runs the suites on the API, idempotency and execution on DynamoDB Local. With `all`, also those on faults, publishing and
+/// the operator's commands, and all of them on MiniStack as well.
 pub async fn run(all: bool) -> Step {
     let emulator = tools("dynamodb-local").await?;
     let ministack = if all { Some(tools("ministack").await?) } else { None };
@@ -24,14 +25,13 @@ pub async fn run(all: bool) -> Step {
     }
     if env::var_os("ISOLATED").is_none() {
         nextest(&suites, &["--no-run"], None).await?;
-        // DynamoDB Local listens on every interface. Where it is allowed to, this gives it a network in which there is only the
-        // loopback.
+        // DynamoDB Local listens on every interface. If possible, this gives it a network that has only the loopback interface.
         let mut probe = command("unshare");
         probe.args(["--net", "ip", "link", "set", "lo", "up"]).stderr(Stdio::null());
         if probe.status().await.is_ok_and(|status| status.success()) {
             let mut again = std::process::Command::new("unshare");
             again.arg("--net").arg(env::current_exe()?).args(env::args().skip(1)).env("ISOLATED", "yes");
-            // It becomes that process.
+            // `exec` replaces this process, and returns only on an error.
             return Err(again.exec().into());
         }
     } else {
@@ -55,10 +55,10 @@ pub async fn run(all: bool) -> Step {
     Ok(())
 }
 
-/// Runs the suites on an engine that this command starts, once it answers anything.
+/// Starts an engine by this command, and runs the suites on it once it answers.
 async fn on(name: &str, mut command: Command, port: u16, suites: &str) -> Step {
     println!("\n--- on {name}");
-    // In a folder of its own, as DynamoDB Local leaves a file behind where it runs.
+    // The engine runs in a folder of its own, because DynamoDB Local leaves a file behind.
     let folder = tempfile::tempdir()?;
     let mut engine = Process::start(command.current_dir(folder.path()))?;
     let url = format!("http://127.0.0.1:{port}");
@@ -80,7 +80,7 @@ async fn nextest(suites: &str, options: &[&str], endpoint: Option<&str>) -> Step
     Process::show(&mut nextest).await
 }
 
-/// A port that nobody listens on.
+/// Returns a port that no process listens on.
 pub fn free_port() -> Step<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

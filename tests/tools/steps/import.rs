@@ -1,5 +1,5 @@
-//! An import of a large file: it takes no more memory than that of a small one. One that is interrupted in the middle goes on with the
-//! same command to the same end.
+//! An import of a large file takes no more memory than that of a small one. After an interruption in the middle, the same
+//! command continues, with the same result.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,10 +16,10 @@ use crate::connect::{Connect, demo};
 use crate::process::Process;
 use crate::step::{Step, expect};
 
-/// The lines that are read ahead of what is imported; fewer lines would take less memory.
+/// Number of lines that an import reads ahead. A file with fewer lines takes less memory.
 const READ_AHEAD: u64 = 2_000;
 
-/// Imports a file of `lines` lines, and one of a tenth of that.
+/// Imports a file of `lines` lines, and one of a tenth of that, but of at least 3,000.
 pub async fn run(lines: u64) -> Step {
     let folder = tempfile::tempdir()?;
     let (small, large) = (folder.path().join("small.ndjson"), folder.path().join("large.ndjson"));
@@ -36,13 +36,13 @@ pub async fn run(lines: u64) -> Step {
     expect("at most 1.2 times", true, ratio <= 1.2)?;
     service.stop().await?;
 
-    println!("--- interrupted in the middle, and begun again");
+    println!("--- interrupted in the middle, and run again");
     let service = Connect::start(&["--memory"]).await?;
     interrupted(&service, &large, lines).await?;
     service.stop().await
 }
 
-/// Imports a file for a tenant of its own; the most memory that it took, in MiB.
+/// Imports a file for a new tenant. Returns the peak memory of the import in MiB.
 async fn import_whole(service: &Connect, tenant: &str, file: &Path, lines: u64) -> Step<f64> {
     service.operate(&["tenants", "create", tenant]).await?;
     let (tally, code, peak) = finish(start(service, tenant, file)?).await?;
@@ -67,7 +67,7 @@ async fn interrupted(service: &Connect, file: &Path, lines: u64) -> Step {
         stdin.write_all(format!("{}\n", line?).as_bytes()).await?;
     }
     stdin.flush().await?;
-    // It reads ahead only so much: when all of these are written, nearly all of them are imported.
+    // An import reads ahead only a limited number of lines. When all of these are written, it has imported nearly all of them.
     process.signal(Signal::INT)?;
     let (tally, code, _) = finish(process).await?;
     drop(stdin);
@@ -79,7 +79,7 @@ async fn interrupted(service: &Connect, file: &Path, lines: u64) -> Step {
 
     let (tally, code, _) = finish(start(service, "acme", file)?).await?;
     expect("exit code", 0, code)?;
-    expect("there already", done.to_string(), tally["unchanged"].to_string())?;
+    expect("unchanged", done.to_string(), tally["unchanged"].to_string())?;
     expect("added", (lines - done).to_string(), tally["added"].to_string())?;
     let exported = service.operate(&["subscriptions", "export", "--tenant", "acme"]).await?;
     let file = std::fs::read_to_string(file)?;
@@ -92,17 +92,17 @@ fn start(service: &Connect, tenant: &str, file: &Path) -> Step<Process> {
     Process::start_piped(&mut service.command(&import)?)
 }
 
-/// The tally of an import, its exit code, and the most memory that it had, in MiB.
+/// Waits until an import ends. Returns its tally, its exit code, and its peak memory in MiB.
 async fn finish(mut process: Process) -> Step<(Value, i32, f64)> {
     let id = process.id()?;
     let (finished, peak) = tokio::join!(process.finish(), peak(id));
     let (output, status) = finished?;
-    let peak = peak.ok_or("nobody could see how much memory it had")?;
+    let peak = peak.ok_or("the memory of the import could not be read")?;
     let tally = serde_json::from_str(&output).map_err(|error| process.failure(error))?;
     Ok((tally, status.code().unwrap_or(-1), peak as f64 / 1024.0))
 }
 
-/// The most memory that a process had, in KiB. The system itself keeps it; it is asked until the process is gone.
+/// Returns the peak memory of a process in KiB. The kernel keeps this value. It is read until the process has ended.
 async fn peak(id: i32) -> Option<u64> {
     let mut looks = tokio::time::interval(Duration::from_millis(10));
     let look =
@@ -115,7 +115,7 @@ async fn peak(id: i32) -> Option<u64> {
     most
 }
 
-/// A file of subscriptions.
+/// Writes a file of subscriptions.
 fn write(path: &Path, lines: u64) -> Step {
     let mut document = demo()?.into_iter().next().ok_or("no demo")?;
     let mut file = BufWriter::new(File::create(path)?);
@@ -128,7 +128,7 @@ fn write(path: &Path, lines: u64) -> Step {
     Ok(file.flush()?)
 }
 
-/// Documents by their ids.
+/// Parses documents, and returns them by id.
 fn documents(lines: &str) -> Step<BTreeMap<String, Value>> {
     let mut documents = BTreeMap::new();
     for line in lines.lines().filter(|line| !line.trim().is_empty()) {

@@ -1,4 +1,4 @@
-//! The functions under `cargo lambda watch`, on the database of `cargo run`, as the README says: each event file is answered with the
+//! The functions under `cargo lambda watch`, on the database of `cargo run`, as the README says. Each event file gets the
 //! outcome that it is named after, and the routes lead to the functions. Uses the ports 3000, 8000 and 9000.
 
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use crate::tools::{before_path, tools};
 const FUNCTIONS: [&str; 4] =
     ["get-subscription", "cancel-subscription", "execute-cancellations", "publish-events"];
 
-/// Starts both, and goes through all event files and the routes.
+/// Starts both, and sends all event files and a request to each route.
 pub async fn run() -> Step {
     let path = before_path(&tools("aws").await?)?;
     let up = Connect::start_by_cargo(&["--memory"]).await?;
@@ -50,7 +50,7 @@ async fn events(path: &OsString) -> Step {
     Ok(())
 }
 
-/// The event files of a function: those that are answered well first, as the others count on what they have done.
+/// Returns the event files of a function. Successes come first, because the other events depend on them.
 fn event_files(function: &str) -> Step<Vec<PathBuf>> {
     let folder = root().join("tests/data/events").join(function);
     let mut files = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Step<Vec<_>>>()?;
@@ -60,7 +60,7 @@ fn event_files(function: &str) -> Step<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The outcome of an invocation, by the name that its event file should have.
+/// Invokes a function, and returns the outcome as the name that its event file should have.
 async fn outcome(function: &str, file: &Path, path: &OsString) -> Step<String> {
     let mut invoke = command("cargo");
     invoke.args(["lambda", "invoke", "--invoke-address", "127.0.0.1", function, "--data-file"]).arg(file);

@@ -1,6 +1,6 @@
-//! Goes through the service step by step, from outside. Each step says what is expected and what was seen; the first that does not go
-//! as expected ends the run with `FAILED`, and every process that was started ends with it. `.ci/steps` builds this program and what it
-//! goes through.
+//! Tests the service from outside, step by step. Each step prints what was expected and seen. The first step that fails ends
+//! the run with `FAILED`, and every process that was started ends with it. `.ci/steps` builds this program and the programs
+//! that it tests.
 
 mod cloud;
 mod connect;
@@ -23,41 +23,41 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::step::Step;
 
-/// Goes through the service step by step, from outside
+/// Test the service from outside, step by step
 #[derive(Parser)]
 #[command(name = "steps")]
 enum Steps {
-    /// As a newcomer and an operator meet it, from a shell
+    /// Test the service as a newcomer and an operator use it, from a shell
     Smoke,
-    /// An import of a large file takes no more memory than that of a small one, and goes on after it was interrupted
+    /// Test that the import of a large file takes no more memory than that of a small one, and continues after an interruption
     Import {
-        /// How many lines the large file has: 10,000 or more
+        /// Lines of the large file: 10,000 or more
         #[arg(default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(10_000..))]
         lines: u64,
     },
-    /// The requests that Postman and Schemathesis make of the document of the API
+    /// Send the requests that Postman and Schemathesis derive from the document of the API
     Openapi {
-        /// The seeds that Schemathesis begins with
+        /// Seeds for Schemathesis, one run for each
         #[arg(default_values_t = [1, 2, 3, 4, 5])]
         seeds: Vec<u32>,
     },
-    /// Suites of the tests on other implementations of the DynamoDB API
+    /// Run test suites on other implementations of the DynamoDB API
     Engines {
-        /// More suites, and on two engines
+        /// Run more suites, and on two engines
         #[arg(long)]
         all: bool,
     },
-    /// The template and the functions' binaries, deployed on one machine
+    /// Deploy the template and the functions' binaries on one machine, and test them there
     Deployed {
-        /// The binaries that `cargo test` runs, in the place of those in target/lambda
+        /// Use the binaries that `cargo test` runs, instead of those in target/lambda
         #[arg(long)]
         debug: bool,
     },
-    /// Every event file, under cargo lambda watch
+    /// Invoke the functions with every event file, under cargo lambda watch
     Laptop,
-    /// The pages, in headless Chromium
+    /// Test the pages in headless Chromium
     Pages {
-        /// Where pictures of them are put
+        /// Folder for pictures of the pages
         folder: Option<PathBuf>,
     },
 }
@@ -65,7 +65,7 @@ enum Steps {
 #[tokio::main]
 async fn main() -> ExitCode {
     let steps = Steps::parse();
-    // Whichever comes first ends the other, and with it the processes.
+    // The one that finishes first ends the other, and all processes with it.
     let outcome = tokio::select! {
         outcome = go(steps) => outcome,
         outcome = interrupted() => outcome,

@@ -1,5 +1,5 @@
-//! The document of the API as others use it: linted, imported into Postman, and taken by Schemathesis to make up requests, valid and
-//! invalid ones, and chains of them. Every check that Schemathesis has is on.
+//! The document of the API as other tools use it: linted, imported into Postman, and read by Schemathesis, which generates
+//! valid and invalid requests and sequences of them. All checks of Schemathesis are on.
 
 use crate::connect::{Connect, command};
 use crate::process::Process;
@@ -7,10 +7,10 @@ use crate::step::{Step, expect};
 use crate::tools::tools;
 use std::collections::BTreeMap;
 
-/// The beginning of time, so that every date is one to come.
+/// Options of the service. Its clock begins at 1970, so that every date is in the future.
 const OPTIONS: [&str; 3] = ["--memory", "--now", "1970-01-01T00:00:00Z"];
 
-/// Runs all of it, Schemathesis with each of these seeds.
+/// Runs all of these, Schemathesis with each of these seeds.
 pub async fn run(seeds: &[u32]) -> Step {
     let npm = tools("npm").await?;
     let mut lint = command(npm.join("redocly"));
@@ -27,18 +27,18 @@ pub async fn run(seeds: &[u32]) -> Step {
     let mut cases = 0;
     for seed in seeds {
         cases += schemathesis(*seed, &[]).await?;
-        // Of what it makes up by itself, little is invalid; and what is refused leads nowhere.
+        // By itself, it generates few invalid cases, and a refused request has no successors.
         cases += schemathesis(*seed, &["--mode", "negative", "--phases", "coverage,fuzzing"]).await?;
     }
     let seeds: Vec<_> = seeds.iter().map(ToString::to_string).collect();
     println!("{cases} cases generated and passed, with the seeds {}", seeds.join(" "));
-    if seeds.len() >= 5 { expect("at least 5000", true, cases >= 5_000) } else { Ok(()) }
+    if seeds.len() >= 5 { expect("at least 5000 cases", true, cases >= 5_000) } else { Ok(()) }
 }
 
-/// Has Schemathesis make up requests, and send them to a service of their own; how many passed.
+/// Has Schemathesis generate requests, and send them to a new service. Returns the number of cases that passed.
 async fn schemathesis(seed: u32, options: &[&str]) -> Step<u64> {
     let service = Connect::start(&OPTIONS).await?;
-    // What it has learned before would be tried first.
+    // An empty folder: otherwise Schemathesis would first try the examples of earlier runs.
     let learned = tempfile::tempdir()?;
     let mut schemathesis = command(tools("openapi").await?.join("schemathesis"));
     schemathesis
@@ -58,22 +58,22 @@ async fn schemathesis(seed: u32, options: &[&str]) -> Step<u64> {
     if !status.success() {
         return Err(service.failure(process.failure(status)));
     }
-    println!("What was answered:");
+    println!("Outcomes of the requests:");
     for (outcome, count) in outcomes(&service.log()?) {
         println!("{count:7} {outcome}");
     }
     service.stop().await?;
-    Ok(passed.ok_or("schemathesis tried nothing")?)
+    Ok(passed.ok_or("Schemathesis has not run any case")?)
 }
 
-/// The cases of a line such as `  1023 generated, 1023 passed`, if all have passed.
+/// Returns the number of cases in a line such as `  1023 generated, 1023 passed`, if all have passed.
 fn cases(line: &str) -> Option<u64> {
     let (generated, rest) = line.trim().split_once(" generated, ")?;
     let (passed, _) = rest.split_once(" passed")?;
     (generated == passed).then(|| passed.parse().ok()).flatten()
 }
 
-/// The outcomes in the log, with their counts.
+/// Counts the outcomes in the log.
 fn outcomes(log: &str) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for part in log.split("outcome=\"").skip(1) {

@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::step::Step;
 use crate::tools::{on_path, package, tools};
 
-/// Runs `tests/tools/pages/pages.test.js`; pictures of the pages are put into `folder`.
+/// Runs `tests/tools/pages/pages.test.js`. Puts pictures of the pages into `folder`, if it is given.
 pub async fn run(folder: Option<&Path>) -> Step {
     let chromium = chromium().await?;
     tools("npm").await?;

@@ -1,5 +1,5 @@
-//! A process that is started here ends here: with its value, on success, on failure and when this program is interrupted; and all that it
-//! has started ends with it. One that does not end when it is asked to (SIGTERM) is killed.
+//! Processes that end when their value is dropped: on success, on failure, and when this program is interrupted. Everything
+//! that such a process has started ends with it. A process that does not end on SIGTERM is killed.
 
 use std::ffi::OsStr;
 use std::fmt::Display;
@@ -14,12 +14,12 @@ use tokio::time::timeout;
 
 use crate::step::{Failure, Step, eventually};
 
-/// How long a process may take to end once it is asked to.
+/// Longest time that a process may take to end after a signal.
 const LONGEST_END: Duration = Duration::from_secs(30);
-/// The lines of a log that a failure shows.
+/// Number of lines of a log that a failure shows.
 const LAST_LINES: usize = 40;
 
-/// A running process, which leads a group of its own.
+/// A running process, which leads a process group of its own.
 pub struct Process {
     name: String,
     child: Child,
@@ -35,27 +35,27 @@ impl Process {
         Self::spawn(command, log)
     }
 
-    /// Starts a process that is spoken to. Its standard error goes into its log.
+    /// Starts a process with pipes to its standard input and output. Its standard error goes into its log.
     pub fn start_piped(command: &mut Command) -> Step<Self> {
         let log = NamedTempFile::new()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log.reopen()?);
         Self::spawn(command, log)
     }
 
-    /// Runs a command to its end, whose output is for people.
+    /// Runs a command to its end. Its output is for people.
     ///
     /// # Errors
-    /// It does not end well.
+    /// The command fails.
     pub async fn show(command: &mut Command) -> Step {
         let mut process = Self::spawn(command.stdin(Stdio::null()), NamedTempFile::new()?)?;
         let status = process.child.wait().await?;
         if status.success() { Ok(()) } else { Err(process.failure(status)) }
     }
 
-    /// Runs a command to its end; what it prints on standard output.
+    /// Runs a command to its end, and returns its standard output.
     ///
     /// # Errors
-    /// It does not end well.
+    /// The command fails.
     pub async fn output(command: &mut Command) -> Step<String> {
         let mut process = Self::start_piped(command)?;
         let (output, status) = process.finish().await?;
@@ -69,7 +69,7 @@ impl Process {
         Ok(Self { name, child, log })
     }
 
-    /// Waits until it is ready, for at most so many seconds, and only as long as it runs.
+    /// Waits until the process is ready, for at most so many seconds, and only while it runs.
     pub async fn ready(&mut self, what: &str, seconds: u64, mut is_ready: impl AsyncFnMut() -> bool) -> Step {
         let look = async || match self.child.try_wait()? {
             Some(status) => Err(format!("{what}: {status}").into()),
@@ -79,27 +79,28 @@ impl Process {
         outcome.map_err(|failure| self.failure(failure))
     }
 
-    /// The id of the process.
+    /// Returns the id of the process.
     pub fn id(&self) -> Step<i32> {
-        Ok(self.child.id().ok_or_else(|| self.failure("it has ended"))?.try_into()?)
+        Ok(self.child.id().ok_or_else(|| self.failure("the process has ended"))?.try_into()?)
     }
 
-    /// Its standard input, once.
+    /// Returns the standard input of the process, once.
     pub fn stdin(&mut self) -> Step<ChildStdin> {
-        Ok(self.child.stdin.take().ok_or("no input")?)
+        Ok(self.child.stdin.take().ok_or("the standard input is not available")?)
     }
 
-    /// Its standard output, once.
+    /// Returns the standard output of the process, once.
     pub fn stdout(&mut self) -> Step<ChildStdout> {
-        Ok(self.child.stdout.take().ok_or("no output")?)
+        Ok(self.child.stdout.take().ok_or("the standard output is not available")?)
     }
 
-    /// The lines of its standard output, once.
+    /// Returns the lines of the standard output of the process, once.
     pub fn lines(&mut self) -> Step<Lines<BufReader<ChildStdout>>> {
         Ok(BufReader::new(self.stdout()?).lines())
     }
 
-    /// Tells it no more, and waits for its end, however long that takes; the rest of its standard output, and how it ended.
+    /// Closes the standard input of the process, and waits for its end without a limit of time. Returns the rest of its
+    /// standard output, and its exit status.
     pub async fn finish(&mut self) -> Step<(String, ExitStatus)> {
         drop(self.child.stdin.take());
         let mut output = String::new();
@@ -109,26 +110,26 @@ impl Process {
         Ok((output, self.child.wait().await?))
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process and its group.
     pub fn signal(&self, signal: Signal) -> Step {
         Ok(kill_process_group(Pid::from_raw(self.id()?).ok_or("no process")?, signal)?)
     }
 
-    /// Sends it a signal, and waits for its end, which is near; how it ended.
+    /// Sends a signal to the process and its group, and waits for its end. Returns its exit status.
     pub async fn end(&mut self, signal: Signal) -> Step<ExitStatus> {
         self.signal(signal)?;
         match timeout(LONGEST_END, self.child.wait()).await {
             Ok(status) => Ok(status?),
-            Err(_) => Err(self.failure("it does not end")),
+            Err(_) => Err(self.failure("the process does not end")),
         }
     }
 
-    /// What is in its log so far.
+    /// Returns the log so far.
     pub fn log(&self) -> Step<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(self.log.path())?).into_owned())
     }
 
-    /// A failure in which it had a part, with the end of its log.
+    /// Returns a failure in which the process had a part, with the end of its log.
     pub fn failure(&self, why: impl Display) -> Failure {
         let log = self.log().unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
@@ -144,7 +145,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let Some(group) = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) else { return };
-        // Between asking whether it runs and this, it may have ended.
+        // The process may have ended since its id was read.
         let _ = kill_process_group(group, Signal::TERM);
         let end = Instant::now() + LONGEST_END;
         while Instant::now() < end {

@@ -1,4 +1,4 @@
-//! The service as a newcomer and an operator meet it: started with `cargo run`, spoken to with `curl` and by commands.
+//! The service as a newcomer and an operator use it: started with `cargo run`, called with `curl` and by commands.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::process::Process;
 use crate::step::{Step, expect};
 use crate::tools::package;
 
-/// Goes through all of it.
+/// Runs all steps.
 pub async fn run() -> Step {
     package("curl").await?;
     cancellation().await?;
@@ -39,18 +39,18 @@ async fn cancellation() -> Step {
     expect("the next day", &pending, &next_day)?;
 
     let again = service.cancel(first, "k1", "CancelAtBeginningOfNextMonth").await?;
-    again.expect_replay_of("the same again", &answer)?;
+    again.expect_replay_of("the same request again", &answer)?;
     let other = service.cancel(first, "k1", "CancelNextDay").await?.json()?;
     expect("another request with the key", "idempotency_key_mismatch", text(&other["code"]))?;
 
     service.clock(&json!({"now": "2026-01-31T22:59:45Z"})).await?;
-    expect("executed seconds too early", 0, service.execute().await?)?;
+    expect("executed 15 seconds too early", 0, service.execute().await?)?;
     service.clock(&json!({"now": "2026-01-31T23:00:00Z"})).await?;
     expect("executed at midnight in Stockholm", 2, service.execute().await?)?;
     expect("executed again", 0, service.execute().await?)?;
     let ended = service.get(first).await?;
     expect("status after", "CANCELLED", text(&ended["status"]))?;
-    expect("since", "2026-01-31T23:00:00Z", text(&ended["cancelledAt"]))?;
+    expect("cancelled at", "2026-01-31T23:00:00Z", text(&ended["cancelledAt"]))?;
 
     service.clock(&json!({"advance": "PT24H"})).await?;
     let refused = service.cancel(first, "k1", "CancelNextDay").await?.json()?;
@@ -58,7 +58,7 @@ async fn cancellation() -> Step {
     service.stop().await
 }
 
-/// The lines that are printed for a person, each pasted into a shell as it stands.
+/// Pastes each of the lines that are printed for a person into a shell, as it stands.
 async fn printed_lines() -> Step {
     println!("--- the lines that are printed for a person");
     let mut service = Process::start_piped(cargo_run().arg("up").args(FREE_PORTS).arg("--memory"))?;
@@ -85,7 +85,7 @@ async fn printed_lines() -> Step {
 }
 
 async fn operator() -> Step {
-    println!("--- what an operator does, from nothing to the first cancellation that is executed");
+    println!("--- an operator, from an empty database to the first executed cancellation");
     let service = Connect::start(&["--memory"]).await?;
     let found = service.operate_json(&["doctor"]).await?;
     let states: BTreeSet<_> = rows(&found).map(|finding| text(&finding["state"])).collect();
@@ -101,12 +101,12 @@ async fn operator() -> Step {
     let cancelled = service.cancel_as(&key, "rid_crm-1001", "k1", "CancelNextDay").await?.json()?;
     let date = cancelled["pendingStatus"]["scheduledAt"].as_str().ok_or_else(|| cancelled.to_string())?;
     let due = service.operate_json(&["cancellations", "due"]).await?;
-    expect("to come", date, joined(rows(&due).map(|due| text(&due["date"]))))?;
+    expect("date of the pending cancellation", date, joined(rows(&due).map(|due| text(&due["date"]))))?;
     service.clock(&json!({"advance": "P2D"})).await?;
     expect("executed", 1, service.execute().await?)?;
     let shown = service.operate_json(&["subscriptions", "show", "rid_crm-1001", "--tenant", "acme"]).await?;
-    expect("shown as", "took effect", text(&shown["cancellation"]["state"]))?;
-    expect("by", "CRM", text(&shown["cancellation"]["requestedByName"]))?;
+    expect("shown state", "took effect", text(&shown["cancellation"]["state"]))?;
+    expect("requested by", "CRM", text(&shown["cancellation"]["requestedByName"]))?;
 
     for (answer, code, state) in [("n\n", 1, "valid"), ("\u{3}", 1, "valid"), ("y\n", 0, "revoked")] {
         let seen = answered(&service, &["keys", "revoke", &key, "--tenant", "acme"], answer).await?;
@@ -121,11 +121,11 @@ async fn operator() -> Step {
     service.stop().await
 }
 
-/// The exit code of a command that asks in a terminal, and is answered this.
+/// Returns the exit code of a command that asks a question in a terminal and gets this answer.
 async fn answered(service: &Connect, arguments: &[&str], answer: &str) -> Step<i32> {
     let words = [&[binary()?.to_str().ok_or("no path")?], arguments].concat().join(" ");
-    // `script` runs it in a terminal, and ends as it ends. In place of the shell: a shell that waits would get the signal too,
-    // and some (dash) then end by it.
+    // `script` runs the command in a terminal, and ends as it ends. The command replaces the shell (`exec`). Otherwise the
+    // waiting shell would get the signal too, and some shells (dash) would end by it.
     let mut script = command("script");
     script.args(["--quiet", "--return", "--command"]);
     script.arg(format!("exec {words} --dynamodb-endpoint {}", service.database)).arg("/dev/null");
@@ -136,7 +136,7 @@ async fn answered(service: &Connect, arguments: &[&str], answer: &str) -> Step<i
         while !said.contains("[y/N]") {
             let read = stdout.read(&mut buffer).await?;
             if read == 0 {
-                return Err(format!("it does not ask: {said}").into());
+                return Err(format!("the command does not ask: {said}").into());
             }
             said += &String::from_utf8_lossy(buffer.get(..read).unwrap_or_default());
         }
@@ -148,7 +148,7 @@ async fn answered(service: &Connect, arguments: &[&str], answer: &str) -> Step<i
 }
 
 async fn events() -> Step {
-    println!("--- events, to a receiver that is not there yet and fails at first");
+    println!("--- events, to a receiver that is down and then fails at first");
     let receiver = Receiver::down();
     let service = Connect::start(&["--memory", "--webhook", &receiver.url]).await?;
     let id = service.ids.first().ok_or("no subscriptions")?;
@@ -157,7 +157,7 @@ async fn events() -> Step {
     receiver.next([Answer::Status(503), Answer::Status(500)]);
     receiver.open();
     let posted: Vec<_> = receiver.posted(2).await.into_iter().map(|(event, _)| event).collect();
-    expect("posted, with what failed at first", 4, posted.len())?;
+    expect("events posted, failed ones included", 4, posted.len())?;
     let [failed, failed_too, first, second] = &posted[..] else { return Err("not four".into()) };
     expect("the same event each time", true, failed == first && failed_too == first)?;
 
@@ -169,11 +169,11 @@ async fn events() -> Step {
         expect("shown as it was posted", true, serde_json::from_str::<Value>(&line)? == *event)?;
     }
     expect("interrupted", 0, tail.end(Signal::INT).await?.code().unwrap_or(-1))?;
-    expect("and nothing more is shown", true, lines.next_line().await?.is_none())?;
+    expect("nothing more is shown", true, lines.next_line().await?.is_none())?;
     service.stop().await
 }
 
-/// The rows of a table as JSON.
+/// Iterates over the rows of a table in JSON.
 fn rows(table: &Value) -> impl Iterator<Item = &Value> {
     table.as_array().into_iter().flatten()
 }

@@ -1,19 +1,19 @@
-//! Steps: what is expected, and what is seen.
+//! Steps of a test: each compares an expected value with the one seen.
 
 use std::error::Error;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// Why a step failed.
+/// The reason why a step failed.
 pub type Failure = Box<dyn Error>;
 
-/// The outcome of steps; the error says which one failed.
+/// Outcome of steps. The error says which step failed.
 pub type Step<T = ()> = Result<T, Failure>;
 
-/// Prints a step.
+/// Prints a step, and compares the two values.
 ///
 /// # Errors
-/// It did not go as expected.
+/// The values differ.
 pub fn expect<T: PartialEq<U> + Display, U: Display>(what: &str, expected: T, seen: U) -> Step {
     if expected == seen {
         println!("ok     {what}: {seen}");
@@ -23,10 +23,11 @@ pub fn expect<T: PartialEq<U> + Display, U: Display>(what: &str, expected: T, se
     }
 }
 
-/// Looks again and again, for at most so many seconds, until what is expected is seen. Then it is a step like others.
+/// Calls `look` again and again, for at most so many seconds, until it returns the expected value. Then it is a step like
+/// others.
 ///
 /// # Errors
-/// It was not seen in time, or looking failed.
+/// The value was not seen in time, or looking failed.
 pub async fn eventually<T: PartialEq + Display>(
     what: &str,
     expected: T,

@@ -1,8 +1,8 @@
-//! Prints when dates begin, by the time zones that are compiled in, for `.ci/zones`: the release of the IANA database;
-//! then for each zone a line with its name and, for each of so many dates, the Unix time of its first instant, or `-` if the
-//! zone skips it.
+//! Prints the instants at which dates begin, by the compiled-in time zones, for `.ci/zones`. The first line is the release of
+//! the IANA database. Then each zone has a line with its name and, for each date, the Unix time of its first instant, or `-` if
+//! the zone skips the date.
 //!
-//! `beginnings FIRST DAYS`, the first date as days since 1970-01-01.
+//! Usage: `beginnings FIRST DAYS`, with the first date as days since 1970-01-01, and the number of dates.
 
 use std::env;
 use std::io::{self, BufWriter, Write};

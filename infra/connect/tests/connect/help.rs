@@ -1,4 +1,4 @@
-//! The help of every command, as someone has read it: a change of it is seen, and read again.
+//! The help of every command, as a snapshot. A changed help text is reviewed before the snapshot is updated.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use clap::CommandFactory;
 
 use crate::operate::CommandLine;
 
-/// The commands of the binary, each with the words that lead to it.
+/// Lists the commands of the binary, each as its words on the command line.
 fn commands() -> Vec<Vec<String>> {
     fn below(command: &clap::Command, words: &[String], all: &mut Vec<Vec<String>>) {
         all.push(words.to_vec());

@@ -1,5 +1,5 @@
-//! The operator's commands, on the database of a service that runs: as a process, and, where it matters what time it is,
-//! with a clock that stands still.
+//! The operator's commands, on the database of a running service. They run as a process or, if the time matters, with a stopped
+//! clock.
 
 mod cancellations;
 mod doctor;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
 const ID_TOO: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b2";
 
-/// What a command has said, and how it ended.
+/// The output and the exit code of a command.
 #[derive(Debug)]
 struct Said {
     code: i32,
@@ -44,7 +44,7 @@ impl Said {
         }
     }
 
-    /// What it said, if it went well.
+    /// Returns the result of a command that succeeds.
     #[track_caller]
     fn done(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
@@ -56,7 +56,7 @@ impl Said {
         serde_json::from_str(&self.done()).unwrap()
     }
 
-    /// Its last line, if it failed.
+    /// Returns the error of a command that fails with this exit code.
     #[track_caller]
     fn failed(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
@@ -65,7 +65,7 @@ impl Said {
     }
 }
 
-/// A command as a process, on the database at this URL.
+/// Prepares a command as a process, on the database at this URL.
 fn process(service: &Service, url: &str, arguments: &[&str]) -> Command {
     let TableNames { subscriptions, idempotency, tenants } = &service.tables;
     let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
@@ -84,12 +84,12 @@ fn connect(service: &Service, arguments: &[&str]) -> Said {
     Said::of(process(service, &service.dynamodb_url, arguments).output().unwrap())
 }
 
-/// A command when it is `now`.
+/// Runs a command at the time `now`.
 async fn connect_at(service: &Service, now: &str, arguments: &[&str]) -> Said {
     connect_in(service, &service.tables, now, arguments).await
 }
 
-/// A command when it is `now`, on these tables.
+/// Runs a command at the time `now`, on these tables.
 async fn connect_in(service: &Service, tables: &TableNames, now: &str, arguments: &[&str]) -> Said {
     let (mut out, mut notes) = (Vec::new(), Vec::new());
     let line = CommandLine::try_parse_from([&["connect"][..], arguments].concat()).unwrap();
@@ -111,7 +111,7 @@ async fn connect_in(service: &Service, tables: &TableNames, now: &str, arguments
     Said { code: code.into(), out: String::from_utf8(out).unwrap(), notes: String::from_utf8(notes).unwrap() }
 }
 
-/// As the binary has it.
+/// The operator's part of the binary's command line.
 #[derive(Parser)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
@@ -138,7 +138,7 @@ async fn a_new_tenant_can_cancel_and_its_cancellation_is_executed_on_its_date() 
 
     let zone = ["--name", "Acme Telecom", "--time-zone", "Asia/Tokyo"];
     let said = connect(&service, &[&["tenants", "create", "acme"][..], &zone].concat()).done();
-    assert_eq!(said, "created the tenant acme, whose days begin in Asia/Tokyo");
+    assert_eq!(said, "created the tenant acme with the time zone Asia/Tokyo");
     let key = connect(&service, &["keys", "create", "--tenant", "acme"]).done();
     let import = ["subscriptions", "import", "--tenant", "acme", path(&subscription), "--json"];
     assert_eq!(connect(&service, &import).json()["added"], 1);
@@ -172,12 +172,12 @@ fn failing_commands() -> Vec<Failing> {
         (
             &["tenants", "create", "Demo"],
             2,
-            "invalid value 'Demo' for '<ID>': a tenant is named by 1 to 32 lower-case letters, digits and hyphens",
+            "invalid value 'Demo' for '<ID>': a tenant id has 1 to 32 lower-case letters, digits and hyphens",
         ),
         (
             &["tenants", "create", "acme", "--time-zone", "Europe/Stokholm"],
             2,
-            "invalid value 'Europe/Stokholm' for '--time-zone <ZONE>': not a name of the IANA time zone database, such as Europe/Stockholm",
+            "invalid value 'Europe/Stokholm' for '--time-zone <ZONE>': unknown time zone; use a name of the IANA database, such as Europe/Stockholm",
         ),
         (
             &["cancellation", "due"],
@@ -212,7 +212,7 @@ fn failing_commands() -> Vec<Failing> {
         (
             &["keys", "create", "--tenant", "demo", "--expires", "soon"],
             2,
-            "invalid value 'soon' for '--expires <WHEN>': write an instant (2026-12-31T23:00:00Z) or how long from now (90d, 36h)",
+            "invalid value 'soon' for '--expires <WHEN>': write an instant (2026-12-31T23:00:00Z) or a duration from now (90d, 36h)",
         ),
         (&["keys", "revoke", "k9", "--tenant", "demo", "--yes"], 1, "demo has no key k9"),
         (&["keys", "rotate", "k9", "--tenant", "demo"], 1, "demo has no key k9"),
@@ -226,7 +226,7 @@ fn failing_commands() -> Vec<Failing> {
         (
             &["subscriptions", "show", "--tenant", "demo", "crm-1001"],
             2,
-            "invalid value 'crm-1001' for '<ID|rid_REFERENCE>': write the UUID of a subscription, or its reference id behind rid_",
+            "invalid value 'crm-1001' for '<ID|rid_REFERENCE>': write the UUID of a subscription, or rid_ followed by its reference id",
         ),
         (
             &["cancellations", "report", "--from", "2026-02-01", "--to", "2026-01-31"],
@@ -271,7 +271,6 @@ fn a_command_without_a_database_names_the_missing_setting() {
     assert_eq!(said.failed(1), missing);
 }
 
-/// Every command, option and argument says what it is for.
 #[test]
 fn every_command_option_and_argument_has_a_help_text() {
     fn look_at(command: &clap::Command, name: &str) {
@@ -289,7 +288,7 @@ fn every_command_option_and_argument_has_a_help_text() {
     }
 }
 
-/// The reader may be a program that stops early, such as `head`.
+/// The reader of the output may be a program such as `head`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_ends_well_when_its_reader_stops_early() {
     let service = Service::start().await;

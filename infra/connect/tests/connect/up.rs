@@ -1,4 +1,4 @@
-//! The command line of `connect up`: the real process, its output, its exit.
+//! The command line of `connect up`: the real process, its output and its exit code.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 
-/// A running process, ended when the test is over.
+/// A running process. It is killed when the test ends.
 struct Process {
     child: Child,
     addresses: Value,
@@ -19,12 +19,12 @@ struct Process {
 }
 
 impl Process {
-    /// Starts `connect up --json` on free ports, and waits for its line.
+    /// Starts `connect up --json` on free ports, and waits for its line of JSON.
     fn start(arguments: &[&str]) -> Self {
         Self::start_with(arguments, &[])
     }
 
-    /// The same, in this environment.
+    /// Starts the process like [`start`](Self::start), with these environment variables.
     fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = up(&["--json", "--port", "0", "--dynamodb-port", "0"])
             .args(arguments)
@@ -62,7 +62,7 @@ impl Process {
         Client::new().post(url).send().await.unwrap().json().await.unwrap()
     }
 
-    /// Ends the process with this signal; its exit code, and what it printed after its line.
+    /// Ends the process with this signal. Returns the exit code, and the output after the first line.
     fn end(mut self, signal: &str) -> (Option<i32>, String) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
@@ -85,7 +85,7 @@ fn up(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs `connect up` where it can't start; its exit code and the one line it leaves.
+/// Runs `connect up` with arguments with which it can't start. Returns the exit code and the one line of its error.
 #[track_caller]
 fn failure(arguments: &[&str]) -> (Option<i32>, String) {
     let output = up(arguments).output().unwrap();
@@ -280,7 +280,7 @@ fn an_unreachable_database_is_named() {
 
 #[tokio::test]
 async fn a_proxy_from_the_environment_is_not_used_for_this_machine() {
-    // Nobody listens there.
+    // Nothing listens on this port.
     let nowhere = "http://127.0.0.1:9";
     let proxies = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"].map(|name| (name, nowhere));
     let process = Process::start_with(&["--memory", "--tick", "0"], &proxies);
@@ -323,7 +323,7 @@ async fn the_process_stops_in_time_although_a_client_has_sent_half_a_head() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_the_process_at_once() {
-    // A receiver that takes what comes, and never answers.
+    // The receiver accepts connections, and never answers.
     let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/events", receiver.local_addr().unwrap());
     let mut process = Process::start(&["--memory", "--tick", "0", "--webhook", &url]);
@@ -338,7 +338,7 @@ async fn a_second_signal_ends_the_process_at_once() {
         assert!(sent.success());
     };
     signal(process.child.id());
-    // As often as it takes until it has heard the first one.
+    // Repeated, because two signals count as one until the process has handled the first.
     let ended = loop {
         signal(process.child.id());
         if let Some(ended) = process.child.try_wait().unwrap() {
@@ -357,7 +357,7 @@ async fn stored_files_are_readable_only_by_their_owner() {
 
     let folder = tempdir().unwrap();
     let data = folder.path().join("data");
-    // As an earlier version left it.
+    // An earlier version left this file readable for everybody.
     fs::create_dir(&data).unwrap();
     fs::write(data.join("lock"), "").unwrap();
     fs::set_permissions(data.join("lock"), fs::Permissions::from_mode(0o644)).unwrap();

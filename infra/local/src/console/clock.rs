@@ -1,4 +1,4 @@
-//! Moving the clock: to an instant, or on by a duration, within the years in which every date has a next one.
+//! Moves the clock to an instant, or forward by a duration, within the years in which every date has a next one.
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use jiff::SpanRelativeTo;
@@ -6,10 +6,10 @@ use jiff::fmt::temporal::SpanParser;
 use serde::Deserialize;
 use service::clock::Clock;
 
-/// An instant that the clock can be set to.
+/// Checks that the clock can be set to an instant.
 ///
 /// # Errors
-/// It lies outside the years 1970 to 9998, in which every date has a next one.
+/// The instant is outside the years 1970 to 9998, in which every date has a next one.
 pub fn check_instant(instant: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     if (1970..=9998).contains(&instant.year()) {
         Ok(instant)
@@ -18,7 +18,7 @@ pub fn check_instant(instant: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
     }
 }
 
-/// A request to move the clock: one of the two.
+/// A request to move the clock. It must have exactly one of the members.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MoveClock {
@@ -26,7 +26,7 @@ struct MoveClock {
     advance: Option<String>,
 }
 
-/// The instant that a request moves the clock to.
+/// Returns the instant to which a request moves the clock.
 pub(super) fn moved(clock: &Clock, body: &[u8]) -> Result<DateTime<Utc>, String> {
     let asked: MoveClock = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     let to = match (asked.now, asked.advance) {
@@ -40,9 +40,9 @@ pub(super) fn moved(clock: &Clock, body: &[u8]) -> Result<DateTime<Utc>, String>
     check_instant(to)
 }
 
-/// A duration of weeks, days (of 24 hours) and less. Months and years have no length of their own.
+/// Parses a duration of weeks, days (of 24 hours) and smaller units. Months and years are refused: they have no fixed length.
 fn parse_duration(text: &str) -> Result<TimeDelta, String> {
-    // `Span` itself would also parse "36 hours".
+    // The parser of `Span` would also accept "36 hours".
     let span = SpanParser::new().parse_span(text).map_err(|error| error.to_string())?;
     let duration =
         span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! Events: a request as API Gateway hands it to a function, in payload format 2.0.
+//! Events: requests as API Gateway gives them to a function, in payload format 2.0.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::route::Matched;
 
-/// A request as an event of payload format 2.0.
+/// Converts a request into an event of payload format 2.0.
 pub(super) fn event(
     request_id: &str,
     matched: &Matched,
@@ -66,7 +66,7 @@ pub(super) fn event(
         "body": body,
         "isBase64Encoded": is_base64_encoded,
     });
-    // Those that may be absent.
+    // These members are absent if they have no value.
     if let Value::Object(members) = &mut event {
         if let Some(cookies) = header(&request.headers, &COOKIE) {
             members.insert("cookies".to_owned(), cookies.split(';').map(str::trim).collect());
@@ -79,7 +79,7 @@ pub(super) fn event(
     event
 }
 
-/// All values of a header as one, as they are joined in an event.
+/// Joins all values of a header into one, as in an event.
 pub(super) fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let separator = if *name == COOKIE { ";" } else { "," };
     let values: Vec<_> =
@@ -87,7 +87,7 @@ pub(super) fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     (!values.is_empty()).then(|| values.join(separator))
 }
 
-/// The parameters of a query, decoded; several values of one name are joined with commas.
+/// Decodes the parameters of a query. Several values of one name are joined with commas.
 fn query_parameters(query: &str) -> BTreeMap<String, String> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     let mut parameters = BTreeMap::<String, String>::new();
@@ -104,7 +104,8 @@ fn query_parameters(query: &str) -> BTreeMap<String, String> {
     parameters
 }
 
-/// The body of an event: text where the content type says so, base64 otherwise; none if it is empty.
+/// Encodes the body for an event: as text if the content type is text, otherwise in base64; `None` if the body is empty. Also
+/// returns true if the result is base64.
 fn encode(headers: &HeaderMap, body: &[u8]) -> (Option<String>, bool) {
     let content_type = header(headers, &CONTENT_TYPE).unwrap_or_default();
     let is_text = content_type.starts_with("text/")

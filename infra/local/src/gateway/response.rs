@@ -1,4 +1,4 @@
-//! Responses: the answer of a function as the caller gets it.
+//! Responses: the answers of functions, as the caller gets them.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ struct Returned {
     is_base64_encoded: bool,
 }
 
-/// The answer of a function as a response; 500 if it is not one.
+/// Converts the answer of a function into a response; 500 if the answer is malformed.
 pub(super) fn respond(returned: Value) -> Response {
     fn read(returned: Value) -> Option<Response> {
         let returned: Returned = serde_json::from_value(returned).ok()?;

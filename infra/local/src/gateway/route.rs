@@ -1,8 +1,8 @@
 //! Routes: the function that answers a method and a path, and the parameters in the path.
 //!
-//! **The path** is decoded before a route is looked for, by one rule ([`decode_path`]): decode it, cut it at its first `?`,
-//! decode it once more; a `%` that encodes nothing at either decoding gets 400. The rule explains everything that an HTTP API was
-//! captured to make of a value in a path:
+//! **The path** is decoded before a route is looked for, by one rule ([`decode_path`]): decode it, cut it at its first `?`, decode
+//! it once more. A `%` that encodes nothing at either decoding gets 400. The rule explains every result that was captured from a
+//! real HTTP API, for a value in a path:
 //!
 //! | sent | handed over |
 //! |---|---|
@@ -15,35 +15,36 @@
 //! | `literal%253Fvalue` | `literal?value` |
 //! | `literal%2525value` | `literal%value` |
 //!
-//! Captured as well: letters beyond ASCII survive, and the query arrives as it was sent. Inferred from the rule, and not
-//! captured: a broken escape in the path as it was sent gets 400 too; a slash that appears at either decoding counts for the
-//! route; what is cut off is not looked at; bytes that are not UTF-8 become U+FFFD.
+//! Captured as well: letters outside ASCII stay, and the query arrives as it was sent.
+//!
+//! Inferred from the rule, and not captured: a malformed escape in the path as it was sent gets 400, too; a slash that appears at
+//! either decoding counts for the route; the part that is cut off is not checked; bytes that are not UTF-8 become U+FFFD.
 
 use std::collections::BTreeMap;
 
 use axum::http::Method;
 use percent_encoding::percent_decode_str;
 
-/// A function that is reached over HTTP.
+/// A function that answers HTTP requests.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Function {
     GetSubscription,
     CancelSubscription,
 }
 
-/// Which function answers which route.
+/// The routes: method, path, and the function that answers.
 const ROUTES: [(Method, &str, Function); 3] = [
     (Method::GET, "/subscriptions/{subscriptionId}", Function::GetSubscription),
     (Method::POST, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
     (Method::DELETE, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
 ];
 
-/// The routes as API Gateway names them.
+/// Returns the routes as API Gateway names them.
 pub fn route_keys() -> impl Iterator<Item = String> {
     ROUTES.iter().map(|(method, path, _)| format!("{method} {path}"))
 }
 
-/// A path as routes are matched with it and functions get it. `None` if an escape in it encodes nothing.
+/// Decodes a path for the match with routes, and for the functions. `None` if an escape in it encodes nothing.
 #[must_use]
 pub fn decode_path(sent: &str) -> Option<String> {
     let decode = |path: &str| -> Option<String> {
@@ -55,7 +56,7 @@ pub fn decode_path(sent: &str) -> Option<String> {
     decode(once.split_once('?').map_or(once.as_str(), |(path, _)| path))
 }
 
-/// The route of a request.
+/// A request's route, and its path with the parameters in it.
 pub(super) struct Matched {
     pub(super) key: String,
     pub(super) function: Function,
@@ -63,7 +64,7 @@ pub(super) struct Matched {
     pub(super) parameters: BTreeMap<String, String>,
 }
 
-/// The route that a path has for a method. An HTTP API knows routes, and so no method that a path does not have.
+/// Finds the route for a method and a path. An HTTP API has routes only, so an unknown method is an unknown route.
 pub(super) fn find_route(method: &Method, path: String) -> Option<Matched> {
     let mut routes = ROUTES.iter().filter(|(known, ..)| known == method);
     let (template, function, parameters) = routes
@@ -71,7 +72,7 @@ pub(super) fn find_route(method: &Method, path: String) -> Option<Matched> {
     Some(Matched { key: format!("{method} {template}"), function, path, parameters })
 }
 
-/// The values of a path where a template has `{name}`. `None` if the path does not fit the template.
+/// Returns the values of a path at the places where a template has `{name}`. `None` if the path does not match the template.
 fn path_parameters(template: &str, path: &str) -> Option<BTreeMap<String, String>> {
     let (names, values) = (template.split('/'), path.split('/'));
     if names.clone().count() != values.clone().count() {

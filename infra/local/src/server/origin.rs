@@ -1,5 +1,5 @@
-//! The origin of a request, by the headers that a browser sends. Pages of other origins, and names that someone has made to mean
-//! this machine (DNS rebinding), are told from this machine's own pages.
+//! Finds the origin of a request, from the headers that a browser sends. So this machine's own pages are told apart from pages of
+//! other origins, and from foreign names that resolve to this machine (DNS rebinding).
 
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, ORIGIN};
@@ -9,14 +9,14 @@ use url::{Host, Url};
 pub(super) enum Origin {
     Here,
     Elsewhere,
-    /// Its host is malformed, or there are two (RFC 9112, section 3.2).
+    /// The host is malformed, or there are two (RFC 9112, section 3.2).
     Invalid,
 }
 
-/// The origin of a request with these headers.
+/// Returns the origin of a request with these headers.
 pub(super) fn origin(headers: &HeaderMap) -> Origin {
     let times = |name| headers.get_all(name).iter().count();
-    // No browser sends two, and who reads which of them is not known.
+    // No browser sends a header twice, and servers differ on which of two they read.
     if times(HOST) > 1 {
         return Origin::Invalid;
     }
@@ -24,7 +24,7 @@ pub(super) fn origin(headers: &HeaderMap) -> Origin {
         return Origin::Elsewhere;
     }
     let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    // HTTP/1.0 has none, and no browser speaks that.
+    // HTTP/1.0 needs no host, and no browser uses HTTP/1.0.
     let host = header(HOST).unwrap_or("localhost");
     let here = format!("http://{host}");
     let Some(url) = Url::parse(&here).ok().filter(|_| !host.contains(['/', '?', '#', '@'])) else {

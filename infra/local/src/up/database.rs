@@ -1,4 +1,4 @@
-//! The database that the service uses, with its tables: the embedded one, which is started, or one elsewhere.
+//! Opens the database that the service uses: starts the embedded one, or uses another, and creates missing tables.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -20,12 +20,12 @@ pub(super) struct OpenDatabase {
     pub(super) endpoint: Endpoint,
     pub(super) url: String,
     pub(super) store: Admin,
-    /// The task that serves it, if it is the embedded one.
+    /// The task that serves the embedded database, if it is used.
     pub(super) embedded: Option<JoinHandle<Result<(), String>>>,
 }
 
 impl OpenDatabase {
-    /// The database of the options, with the tables that it lacked. The embedded one runs until `stop` is cancelled.
+    /// Opens the database that the options name, and creates its missing tables. The embedded one runs until `stop` is cancelled.
     pub(super) async fn open(
         options: &Options,
         folder: Option<&Folder>,
@@ -48,7 +48,7 @@ impl OpenDatabase {
         Ok(database)
     }
 
-    /// The error of a start that this database does not allow.
+    /// Returns the error of a start that fails because of this database.
     pub(super) fn unusable(&self, source: StoreError) -> StartError {
         let place = match self.endpoint.proxy() {
             Some(proxy) => format!("{}, through the proxy {proxy}", self.url),
@@ -58,8 +58,10 @@ impl OpenDatabase {
     }
 }
 
-/// Serves the embedded database on this port. Behind it is a port of its own, at an address of this machine that no page can
-/// guess where the system has more than one.
+/// Serves the embedded database on this port, which forwards to another port, the database's own.
+///
+/// The database's own port checks no origins. So its address is a random one of this machine, if the system has several: no page
+/// can guess it.
 async fn start_embedded(
     listener: TcpListener,
     folder: Option<&Folder>,

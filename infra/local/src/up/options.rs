@@ -11,7 +11,7 @@ use store::tables::TableNames;
 use crate::console;
 use crate::webhook::Webhook;
 
-/// How to run the service.
+/// Options of the service on one machine.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Port of the API; 0 picks a free one
@@ -20,39 +20,39 @@ pub struct Options {
     /// Port of the embedded database; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 8000)]
     pub dynamodb_port: u16,
-    /// Folder that keeps the database, or the demo key if the database is elsewhere, and how far events were delivered
+    /// Folder for the database (or the demo key, if the database is elsewhere) and the progress of event delivery
     #[arg(long, value_name = "DIR", default_value = ".connect")]
     pub data: PathBuf,
-    /// Keep nothing
+    /// Keep nothing on disk
     #[arg(long, conflicts_with = "data")]
     pub memory: bool,
     /// The DynamoDB to use instead of the embedded one
     #[arg(skip)]
     pub dynamodb_endpoint: Option<String>,
-    /// What the tables are called
+    /// The names of the tables
     #[arg(skip = table_names())]
     pub tables: TableNames,
-    /// Subscriptions of the demo tenant in the wire shape, one a line, instead of the eight
+    /// File of subscriptions of the demo tenant, as JSON, one per line, instead of the eight built-in ones
     #[arg(long, value_name = "FILE.ndjson")]
     pub seed: Option<PathBuf>,
     /// Time zone of the demo tenant, by its IANA name
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub time_zone: TimeZone,
-    /// Start the clock at this instant (RFC 3339); it runs on
+    /// Instant at which the clock starts (RFC 3339); it keeps running
     #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
     pub now: Option<DateTime<Utc>>,
-    /// Seconds between two sweeps for cancellations that are due; 0: none but those asked for
+    /// Seconds between two sweeps for cancellations that are due; with 0, sweeps run only on request
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub tick: u64,
-    /// Post each event to this URL; again for 24 hours, until the answer is 2xx or refuses it
+    /// URL to post each event to; tried again for 24 hours, until the receiver accepts (2xx) or refuses it
     #[arg(long, value_name = "URL")]
     pub webhook: Option<Webhook>,
-    /// Whether changes are published as events
+    /// True if changes are published as events
     #[arg(skip = true)]
     pub publishes: bool,
 }
 
-/// Every option at its default.
+/// Returns the options with their defaults.
 #[must_use]
 pub fn defaults() -> Options {
     #[derive(clap::Parser)]
@@ -64,11 +64,11 @@ pub fn defaults() -> Options {
 }
 
 impl Options {
-    /// The place in which the database keeps what it is told, or that it keeps nothing.
+    /// Describes, for people, the place in which the database keeps its data.
     #[must_use]
     pub fn keeping(&self) -> String {
         match (&self.dynamodb_endpoint, self.memory) {
-            (Some(_), _) => "not ours".to_owned(),
+            (Some(_), _) => "external".to_owned(),
             (None, true) => "in memory".to_owned(),
             (None, false) => format!("kept in {}", self.data.display()),
         }

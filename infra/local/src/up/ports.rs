@@ -12,7 +12,7 @@ pub(super) async fn listen(port: u16, flag: &'static str) -> Result<TcpListener,
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(taken)
 }
 
-/// The URL of a port.
+/// Returns the URL of a port.
 pub(super) fn url_of(listener: &TcpListener) -> Result<String, StartError> {
     let address = listener.local_addr().map_err(|error| StartError::Database(error.to_string()))?;
     Ok(format!("http://{address}"))

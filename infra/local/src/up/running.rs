@@ -1,4 +1,4 @@
-//! The service while it runs, and how it ends: the work under way is finished first, the database stops last.
+//! The running service, and its stop: the work in progress is finished first, the database stops last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use super::wiring::Tasks;
 use crate::bus::Bus;
 use crate::database::Folder;
 
-/// Time for the work under way when the service stops: longer than a request or a sweep may take.
+/// Time for each part to finish its work when the service stops: longer than a request or a sweep may take.
 const GRACE: Duration = Duration::from_secs(65);
 
-/// The service, running.
+/// The running service.
 pub struct Running {
     /// The addresses of the service.
     pub addresses: Addresses,
@@ -24,17 +24,17 @@ pub struct Running {
     pub(super) stops: Stops,
     pub(super) tasks: Tasks,
     pub(super) bus: Arc<Bus>,
-    /// The embedded database.
+    /// The task of the embedded database, if it is used.
     pub(super) database: Option<JoinHandle<Result<(), String>>>,
     /// Held until the service has stopped.
     pub(super) _folder: Option<Folder>,
 }
 
 impl Running {
-    /// Stops the service: what is under way is finished first, the database comes last.
+    /// Stops the service: the work in progress is finished first, the database stops last.
     ///
     /// # Errors
-    /// Something took too long to finish, or had failed before.
+    /// A part took too long to finish, or had failed before.
     pub async fn stop(self) -> Result<(), String> {
         self.stops.work.cancel();
         let scheduler = match self.tasks.scheduler {
@@ -53,7 +53,7 @@ impl Running {
         });
         let deliveries = finish("the delivery of an event", deliveries).await;
         let events = events.map(|source| source.map(|mut source| source.keep()));
-        // What publishes events needs the bus, which is reached by the API.
+        // The API stops after the events are published, because the bus is reached through it.
         self.stops.api.cancel();
         let api = finish("the API", self.tasks.api).await;
         self.stops.database.cancel();
@@ -81,9 +81,9 @@ async fn finish<T>(what: &str, task: JoinHandle<T>) -> Result<T, String> {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Addresses {
-    /// Where the API is.
+    /// The URL of the API.
     pub api_url: String,
-    /// Where the database is.
+    /// The URL of the database.
     pub dynamodb_url: String,
     /// The demo tenant's key.
     pub api_key: String,

@@ -1,4 +1,4 @@
-//! The subscriptions of the demo tenant: read and checked as a whole before anything starts, then imported unless they are there.
+//! The subscriptions of the demo tenant. All are read and checked before anything starts. Then the missing ones are imported.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -21,12 +21,12 @@ use crate::demo;
 pub(super) struct Seed {
     path: PathBuf,
     subscriptions: Vec<NewSubscription>,
-    /// The number of the line of each.
+    /// The line number of each subscription.
     lines: Vec<u64>,
 }
 
 impl Seed {
-    /// The subscriptions of the file that the options name, or else of the demo.
+    /// Reads the subscriptions from the file that the options name, or otherwise from the demo.
     pub(super) fn read(options: &Options, now: DateTime<Utc>) -> Result<Self, StartError> {
         let (path, file, now): (PathBuf, Box<dyn BufRead>, _) = match &options.seed {
             None => {
@@ -54,7 +54,7 @@ impl Seed {
         Ok(seed)
     }
 
-    /// Imports those that are not there yet. A cancellation whose date has begun is taken in and executed.
+    /// Imports the subscriptions that do not exist yet. A cancellation whose date has begun is accepted, and executed.
     pub(super) async fn import(
         &self,
         database: &OpenDatabase,
@@ -72,7 +72,7 @@ impl Seed {
         Ok(())
     }
 
-    /// The first subscription that can be cancelled, to try.
+    /// Finds the first subscription that is not CANCELLED, as an example to cancel.
     pub(super) async fn example(
         &self,
         database: &OpenDatabase,
@@ -88,7 +88,7 @@ impl Seed {
         Ok(None)
     }
 
-    /// The ids, in the order of the file.
+    /// Returns the ids, in the order of the file.
     pub(super) fn ids(&self) -> impl Iterator<Item = SubscriptionId> {
         self.subscriptions.iter().map(NewSubscription::id)
     }

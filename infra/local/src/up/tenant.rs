@@ -1,4 +1,4 @@
-//! The demo tenant and its keys: known ones on an embedded database, a secret one on a database that may be more than a demo's.
+//! The demo tenant and its keys: public keys on the embedded database, a secret key on any other, which may hold more than a demo.
 
 use chrono::{DateTime, Utc};
 use domain::api_key::{ApiKey, Scope, Token};
@@ -10,7 +10,7 @@ use super::{Options, StartError};
 use crate::database::Folder;
 use crate::demo::{self, KeyError};
 
-/// Stores the demo tenant and its keys; the tenant, and the key that may do everything.
+/// Stores the demo tenant and its keys. Returns the tenant, and the key that has all scopes.
 pub(super) async fn prepare(
     options: &Options,
     database: &OpenDatabase,

@@ -1,4 +1,4 @@
-//! The functions, each on a service of its own as in Lambda, and the stand-ins for AWS around them: wired first, then run.
+//! Connects the functions, each with its own service as in Lambda, with the stand-ins for AWS around them, and then runs all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) struct Tasks {
 }
 
 impl Wiring {
-    /// The functions on this database and this clock.
+    /// Prepares the functions for this database and this clock.
     pub(super) fn new(
         options: &Options,
         database: &OpenDatabase,
@@ -66,7 +66,7 @@ impl Wiring {
         Ok(Self { functions, scheduler, bus })
     }
 
-    /// The source of events, at the place in the stream from which it goes on.
+    /// Creates the source of events, at the place in the stream where it continues.
     pub(super) async fn begin_events(
         &self,
         database: &OpenDatabase,
@@ -82,7 +82,7 @@ impl Wiring {
         Ok(EventSource::begin(publisher, endpoint, stream_arn, bus, file).await?)
     }
 
-    /// The console of this service.
+    /// Creates the console of this service.
     pub(super) fn console(&self, options: &Options, store: Admin, addresses: Addresses) -> Console {
         Console {
             addresses,

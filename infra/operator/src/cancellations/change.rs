@@ -1,4 +1,4 @@
-//! A change to a pending cancellation, decided from the subscription as it is now, whoever else changes it meanwhile.
+//! Changes a pending cancellation. If others change the subscription at the same time, the change is decided again.
 
 use domain::change::Changed;
 use domain::identifiers::{SubscriptionId, TenantId};
@@ -8,10 +8,10 @@ use store::{Admin, Patience, try_again};
 
 use crate::CommandError;
 
-/// How often a subscription is decided about that others change meanwhile.
+/// Most decisions about a subscription that others keep changing.
 const MOST_DECISIONS: u32 = 5;
 
-/// Changes a subscription as it is decided from what it is now; nothing if that is decided.
+/// Changes a subscription by the decision about its current state. Changes nothing if the decision is `None`.
 pub(super) async fn change(
     store: &Admin,
     tenant: &TenantId,
@@ -26,5 +26,5 @@ pub(super) async fn change(
             Changing::Met(current) => stored = current.map(|current| *current),
         }
     }
-    Err(CommandError::Incomplete(format!("{tenant}#{id} is changed by others all the time; run it again")))
+    Err(CommandError::Incomplete(format!("{tenant}#{id} is being changed by others; run the command again")))
 }

@@ -1,4 +1,4 @@
-//! `cancellations due`: the cancellations to come, in the order in which they take effect.
+//! `cancellations due`: lists due and upcoming cancellations, in the order in which they take effect.
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use domain::cancellation::Reason;
@@ -16,13 +16,13 @@ use crate::{CommandError, Session};
 #[serde(rename_all = "camelCase")]
 struct Due {
     effective_at: DateTime<Utc>,
-    /// In the tenant's calendar, as callers see it.
+    /// The date in the tenant's calendar, as callers see it.
     date: Option<NaiveDate>,
     tenant: TenantId,
     subscription_id: SubscriptionId,
     reason: Option<Reason>,
     overdue: bool,
-    /// Why it will not be executed, if it will not be.
+    /// The reason for which the cancellation will not be executed, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     contradiction: Option<String>,
 }
@@ -36,7 +36,7 @@ pub(super) async fn list(
     if let Some(tenant) = &tenant {
         find_tenant(&store, tenant.clone()).await?;
     }
-    // Instants are compared as text, which has four digits for a year.
+    // The index compares instants as text, with four digits for the year.
     let until = now
         .checked_add_signed(within)
         .filter(|until| until.year() <= 9999)

@@ -1,4 +1,4 @@
-//! The index of due dates, with what is stored of the subscriptions that it names, and the time zones of their tenants.
+//! The due index, with details of the subscriptions that it names, and the time zones of their tenants.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,32 +14,32 @@ use store::tables::DUE_SHARDS;
 
 use crate::CommandError;
 
-/// How many subscriptions are read at once.
+/// Number of subscriptions that are read in one request.
 const READ_TOGETHER: usize = 100;
-/// The last instant of the last year that the index can hold.
+/// Fallback for the last instant that the index can hold, which is a literal that always parses.
 const EVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
-/// Entries of the index that are still true, and the keys of those that can't be read.
+/// The current entries of the index, and the keys of the entries that can't be read.
 pub(crate) struct Index {
     pub(crate) entries: Vec<Entry>,
     pub(crate) unreadable: Vec<String>,
 }
 
-/// An entry of the index that is still true.
+/// A current entry of the index, with the details of its cancellation.
 pub(crate) struct Entry {
     pub(crate) due: DueCancellation,
     pub(crate) details: EntryDetails,
 }
 
 impl Index {
-    /// All entries, of a tenant or of all, however far away they are.
+    /// Reads all entries of one tenant or of all, without a limit of time.
     pub(crate) async fn read_all(store: &Admin, tenant: Option<&TenantId>) -> Result<Self, CommandError> {
-        // Instants are compared as text, which has four digits for a year.
+        // The index compares instants as text, with four digits for the year.
         let until = "9999-12-31T23:59:59Z".parse().unwrap_or(EVER);
         Self::read(store, until, tenant).await
     }
 
-    /// The entries until an instant, of a tenant or of all.
+    /// Reads the entries of one tenant or of all, up to an instant.
     pub(crate) async fn read(
         store: &Admin,
         until: DateTime<Utc>,
@@ -66,7 +66,7 @@ impl Index {
         named.retain(|due| tenant.is_none_or(|tenant| *tenant == due.tenant));
         for named in named.chunks(READ_TOGETHER) {
             for (due, details) in named.iter().zip(store.entry_details(named).await?) {
-                // The index may still name what was replaced or executed a moment ago.
+                // The index may still name a cancellation that was replaced or executed a moment ago.
                 let Some(details) = details else { continue };
                 index.entries.push(Entry { due: due.clone(), details });
             }
@@ -76,12 +76,12 @@ impl Index {
 }
 
 impl Entry {
-    /// The key of its item.
+    /// Returns the key of the subscription's item.
     pub(crate) fn key(&self) -> String {
         format!("{}#{}", self.due.tenant, self.due.subscription_id)
     }
 
-    /// Whether a sweep at `now` executes it.
+    /// Returns true if the cancellation is pending, and its date has begun at `now`. Its instant is not checked.
     pub(super) fn can_be_executed(&self, zones: &Zones, now: DateTime<Utc>) -> bool {
         let has_begun = |date| {
             let calendar = zones.calendar(&self.due.tenant, now)?;
@@ -105,14 +105,14 @@ impl Zones {
         Ok(Self { known, unreadable })
     }
 
-    /// The tenants that can't be read, and those that there are not, although the index has cancellations of theirs.
+    /// Returns the tenants that can't be read, and those that don't exist although the index has cancellations of theirs.
     pub(crate) fn missing(&self, index: &Index) -> Vec<String> {
         let named = index.entries.iter().map(|entry| &entry.due.tenant);
         let missing = named.filter(|tenant| !self.known.contains_key(tenant)).map(TenantId::to_string);
         missing.chain(self.unreadable.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The calendar of a tenant; none of one that there is not.
+    /// Returns the calendar of a tenant; `None` if the tenant is missing or can't be read.
     pub(crate) fn calendar(&self, tenant: &TenantId, now: DateTime<Utc>) -> Option<Calendar> {
         self.known.get(tenant).map(|zone| Calendar::new(zone.clone(), now))
     }

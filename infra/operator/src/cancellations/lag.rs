@@ -1,4 +1,4 @@
-//! `cancellations lag`: the age of the oldest cancellation that is due, of those that a sweep can execute.
+//! `cancellations lag`: shows how late the oldest cancellation is that is due and can be executed.
 
 use chrono::{DateTime, Utc};
 use domain::identifiers::{SubscriptionId, TenantId};
@@ -15,7 +15,7 @@ pub(super) async fn say(session: &mut Session<'_>) -> Result<(), CommandError> {
     let text = || match &lag.oldest {
         None => "nothing is due".to_owned(),
         Some(Oldest { tenant, subscription_id, effective_at }) => format!(
-            "{} due; the oldest by {} seconds: {subscription_id} of {tenant}, since {}",
+            "{} due; the oldest is {} seconds late: {subscription_id} of {tenant}, due since {}",
             lag.due,
             lag.lag_seconds,
             instant(*effective_at)
@@ -24,7 +24,7 @@ pub(super) async fn say(session: &mut Session<'_>) -> Result<(), CommandError> {
     session.conclude(&lag, text, outcome)
 }
 
-/// How late the oldest cancellation is that is due.
+/// The cancellations that are due and can be executed: their number, the oldest, and its delay.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Lag {
@@ -41,7 +41,7 @@ struct Oldest {
     effective_at: DateTime<Utc>,
 }
 
-/// How late it is at `now`, of what can be executed, and the keys of entries that can't be read.
+/// Measures the lag at `now`. Also returns the keys of the entries that can't be read.
 async fn measure_lag(store: &Admin, now: DateTime<Utc>) -> Result<(Lag, Vec<String>), CommandError> {
     let index = Index::read(store, now, None).await?;
     let zones = Zones::read(store).await?;
@@ -49,7 +49,7 @@ async fn measure_lag(store: &Admin, now: DateTime<Utc>) -> Result<(Lag, Vec<Stri
 }
 
 impl Index {
-    /// How late it is at `now`, of what can be executed.
+    /// Computes the lag at `now`, from the cancellations that can be executed.
     pub(crate) fn lag(&self, zones: &Zones, now: DateTime<Utc>) -> Lag {
         let is_late = |entry: &&Entry| entry.due.effective_at <= now && entry.can_be_executed(zones, now);
         let late: Vec<_> = self.entries.iter().filter(is_late).collect();

@@ -1,4 +1,4 @@
-//! `cancellations rederive`: pending cancellations are moved to the first instant of their date, after a change of time zone.
+//! `cancellations rederive`: moves pending cancellations to the first instant of their date, after a change of time zone.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::identifiers::{SubscriptionId, TenantId};
@@ -60,7 +60,7 @@ pub(crate) struct Moved {
     to: DateTime<Utc>,
 }
 
-/// The pending cancellations whose instant is not the first of their date.
+/// Returns the pending cancellations whose instant is not the first instant of their date.
 pub(crate) fn misplaced(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Vec<Moved> {
     let misplaced = |Entry { due, details }: &Entry| {
         let date = details.date.filter(|_| details.standing == Some(Standing::Pending))?;

@@ -1,4 +1,4 @@
-//! `cancellations repair`: subscriptions whose parts contradict each other are made whole, by the part that counts.
+//! `cancellations repair`: repairs subscriptions whose parts contradict each other, by the part that counts.
 
 use chrono::NaiveDate;
 use clap::ValueEnum;
@@ -17,12 +17,12 @@ use crate::format::{counted, or_nothing, table};
 use crate::terminal::Text;
 use crate::{CommandError, Session};
 
-/// Which part of a subscription counts that contradicts itself.
+/// The part of a subscription that counts in a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// The document: what it says is pending will be executed, and nothing else
+    /// The document: a cancellation that is pending there will be executed, and no other
     Document,
-    /// The cancellation that is kept: unless it was withdrawn, it will be executed
+    /// The cancellation that is kept: it will be executed, unless it was withdrawn
     Cancellation,
 }
 
@@ -41,9 +41,9 @@ struct Repaired {
     tenant: TenantId,
     subscription_id: SubscriptionId,
     contradiction: String,
-    /// The date on which it is cancelled then.
+    /// The date on which the repaired subscription is cancelled; `None` if it is not.
     date: Option<NaiveDate>,
-    /// Whether that has begun, so that it is executed at once.
+    /// True if that date has begun, so that the cancellation is executed at once.
     overdue: bool,
 }
 
@@ -82,7 +82,7 @@ pub(super) async fn all(
     if !dry_run && !repaired.is_empty() {
         let pending = repaired.iter().filter(|repaired| repaired.date.is_some()).count();
         let what = format!(
-            "Of {} that contradict themselves, {pending} will be cancelled on their date, the others not",
+            "This repairs {}: {pending} will be cancelled on their date, the others will not be cancelled",
             counted(repaired.len(), "subscription")
         );
         session.confirm(yes, what).await?;
@@ -96,7 +96,7 @@ pub(super) async fn all(
     session.conclude(&repaired, || text(&repaired), outcome)
 }
 
-/// The subscriptions that contradict themselves, by their tenants, and the keys of those that can't be read.
+/// Finds the contradictory subscriptions, with their tenants, and the keys of the items that can't be read.
 async fn find(
     store: &Admin,
     tenant: Option<&TenantId>,
@@ -128,7 +128,7 @@ fn text(repaired: &[Repaired]) -> Text {
     table(heading, repaired.iter().map(row))
 }
 
-/// The entries of the index whose subscriptions contradict themselves, by their keys.
+/// Returns the keys of the index entries whose subscriptions are contradictory, each with its contradiction.
 pub(crate) fn contradictory(index: &Index) -> Vec<(String, Contradiction)> {
     let contradictory = |entry: &Entry| match entry.details.standing {
         Some(Standing::Contradictory(contradiction)) => Some((entry.key(), contradiction)),

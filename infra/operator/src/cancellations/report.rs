@@ -1,4 +1,4 @@
-//! `cancellations report`: cancellations by month and reason, those that took effect and those to come.
+//! `cancellations report`: counts executed and pending cancellations by month and reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,19 +15,19 @@ use crate::format::{counted, table};
 use crate::terminal::Text;
 use crate::{CommandError, Session};
 
-/// How wide the longest bar is, in characters.
+/// Width of the longest bar, in characters.
 const WIDEST: usize = 40;
 
-/// Counts cancellations.
+/// Arguments of `cancellations report`.
 #[derive(Clone, Debug, Args)]
 pub struct Report {
     /// The first date, in each tenant's calendar [default: the 1st of the month, eleven months ago]
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     from: Option<NaiveDate>,
-    /// The last date, in each tenant's calendar; however far away it is, if it is not said
+    /// The last date, in each tenant's calendar [default: no limit]
     #[arg(long, value_name = "DATE", value_parser = parse_date)]
     to: Option<NaiveDate>,
-    /// Whose cancellations; everybody's if it is not said
+    /// Only cancellations of this tenant [default: all tenants]
     #[arg(long, value_parser = parse_tenant)]
     tenant: Option<TenantId>,
     /// Print comma-separated values
@@ -39,17 +39,17 @@ fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {
     text.parse().map_err(|_| "write a date as 2026-12-31")
 }
 
-/// The cancellations of a month for one reason.
+/// The number of cancellations in one month for one reason.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Count {
-    /// `YYYY-MM`.
+    /// The month, as `YYYY-MM`.
     month: String,
-    /// Absent of imported cancellations.
+    /// The reason; `None` for imported cancellations.
     reason: Option<Reason>,
-    /// Those that took effect.
+    /// Number of cancellations that took effect.
     executed: u64,
-    /// Those that will.
+    /// Number of pending cancellations.
     pending: u64,
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
         tenants.found.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
 
     let mut counts: BTreeMap<(String, String), Count> = BTreeMap::new();
-    // A tenant that can't be read is one whose months are those of UTC.
+    // For a tenant that can't be read, the months are those of UTC.
     let mut unreadable = tenants.unreadable;
     let mut next: Option<NextPage> = None;
     loop {
@@ -88,7 +88,7 @@ pub(crate) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
                 .await?;
         for cancellation in page.found {
             let zone = zones.get(&cancellation.tenant).cloned().unwrap_or(TimeZone::UTC);
-            // The date that was promised stays, whatever becomes of the time zone.
+            // The promised date counts, even if the tenant has another time zone now.
             let there = || zone.local_date(cancellation.effective_at);
             let date = cancellation.scheduled_at.unwrap_or_else(there);
             if date < from || report.to.is_some_and(|to| to < date) {
@@ -139,7 +139,7 @@ fn csv(counts: &[Count]) -> Result<String, CommandError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A table of reasons by month, and a bar for each reason, the most frequent first.
+/// Formats a table of reasons by month, a bar for each reason, the most frequent first, and a bar for each month.
 fn text(counts: &[Count], from: NaiveDate, to: Option<NaiveDate>) -> Text {
     let range = to.map_or_else(|| format!("from {from}"), |to| format!("from {from} to {to}"));
     let total: u64 = counts.iter().map(Count::all).sum();
@@ -173,7 +173,7 @@ fn text(counts: &[Count], from: NaiveDate, to: Option<NaiveDate>) -> Text {
     text.and("").and(format!("{} {range}", counted(total, "cancellation")))
 }
 
-/// A bar, to the eighth of a character.
+/// Draws a bar, to the eighth of a character. A count above zero has at least one eighth.
 fn bar(count: u64, most: u64) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let widest = u64::try_from(WIDEST * EIGHTHS.len()).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! `cancellations run`: one sweep, by the clock that is behind of this machine's and the database's.
+//! `cancellations run`: runs one sweep, by this machine's clock or the database's, whichever is behind.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use service::sweep::{Summary, not_ahead, sweep};
 
 use crate::{CommandError, Session};
 
-/// Longest time of a sweep: as long as a function in Lambda may take.
+/// Time limit of a sweep: the longest that Lambda allows a function.
 const SWEEP: Duration = Duration::from_secs(15 * 60);
 
 pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CommandError> {
@@ -21,11 +21,11 @@ pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CommandError> {
         Ok(())
     } else if failed == malformed && remaining + unread_shards == 0 {
         Err(CommandError::Incomplete(format!(
-            "{failed} can't be executed, as they contradict themselves or can't be read; connect doctor says which"
+            "{failed} can't be executed, because they are contradictory or unreadable; connect doctor names them"
         )))
     } else {
         Err(CommandError::Incomplete(format!(
-            "{failed} failed, {remaining} remain, {unread_shards} parts of the index were not read; run it again"
+            "{failed} failed, {remaining} remain, {unread_shards} parts of the index were not read; run the command again"
         )))
     };
     let text = || {

@@ -1,4 +1,4 @@
-//! This machine's clock, beside the database's.
+//! Compares this machine's clock with the database's.
 
 use chrono::TimeDelta;
 use store::{Admin, StoreError};
@@ -7,9 +7,9 @@ use super::Finding;
 use crate::Session;
 use crate::format::instant;
 
-/// Largest difference of two clocks that is not a fault: the network takes that long.
+/// Largest difference of the two clocks that is not a fault: a request may take this long.
 const MOST_SKEW: TimeDelta = TimeDelta::seconds(30);
-/// Whether the two agree.
+/// Checks that the two clocks agree.
 pub(super) async fn check(session: &Session<'_>, store: &Admin) -> Finding {
     match skew(session, store).await {
         Ok(Some(skew)) if skew.abs() <= MOST_SKEW => {
@@ -23,15 +23,18 @@ pub(super) async fn check(session: &Session<'_>, store: &Admin) -> Finding {
                 skew.num_seconds().abs(),
                 if skew > TimeDelta::zero() { "ahead of" } else { "behind" }
             ),
-            "set it, best by NTP: what is said to be so long from now goes by it",
+            "set this machine's clock, best by NTP: every duration from now (such as 90d) is counted from it",
         ),
-        Ok(None) => Finding::unknown("clock", "the database does not say what time it is"),
+        Ok(None) => Finding::unknown("clock", "the database does not report its time"),
         Err(cause) => Finding::unknown("clock", cause.to_string()),
     }
 }
 
-/// By how much this machine's clock is ahead of the database's; negative if it is behind, `None` if the database does not
-/// say what time it is. It says so to the second, some time between the question and the answer; that much is not counted.
+/// Measures the skew of this machine's clock: positive if it is ahead of the database's, negative if it is behind. `None` if the
+/// database does not report its time.
+///
+/// The database gives its time to the second, at some moment between the request and the answer. The skew is the smallest that
+/// this allows.
 async fn skew(session: &Session<'_>, store: &Admin) -> Result<Option<TimeDelta>, StoreError> {
     let before = session.now();
     let there = store.time().await?;

@@ -1,4 +1,4 @@
-//! The cancellations: those that are due are executed, and those that are pending will be.
+//! Checks that the cancellations that are due are executed, and that the pending ones can be executed on their date.
 
 use chrono::{DateTime, Utc};
 use store::Admin;
@@ -8,10 +8,10 @@ use crate::cancellations::{Entry, Index, Lag, Zones, contradictory, misplaced};
 use crate::format::counted;
 use crate::{CommandError, Session};
 
-/// The schedule looks every minute; a sweep may take a few.
+/// Longest delay that is not a fault, in seconds: a sweep begins every minute, and may take a few minutes.
 const MOST_LAG_SECONDS: i64 = 300;
 
-/// Whether what is due is executed, and what is pending will be.
+/// Checks that the cancellations that are due are executed, and that the pending ones can be.
 pub(super) async fn check(session: &Session<'_>, store: &Admin) -> Vec<Finding> {
     let read =
         async { Ok::<_, CommandError>((Index::read_all(store, None).await?, Zones::read(store).await?)) };
@@ -37,7 +37,7 @@ fn lag(lag: &Lag) -> Finding {
         Finding::wrong(
             "lag",
             format!("{due} due, the oldest for {} s", lag.lag_seconds),
-            "look at the log of execute-cancellations and its queue of failed sweeps; connect cancellations run \
+            "check the log of execute-cancellations and its queue of failed sweeps; connect cancellations run \
              executes them now",
         )
     } else {
@@ -53,8 +53,8 @@ fn readable(index: &Index) -> Finding {
         count => Finding::wrong(
             "index",
             format!("{} can't be read: {}", counted(count, "subscription"), first(&unreadable)),
-            "look at these items: this service did not write them; connect cancellations repair mends their entries in the \
-             index, connect subscriptions import --existing overwrite puts others in their place",
+            "check these items, which this service did not write; connect cancellations repair fixes their entries in the \
+             index, connect subscriptions import --existing overwrite replaces them",
         ),
     }
 }
@@ -65,8 +65,9 @@ fn owned(index: &Index, zones: &Zones) -> Finding {
         0 => Finding::ok("tenants", "each has a time zone"),
         count => Finding::wrong(
             "tenants",
-            format!("{} without a time zone that can be read: {}", counted(count, "tenant"), first(&missing)),
-            "nothing of theirs is executed meanwhile: connect tenants set-time-zone sets one; create makes a tenant that is gone",
+            format!("{} without a readable time zone: {}", counted(count, "tenant"), first(&missing)),
+            "set it with connect tenants set-time-zone; create a missing tenant again with connect tenants create; until then, \
+             none of their cancellations is executed",
         ),
     }
 }
@@ -75,11 +76,11 @@ fn whole(index: &Index) -> Finding {
     let contradictory = contradictory(index);
     let keys: Vec<_> = contradictory.iter().map(|(key, why)| format!("{key} ({why})")).collect();
     match keys.len() {
-        0 => Finding::ok("pending", "document, cancellation and index say the same"),
+        0 => Finding::ok("pending", "document, cancellation and index agree"),
         count => Finding::wrong(
             "pending",
             format!("{} will not be executed: {}", counted(count, "cancellation"), first(&keys)),
-            "another system wrote one part and not the others: say which counts, with connect cancellations repair",
+            "another system wrote one part and not the others: choose the part that counts, with connect cancellations repair",
         ),
     }
 }
@@ -90,12 +91,12 @@ fn in_place(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Finding {
         count => Finding::wrong(
             "instants",
             format!("{} not at the first instant of their date", counted(count, "cancellation")),
-            "their time zone, or its rules, have changed: connect cancellations rederive moves them",
+            "the time zone, or its rules, have changed: connect cancellations rederive moves them",
         ),
     }
 }
 
-/// The first few of what may be many.
+/// Lists the first ten keys, and the number of the others.
 fn first(keys: &[String]) -> String {
     const MOST: usize = 10;
     let more = keys.len().saturating_sub(MOST);

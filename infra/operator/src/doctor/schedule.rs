@@ -1,4 +1,4 @@
-//! The schedule that sweeps.
+//! Checks the schedule that sweeps.
 
 use aws_sdk_scheduler::Client;
 use aws_sdk_scheduler::error::{DisplayErrorContext, ProvideErrorMetadata};
@@ -9,12 +9,12 @@ use service::environment::variable;
 use super::Finding;
 use crate::{SCHEDULE_VARIABLE, Session};
 
-/// Whether EventBridge Scheduler sweeps every minute.
+/// Checks that EventBridge Scheduler sweeps every minute.
 pub(super) async fn check(session: &Session<'_>) -> Finding {
     let Some(name) = &session.schedule else {
         return Finding::unknown(
             "schedule",
-            format!("{SCHEDULE_VARIABLE} names none; the stack's output Environment does"),
+            format!("{SCHEDULE_VARIABLE} is not set; the stack's output Environment sets it"),
         );
     };
     let elsewhere = ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"].iter().find_map(|name| variable(name));
@@ -24,7 +24,7 @@ pub(super) async fn check(session: &Session<'_>) -> Finding {
         Ok(schedule) => {
             let expression = schedule.schedule_expression().unwrap_or_default();
             if schedule.state() == Some(&ScheduleState::Disabled) {
-                let mend = format!("enable it: nothing is executed meanwhile; or {deploy}");
+                let mend = format!("enable it, or {deploy}; until then nothing is executed");
                 Finding::wrong("schedule", format!("{name} is disabled"), mend)
             } else if expression != "rate(1 minute)" {
                 Finding::wrong("schedule", format!("{name} fires at {expression}, not every minute"), deploy)

@@ -1,4 +1,4 @@
-//! The tables, with their keys, index, stream and expiry, and the rights to look at them.
+//! Checks the tables, with their keys, index, stream and expiry, and the rights to inspect them.
 
 use store::Admin;
 use store::inspect::{InspectedTable, TableFault};
@@ -6,8 +6,7 @@ use store::tables::TableNames;
 
 use super::Finding;
 
-/// Whether the credentials are accepted, and the tables are as they should be; and whether there is an index to ask for what
-/// is due.
+/// Checks the credentials and the tables. Also returns true if the index can be queried for the cancellations that are due.
 pub(super) async fn check(store: &Admin, names: &TableNames) -> (Vec<Finding>, bool) {
     match store.inspect_tables().await {
         Ok(tables) => {
@@ -23,10 +22,10 @@ pub(super) async fn check(store: &Admin, names: &TableNames) -> (Vec<Finding>, b
             let rights = Finding::wrong(
                 "rights",
                 cause.to_string(),
-                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: whose they are, whether they \
-                 have expired, and whether they may dynamodb:DescribeTable and dynamodb:DescribeTimeToLive",
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: their owner, expiry and \
+                 rights (dynamodb:DescribeTable and dynamodb:DescribeTimeToLive)",
             );
-            // Who may not look at the tables may still ask for what is due.
+            // Credentials without the right to inspect tables may still query the index.
             (vec![rights], true)
         }
     }
@@ -51,25 +50,25 @@ fn findings(table: &InspectedTable, names: &TableNames) -> Vec<Finding> {
     faults.iter().map(wrong).collect()
 }
 
-/// The meaning of a fault, and the way to fix it.
+/// Describes a fault, and its fix.
 fn describe(table: &str, fault: &TableFault) -> (String, String) {
-    let deployed = "on AWS deploy the template, which defines it";
+    let deployed = "on AWS, deploy the template, which defines it";
     match fault {
         TableFault::Missing => (
             "there is no such table".to_owned(),
-            "export what the stack's output Environment says; where there is no stack, connect tables create"
+            "export the variables in the stack's output Environment; without a stack, run connect tables create"
                 .to_owned(),
         ),
-        TableFault::NotActive(status) => (format!("it is {status}"), "wait until it is ACTIVE".to_owned()),
+        TableFault::NotActive(status) => (format!("its status is {status}"), "wait until it is ACTIVE".to_owned()),
         TableFault::OtherKeys => (
             "its key is not the string pk".to_owned(),
-            "it is another table: name the right one in SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE or TENANTS_TABLE"
+            "this is another table: name the right one in SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE or TENANTS_TABLE"
                 .to_owned(),
         ),
         TableFault::NoIndex => (
             "it has no index due, so nothing is executed".to_owned(),
             format!(
-                "{deployed}; else aws dynamodb update-table --table-name {table} --attribute-definitions \
+                "{deployed}; otherwise, run aws dynamodb update-table --table-name {table} --attribute-definitions \
                  AttributeName=dueShard,AttributeType=N AttributeName=dueAt,AttributeType=S \
                  --global-secondary-index-updates '[{{\"Create\": {{\"IndexName\": \"due\", \"KeySchema\": \
                  [{{\"AttributeName\": \"dueShard\", \"KeyType\": \"HASH\"}}, {{\"AttributeName\": \"dueAt\", \
@@ -81,23 +80,23 @@ fn describe(table: &str, fault: &TableFault) -> (String, String) {
             "its index due has other keys than dueShard and dueAt, or leaves out cancellationId".to_owned(),
             format!(
                 "delete the index (aws dynamodb update-table --table-name {table} \
-                 --global-secondary-index-updates '[{{\"Delete\": {{\"IndexName\": \"due\"}}}}]'), and ask again"
+                 --global-secondary-index-updates '[{{\"Delete\": {{\"IndexName\": \"due\"}}}}]'), and run connect doctor again"
             ),
         ),
         TableFault::IndexNotActive(status) => {
-            (format!("its index due is {status}"), "wait until it is ACTIVE".to_owned())
+            (format!("the status of its index due is {status}"), "wait until it is ACTIVE".to_owned())
         }
         TableFault::NoStream => (
             "its changes are not streamed with new and old images".to_owned(),
             format!(
-                "{deployed}; else aws dynamodb update-table --table-name {table} --stream-specification \
+                "{deployed}; otherwise, run aws dynamodb update-table --table-name {table} --stream-specification \
                  StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
             ),
         ),
         TableFault::NoExpiry => (
-            "old records are not removed (keys are free after 24 hours all the same)".to_owned(),
+            "old records are not removed (idempotency keys still become free after 24 hours)".to_owned(),
             format!(
-                "{deployed}; else aws dynamodb update-time-to-live --table-name {table} \
+                "{deployed}; otherwise, run aws dynamodb update-time-to-live --table-name {table} \
                  --time-to-live-specification Enabled=true,AttributeName=removeAt"
             ),
         ),

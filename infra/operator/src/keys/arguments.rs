@@ -8,47 +8,49 @@ use domain::identifiers::{KeyId, TenantId};
 
 use crate::{CommandError, When};
 
-/// How a key is named: by its id; or by its token, which is all that one may have of a key that has leaked.
+/// A key as an operator names it: by its id, or by its token, which may be all that is known of a leaked key.
 #[derive(Clone, Debug)]
 pub enum NamedKey {
-    /// By its id.
+    /// The id of the key.
     Id(KeyId),
-    /// By its token.
+    /// The token of the key.
     Token(Token),
-    /// By what is meant to be a token. That is no fault of the argument, which would be shown with it.
+    /// A malformed token. The parser accepts it, because the error of the parser would show it.
     Malformed,
 }
 
-/// A key by its id or its token. A part of a token is not an id.
+/// Parses the id or the token of a key. A part of a token is not an id.
 pub(super) fn parse_key(text: &str) -> Result<NamedKey, &'static str> {
     let text = text.trim();
-    // Longer than an id: it may be a part of a token.
+    // A text that is longer than an id may be a part of a token.
     if text.contains("ck_") || text.len() > 32 {
         return Ok(text.parse().map_or(NamedKey::Malformed, NamedKey::Token));
     }
     text.parse()
         .map(NamedKey::Id)
-        .map_err(|_| "a key is named by 1 to 32 letters and digits, or by its token")
+        .map_err(|_| "write the id of a key (1 to 32 letters and digits), or its token")
 }
 
 impl NamedKey {
-    /// The id of the key, if it is one of this tenant.
+    /// Returns the id of the key. Fails if the token belongs to another tenant or is malformed.
     pub(super) fn of(self, tenant: &TenantId) -> Result<KeyId, CommandError> {
         match self {
             Self::Id(id) => Ok(id),
             Self::Token(token) if token.tenant() == tenant => Ok(token.key_id().clone()),
-            Self::Token(_) => Err(CommandError::Usage("the token is of another tenant")),
-            Self::Malformed => Err(CommandError::Usage("that is neither the id of a key nor a whole token")),
+            Self::Token(_) => Err(CommandError::Usage("the token belongs to another tenant")),
+            Self::Malformed => {
+                Err(CommandError::Usage("this is neither the id of a key nor a complete token"))
+            }
         }
     }
 }
 
-/// When a key expires.
+/// The expiry of a key.
 #[derive(Clone, Copy, Debug)]
 pub enum Expiry {
-    /// Not by itself.
+    /// The key never expires.
     Never,
-    /// Then.
+    /// The key expires at this time.
     When(When),
 }
 
@@ -61,7 +63,7 @@ impl FromStr for Expiry {
 }
 
 impl Expiry {
-    /// The instant at which it expires, seen from `now`.
+    /// Returns the instant at which the key expires, seen from `now`. Fails if it is not in the future.
     pub(super) fn from(self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, CommandError> {
         match self {
             Self::Never => Ok(None),
@@ -75,7 +77,7 @@ pub(super) fn parse_scope(text: &str) -> Result<Scope, String> {
     text.parse().map_err(|_| format!("a scope is {}", known()))
 }
 
-/// An instant after `now`; `what` names it in the error.
+/// Returns an instant. Fails if it is not after `now`; `what` names it in the error.
 pub(super) fn future(
     what: &'static str,
     when: When,

@@ -1,4 +1,4 @@
-//! `keys revoke`: a key is not valid from the next request on, and never again.
+//! `keys revoke`: makes a key permanently invalid, from the next request on.
 
 use domain::api_key::ApiKey;
 use domain::identifiers::{KeyId, TenantId};
@@ -35,8 +35,8 @@ pub(super) async fn run(
     session.print(&revoked, || text)
 }
 
-/// The effect of revoking a key, to be confirmed.
+/// Describes the effect of revoking a key, for the confirmation.
 pub(super) fn locks_out(key_id: &KeyId, key: &ApiKey, tenant: &TenantId) -> String {
     let name = key.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    format!("Whoever uses the key {key_id}{name} of {tenant} is locked out at once, and for good")
+    format!("This locks out everyone who uses the key {key_id}{name} of {tenant}, at once and permanently")
 }

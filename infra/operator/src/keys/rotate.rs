@@ -1,4 +1,4 @@
-//! `keys rotate`: a new key takes over the name and the scopes of another one, which stays valid for a while or is revoked at once.
+//! `keys rotate`: creates a key with the name and the scopes of another, which stays valid for a while or is revoked at once.
 
 use chrono::{DateTime, Utc};
 use domain::api_key::{ApiKey, KeyState};
@@ -38,7 +38,7 @@ pub(super) async fn run(
         Some(expires) => expires.from(now)?,
         None if former.expires_at.is_some() => {
             return Err(CommandError::Usage(
-                "the key expires; say with --expires when the new one does, or never",
+                "the key expires; give the expiry of the new key with --expires (a time, or never)",
             ));
         }
         None => None,
@@ -61,7 +61,7 @@ pub(super) async fn run(
     if !store.rotate_api_key(&tenant, &former_id, becomes, (token.key_id(), &key)).await? {
         return Err(CommandError::KeyChanged(former_id));
     }
-    let as_before = if until < asked_for { ", as it was to be" } else { "" };
+    let as_before = if until < asked_for { ", when it expires anyway" } else { "" };
     session.note(&match until {
         Some(until) => format!("The key {former_id} stays valid until {}{as_before}.", instant(until)),
         None => format!("The key {former_id} is revoked."),

@@ -1,4 +1,4 @@
-//! A key as it is printed. Its token is printed once, when it is made; nobody can show it again.
+//! A key as it is printed. Its token is printed once, when the key is created. It can't be shown again.
 
 use chrono::{DateTime, Utc};
 use domain::api_key::{ApiKey, KeyState, Token};
@@ -19,7 +19,7 @@ pub(super) struct ShownKey {
     expires_at: Option<String>,
     revoked_at: Option<String>,
     state: KeyState,
-    /// Only of a key that is made now.
+    /// The token, only when the key is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
@@ -39,7 +39,7 @@ impl ShownKey {
         }
     }
 
-    /// A row of the table of keys.
+    /// Formats the key as a row of the table of keys.
     pub(super) fn row(&self) -> [String; 7] {
         let state = match self.state {
             KeyState::Valid => "valid",
@@ -58,18 +58,18 @@ impl ShownKey {
     }
 }
 
-/// Says which key is being made, before it is: should its token get lost on the way, it can be revoked.
+/// Notes the id of a key before the key is created. So the key can be revoked if its token gets lost on the way.
 pub(super) fn announce(session: &mut Session<'_>, key_id: &KeyId, key: &ApiKey) {
     let scopes: Vec<_> = key.all_scopes().collect();
     let expires =
         key.expires_at.map_or_else(|| "never expires".to_owned(), |at| format!("expires {}", instant(at)));
     session.note(&format!(
-        "The key {key_id} may {} and {expires}. Its token is shown this once.",
+        "The key {key_id} may {} and {expires}. Its token is shown only once.",
         scopes.join(" and ").replace("subscriptions:", "")
     ));
 }
 
-/// Shows a token, the one time that there is.
+/// Prints a new key with its token. This is the only time that the token is shown.
 pub(super) fn reveal(
     session: &mut Session<'_>,
     token: &Token,

@@ -1,4 +1,4 @@
-//! `subscriptions export`: the documents of a tenant, one a line. The file is there under its name only when it is complete.
+//! `subscriptions export`: writes a tenant's documents, one per line. The file appears under its name only when it is complete.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -24,7 +24,7 @@ pub(super) async fn run(
         None => write_all(&store, &tenant, &mut *session.out).await?.map_err(CommandError::Print)?,
         Some(path) => {
             let failed = |source| CommandError::Write { path: path.clone(), source };
-            // Through a link, to what it leads to.
+            // A link is followed: its target is written.
             let target = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
             if fs::metadata(&target).is_ok_and(|there| !there.is_file()) {
                 let mut device = BufWriter::new(private::open_file(&target).map_err(failed)?);
@@ -32,7 +32,7 @@ pub(super) async fn run(
                 device.flush().map_err(failed)?;
                 counts
             } else {
-                // Readable for its owner alone, and there under its name only when it is complete.
+                // Only its owner can read it, and it gets its name only when it is complete.
                 let file = NamedTempFile::new_in(private::folder_of(&target)).map_err(failed)?;
                 let mut file = BufWriter::new(file);
                 let counts = write_all(&store, &tenant, &mut file).await?.map_err(failed)?;
@@ -46,7 +46,7 @@ pub(super) async fn run(
     session.complain(&unreadable)
 }
 
-/// How many were written, and the keys of those that can't be read.
+/// Writes all subscriptions of a tenant. Returns their number, and the keys of the items that can't be read.
 async fn write_all(
     store: &Admin,
     tenant: &TenantId,
@@ -57,7 +57,7 @@ async fn write_all(
     loop {
         let page = try_again(Patience::OfCommand, || store.subscriptions(tenant, next.clone())).await?;
         for stored in page.found {
-            // Only what callers may see.
+            // The document has only what callers may see.
             let line = terminal::json(&json!(stored.document)).map_err(io::Error::from);
             if let Err(cause) = line.and_then(|line| writeln!(out, "{line}")) {
                 return Ok(Err(cause));

@@ -1,8 +1,8 @@
-//! `subscriptions import`: a file of subscriptions, however large, in constant memory.
+//! `subscriptions import`: imports a file of any size, in constant memory.
 //!
-//! The file is read a part at a time. The subscriptions of a part are written in batches, some at once. No two lines of a part name
-//! the same subscription or reference id, so a line meets the state that those before it have left. A subscription that was imported
-//! before is recognised, so an import that was interrupted goes on with the same command and ends in the same state.
+//! The file is read a part at a time. The subscriptions of a part are written in batches, several at once. No two lines of a part
+//! name the same subscription or reference id, so each line finds the state that the lines before it have left. A subscription that
+//! was imported before is recognised, so the same command continues an interrupted import, and ends in the same state.
 
 mod batches;
 mod parts;
@@ -25,38 +25,38 @@ use self::steps::Steps;
 use crate::arguments::{find_tenant, parse_tenant};
 use crate::{CommandError, Session};
 
-/// Imports subscriptions.
+/// Arguments of `subscriptions import`.
 #[derive(Clone, Debug, Args)]
 pub struct Import {
-    /// Subscriptions in the wire shape, one a line; `-` reads standard input
+    /// File of subscriptions as JSON, one per line; `-` reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Whose subscriptions they are
+    /// Tenant of the subscriptions
     #[arg(long, value_parser = parse_tenant)]
     tenant: TenantId,
-    /// What becomes of subscriptions that are there already, and differ
+    /// Treatment of subscriptions that exist already, and differ
     #[arg(long, value_enum, default_value = "keep")]
     existing: OnExisting,
-    /// Take in cancellations whose date has begun; they are executed within a minute
+    /// Accept cancellations whose date has begun; they are executed within a minute
     #[arg(long)]
     overdue: bool,
-    /// Where lines that are not imported are written, with what is wrong with them [default: FILE.rejects; import.rejects for
-    /// standard input, which must not be there yet]
+    /// File for the lines that are not imported, with their faults [default: FILE.rejects; for standard input, import.rejects,
+    /// which must not exist yet]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Don't ask before cancellations are overwritten
+    /// Don't ask for confirmation before cancellations are overwritten
     #[arg(long)]
     yes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnExisting {
-    /// They stay as they are
+    /// Keep the stored subscription as it is
     Keep,
-    /// They get the document of the file, unless that would undo or change a cancellation, pending or done, or bring one back
-    /// that was withdrawn
+    /// Replace the document by that of the file, unless this would undo or change a cancellation that is pending or has taken
+    /// effect, or bring back one that was withdrawn
     Update,
-    /// They get the document of the file, and with it that document's cancellation, or none
+    /// Replace the document and the cancellation by those of the file; if the file has no cancellation, the stored one is undone
     Overwrite,
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn run(import: Import, session: &mut Session<'_>) -> Result<(),
     let (reader, length) = open(&import.file).map_err(unreadable)?;
     if import.existing == OnExisting::Overwrite {
         let what = format!(
-            "Cancellations of subscriptions of {} are undone where {} says otherwise, also those that are asked for meanwhile",
+            "This undoes or changes cancellations of {} that differ from {}, also those requested during the import",
             tenant.id,
             import.file.display()
         );
@@ -108,12 +108,12 @@ fn open(path: &Path) -> io::Result<(Box<dyn BufRead + Send>, Option<u64>)> {
     Ok((Box::new(BufReader::new(file)), Some(metadata.len()).filter(|_| metadata.is_file())))
 }
 
-/// Shown on standard error if that is a terminal.
+/// Creates the progress bar. It is shown on standard error, if that is a terminal.
 fn progress_bar(length: Option<u64>) -> ProgressBar {
     let (bar, template) = match length {
         Some(length) => (ProgressBar::new(length), "{wide_bar} {percent:>3}%  {msg}, {eta} left"),
         None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
     };
-    // The templates are right, so the style is always this one.
+    // The templates are valid, so the style is always used.
     ProgressStyle::with_template(template).map_or(bar.clone(), |style| bar.with_style(style))
 }

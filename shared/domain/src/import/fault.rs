@@ -1,4 +1,5 @@
-//! Faults of a document that is imported: the place, and what would be right there; never the value, which may be personal.
+//! Faults of an imported document: the place and the form that is expected there. The value is left out, because it may be
+//! personal.
 
 use serde_json::{Map, Value};
 use serde_path_to_error::{Error, Segment};
@@ -18,7 +19,7 @@ enum Form {
 }
 
 impl Form {
-    /// By the name of the member, and of the object that it is in.
+    /// The form of a member, by its name and by the name of the object that it is in.
     fn of(parent: &str, name: &str) -> Self {
         match (parent, name) {
             ("porting", "status") => Self::one_of(PortingStatus::VARIANTS),
@@ -55,7 +56,7 @@ impl Form {
         Self::OneOf(names.filter_map(|name| name.as_str().map(str::to_owned)).collect())
     }
 
-    /// The form that is expected in the place of a value; `None` if the value has it, and the fault is another.
+    /// The form that is expected of a value, in words; `None` if the value has that form, so that the fault is another.
     fn expected(&self, value: &Value) -> Option<String> {
         let (is_right, expected) = match self {
             Self::Text => (value.is_string(), "a string".to_owned()),
@@ -74,7 +75,7 @@ impl Form {
     }
 }
 
-/// A fault that was found while a document was read.
+/// Describes a fault that was found while a document was read.
 pub(super) fn fault(document: &Map<String, Value>, error: &Error<serde_json::Error>) -> String {
     let names = error.path().iter().filter_map(|segment| match segment {
         Segment::Map { key } => Some(key.as_str()),
@@ -90,7 +91,7 @@ pub(super) fn fault(document: &Map<String, Value>, error: &Error<serde_json::Err
         last = value.map(|value| (name, value));
     }
     let expected = last.and_then(|(name, value)| Form::of(parent, name).expected(value));
-    // Other faults, such as a member that is missing, are named without a value.
+    // Other faults, such as a missing member, are described without a value.
     let fault = expected.map_or_else(|| error.inner().to_string(), |expected| format!("expected {expected}"));
     match error.path().to_string().as_str() {
         "." => fault,

@@ -1,4 +1,4 @@
-//! Documents from outside: each is checked whole before anything is done with it.
+//! Documents from outside: each is checked as a whole before anything is done with it.
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use crate::fault::member;
 use crate::identifiers::{NewIds, ReferenceId, SubscriptionId, WriteId};
 use crate::subscription::{PendingStatus, Status, Subscription};
 
-/// A subscription from outside, checked.
+/// A checked subscription from outside.
 #[derive(Clone)]
 pub struct NewSubscription {
     pub(super) subscription: Subscription,
@@ -20,17 +20,18 @@ pub struct NewSubscription {
     pub(super) write_id: WriteId,
 }
 
-/// Why a document is no subscription that could be imported. It names the place, not the value.
+/// The reason for which a document can't be imported. The text names the place, not the value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidSubscription(String);
 
 impl NewSubscription {
-    /// Checks a document in the wire shape. If a cancellation is pending in it, that cancellation will
-    /// take effect like any other, at the beginning of its date in the tenant's `calendar`.
+    /// Checks a document in its JSON form. A cancellation that is pending in it will take effect like any other, at the beginning
+    /// of its date in the tenant's `calendar`.
     ///
     /// # Errors
-    /// A field that this service knows is missing, of another type, or contradicts another.
+    /// A member that this service knows is missing, has the wrong type or an invalid value, or contradicts another. Or a name in
+    /// the document is reserved.
     pub fn from_json(
         document: Value,
         calendar: &Calendar,
@@ -39,7 +40,7 @@ impl NewSubscription {
     ) -> Result<Self, InvalidSubscription> {
         let invalid = |message: &str| InvalidSubscription(message.to_owned());
         if let Some(place) = reserved_name("", &document) {
-            return Err(InvalidSubscription(fault_at(&place, "a member can't be called so")));
+            return Err(InvalidSubscription(fault_at(&place, "the name of this member is reserved")));
         }
         let Value::Object(document) = document else {
             return Err(invalid("expected an object"));
@@ -51,7 +52,7 @@ impl NewSubscription {
         }
         check_instants(&document)?;
         let document = in_one_spelling(&subscription, document)
-            .ok_or_else(|| invalid("something in it can't be stored"))?;
+            .ok_or_else(|| invalid("the document can't be stored"))?;
 
         check_times(&subscription)?;
         check_end(&subscription, now)?;
@@ -71,53 +72,53 @@ impl NewSubscription {
         Ok(Self { subscription, document, cancellation, write_id: ids.write })
     }
 
-    /// The subscription that was checked.
+    /// The checked subscription.
     #[must_use]
     pub fn subscription(&self) -> &Subscription {
         &self.subscription
     }
 
-    /// Its id.
+    /// The id of the subscription.
     #[must_use]
     pub fn id(&self) -> SubscriptionId {
         self.subscription.subscription_id
     }
 
-    /// Its reference id.
+    /// The reference id of the subscription.
     #[must_use]
     pub fn reference_id(&self) -> Option<&ReferenceId> {
         self.subscription.reference_id.as_ref()
     }
 
-    /// The id of the write that takes it in.
+    /// The id of the write that imports the document.
     #[must_use]
     pub fn write_id(&self) -> &WriteId {
         &self.write_id
     }
 
-    /// Whether the date of the cancellation that is pending in it has begun.
+    /// Returns true if the date of the document's pending cancellation has begun.
     pub(super) fn is_overdue(&self, now: DateTime<Utc>) -> bool {
         self.cancellation.as_ref().is_some_and(|pending| pending.effective_at <= now)
     }
 
-    /// The document, to be stored: what this service knows in the one spelling that it has, and beside it what came with
-    /// it. Numbers are doubles, as JSON's are wherever it is read (RFC 8259, section 6).
+    /// The document, to be stored. Members that this service knows are in its one spelling; all others stay as they came. Numbers
+    /// are 64-bit integers or doubles, as JSON parsers usually hold them (RFC 8259, section 6).
     #[must_use]
     pub fn document(&self) -> &StoredDocument {
         &self.document
     }
 
-    /// The cancellation that is pending in it.
+    /// The document's pending cancellation.
     #[must_use]
     pub fn cancellation(&self) -> Option<&Cancellation> {
         self.cancellation.as_ref()
     }
 }
 
-/// The beginning of the names of members that the JSON library gives a meaning of its own.
+/// The prefix of member names to which the JSON library gives a meaning of its own.
 const RESERVED: &str = "$serde_json::private::";
 
-/// The place of a member that has such a name, as a pointer (RFC 6901).
+/// The place of a member with a reserved name, as a pointer (RFC 6901).
 fn reserved_name(pointer: &str, value: &Value) -> Option<String> {
     match value {
         Value::Object(members) => members.iter().find_map(|(name, value)| {
@@ -132,7 +133,7 @@ fn reserved_name(pointer: &str, value: &Value) -> Option<String> {
     }
 }
 
-/// A fault at a pointer, as the faults of types are told: `sim.iccid: …`.
+/// Describes a fault at a pointer, in the same form as a fault of a type: `sim.iccid: …`.
 #[must_use]
 pub fn fault_at(pointer: &str, fault: &str) -> String {
     match pointer.strip_prefix('/') {
@@ -141,7 +142,7 @@ pub fn fault_at(pointer: &str, fault: &str) -> String {
     }
 }
 
-/// Refuses an instant of which something would be lost: a tenth digit of its second, or spaces around it.
+/// Refuses an instant that would lose something when it is stored: a tenth digit after the second, or spaces around it.
 fn check_instants(document: &Map<String, Value>) -> Result<(), InvalidSubscription> {
     let of = |prefix: &'static str, members: &Map<String, Value>, names: &[&'static str]| {
         let is_kept = |text: &str| {
@@ -161,7 +162,7 @@ fn check_instants(document: &Map<String, Value>) -> Result<(), InvalidSubscripti
     altered.map_or(Ok(()), |fault| Err(InvalidSubscription(fault)))
 }
 
-/// RFC 3339 has the years 0000 to 9999, and so has JSON Schema.
+/// Refuses a year outside 0000 to 9999, the range of RFC 3339 and of JSON Schema.
 fn check_times(subscription: &Subscription) -> Result<(), InvalidSubscription> {
     let subscriber = subscription.subscriber.as_ref();
     let instants = [
@@ -197,24 +198,24 @@ fn check_times(subscription: &Subscription) -> Result<(), InvalidSubscription> {
     }
 }
 
-/// By how much the clock that wrote `cancelledAt` may be ahead.
+/// Largest clock skew that is tolerated: the clock that wrote `cancelledAt` may be ahead by this.
 const MOST_SKEW: TimeDelta = TimeDelta::minutes(5);
 
-/// The end of a subscription must be told without a contradiction.
+/// Refuses a document whose status, `cancelledAt` and pending status contradict each other.
 fn check_end(subscription: &Subscription, now: DateTime<Utc>) -> Result<(), InvalidSubscription> {
     let contradiction = match (subscription.status, subscription.cancelled_at) {
         (Status::Cancelled, Some(at)) if at > now + MOST_SKEW => "cancelledAt: must not lie in the future",
         (Status::Cancelled, _) if subscription.pending_status.is_some() => {
-            "pendingStatus: a subscription that is CANCELLED has no change of status to come"
+            "pendingStatus: must be absent if the status is CANCELLED"
         }
         (Status::Cancelled, _) | (_, None) => return Ok(()),
-        (_, Some(_)) => "cancelledAt: a subscription that is not CANCELLED has not been",
+        (_, Some(_)) => "cancelledAt: must be absent unless the status is CANCELLED",
     };
     Err(InvalidSubscription(contradiction.to_owned()))
 }
 
-/// A document in which a date, an instant, an id is written in one way, whatever way it came in, so that it can be compared;
-/// with what this service doesn't know.
+/// The document with every known date, instant and id in one spelling, so that documents can be compared. Members that this service
+/// does not know are kept.
 fn in_one_spelling(subscription: &Subscription, came: Map<String, Value>) -> Option<StoredDocument> {
     fn add_unknown(known: &mut Map<String, Value>, came: Map<String, Value>) {
         for (name, value) in came {

@@ -1,15 +1,15 @@
-//! Members of a stored document that callers don't see. They survive its replacement.
+//! Members of a stored document that callers don't see. They are kept when the document is replaced.
 
 use crate::document::{StoredDocument, StoredValue, stored_value};
 use crate::subscription::Subscription;
 
-/// Takes over what callers don't see of a stored document (a PUK of the SIM card, say, or the twentieth digit of a number):
-/// an export has none of it, and importing that again shall not delete it. What belongs to something else than the document
-/// names goes: another SIM card has another PUK.
+/// Copies the parts of a stored document that callers don't see into the new one, such as the PUK of the SIM card or the twentieth
+/// digit of a number. An export does not contain them, and importing it again must not delete them. Parts that belong to something
+/// else than the new document names are dropped: another SIM card has another PUK.
 pub(super) fn keep_unseen(document: &mut StoredDocument, seen: &Subscription, stored: &StoredDocument) {
     fn take_over(into: &mut StoredDocument, stored: &StoredDocument, seen: &StoredDocument) {
         for (name, value) in stored {
-            // A customer is named by its `customerId`, or by the one that stands beside it.
+            // A customer is identified by the `customerId` in it, or by the one beside it.
             let id = format!("{name}Id");
             let ids = (into.get(&id).cloned(), stored.get(&id));
             match (value, seen.get(name), into.get_mut(name)) {
@@ -29,15 +29,15 @@ pub(super) fn keep_unseen(document: &mut StoredDocument, seen: &Subscription, st
             }
         }
     }
-    // A document of this service has a JSON form.
+    // Every document of this service has a JSON form.
     if let Some(StoredValue::Map(mut seen)) = stored_value(seen) {
-        // A pending status that contradicts the rest was not shown, and is not to be kept for that.
+        // A contradictory pending status is hidden from callers, but must not be kept. So it counts as seen.
         seen.extend(stored.get("pendingStatus").map(|pending| ("pendingStatus".to_owned(), pending.clone())));
         take_over(document, stored, &seen);
     }
 }
 
-/// Whether two parts of documents are about the same thing, by what identifies it; that may stand beside them.
+/// Returns true if two parts of documents are about the same thing, by the id in them or the id beside them.
 fn names_the_same(one: &StoredDocument, other: &StoredDocument, is_named_beside: bool) -> bool {
     const IDS: [&str; 5] =
         ["iccid", "customerId", "subscriberId", "productOfferingId", "productOfferingGroupId"];

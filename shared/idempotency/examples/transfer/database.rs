@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 use dynoxide::Database;
 use tokio::net::TcpListener;
 
-/// A client of a new database, which ends with the process.
+/// Starts a new database, which ends with the process, and returns a client of it.
 pub async fn start() -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -47,7 +47,7 @@ pub async fn open_account(client: &Client, name: &str, cents: u32) {
     request.item("balance", AttributeValue::N(cents.to_string())).send().await.unwrap();
 }
 
-/// The balance of an account.
+/// Reads the balance of an account.
 pub async fn balance_of(client: &Client, name: &str) -> u32 {
     let request = client.get_item().table_name("accounts").key("pk", AttributeValue::S(name.to_owned()));
     let item = request.consistent_read(true).send().await.unwrap().item.unwrap();

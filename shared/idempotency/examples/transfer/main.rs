@@ -1,6 +1,6 @@
 //! A transfer between two accounts, done once for each idempotency key: `cargo run --example transfer`.
 //!
-//! The accounts are items of a table of the caller's own. Whether there is enough money is a condition of the effect.
+//! The accounts are items of the caller's own table. A sufficient balance is a condition of the effect.
 
 #![expect(clippy::print_stdout, reason = "it is its output")]
 
@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dynamodb::{Error as DatabaseError, Item};
 use idempotency::{Answer, Attempt, Fingerprint, Outcome, Records};
 
-/// The answer to a transfer, as it is recorded and given again.
+/// The answer to a transfer, as it is recorded and replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt(pub String);
 
@@ -28,9 +28,9 @@ impl Answer for Receipt {
 
 /// A request to transfer money.
 pub struct Transfer<'t> {
-    /// The account that it is taken from.
+    /// The account from which the money is taken.
     pub from: &'t str,
-    /// The account that it goes to.
+    /// The account to which the money goes.
     pub to: &'t str,
     /// The amount, in cents.
     pub cents: u32,
@@ -51,7 +51,7 @@ pub async fn transfer(
     let Transfer { from, to, cents } = transfer;
     let attempt = Attempt {
         key: key.parse()?,
-        // The parts that make it the same transfer.
+        // The parts that identify a transfer.
         fingerprint: Fingerprint::of([from.as_bytes(), to.as_bytes(), &cents.to_be_bytes()]),
         request_id: request_id.to_owned(),
         now,
@@ -63,7 +63,7 @@ pub async fn transfer(
     Ok(records.commit(commit).await?)
 }
 
-/// The change of an account's balance, on a condition.
+/// Builds the change of an account's balance, on a condition.
 fn balance(
     account: &str,
     change: &str,
@@ -88,7 +88,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     database::open_account(&client, "bob", 0).await;
     let sixty = Transfer { from: "alice", to: "bob", cents: 60 };
     for request_id in ["first", "second"] {
-        // The second attempt has the same key. It gets the first one's answer, and moves nothing.
+        // The second attempt has the same key. It gets the answer of the first, and moves no money.
         let now = "2026-12-01T08:00:00Z".parse()?;
         let outcome = transfer(&client, "rent-2026-12", request_id, &sixty, now).await?;
         println!("{request_id}: {outcome:?}");

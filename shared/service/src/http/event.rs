@@ -1,12 +1,12 @@
 //! A Lambda event as a request for a handler, and the handler's answer in the form that API Gateway expects.
 //!
-//! The conversion is total: whatever a caller has put into an event, the handler is called, and nothing panics on the way.
-//! `lambda_http` alone does panic: it builds a URI from host, stage, path and query, decodes the body, and unwraps both. A
-//! release build ends with its first panic, so any caller could end the process.
+//! The conversion is total: for every event that a caller can cause, the handler is called, and nothing panics. `lambda_http` by
+//! itself would panic: it builds a URI from host, stage, path and query, decodes the body, and unwraps both results. A release
+//! build aborts at the first panic, so any caller could end the process.
 //!
-//! Therefore the parts that a caller controls stay out of that URI. They are taken from the event before the conversion, and
-//! put into the request after it, as they were sent: the path for [`RequestExt::raw_http_path`], the query for [`raw_query`],
-//! and the body decoded. The URI of a request says nothing, and its `Host` is gone.
+//! Therefore the parts that a caller controls stay out of that URI. They are taken from the event before the conversion, and put
+//! into the request after it, as they were sent: the path for [`RequestExt::raw_http_path`], the query for [`raw_query`], and the
+//! body decoded. The URI of a request has no meaning, and its `Host` is removed.
 
 use std::convert::Infallible;
 use std::mem;
@@ -22,7 +22,7 @@ use lambda_http::{
 };
 use serde::Serialize;
 
-/// Runs a function of the API: asks Lambda for one event after the other, and answers each.
+/// Runs a function of the API: asks Lambda for one event after another, and answers each.
 ///
 /// # Errors
 /// Lambda can't be reached.
@@ -53,7 +53,7 @@ where
     Adapter::from(handler).call(LambdaEvent::new(LambdaRequest::ApiGatewayV2(payload), context)).await
 }
 
-/// The query of a request as it was sent, without its `?`; empty if there is none.
+/// Returns the query of a request as it was sent, without its `?`; empty if there is none.
 #[must_use]
 pub fn raw_query(request: &Request) -> &str {
     request.extensions().get::<RawQuery>().map_or("", |RawQuery(query)| query)
@@ -62,7 +62,7 @@ pub fn raw_query(request: &Request) -> &str {
 #[derive(Clone)]
 struct RawQuery(String);
 
-/// What a caller has sent that the conversion can't take.
+/// The parts of an event that make the conversion panic if they are malformed.
 #[derive(Default)]
 struct Sent {
     path: String,
@@ -71,7 +71,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// Takes it out of an event, with all else that the conversion would make a URI of.
+    /// Takes the parts out of an event. Removes everything else from which the conversion would build a URI.
     fn take(event: &mut ApiGatewayV2httpRequest) -> Self {
         event.headers.remove(HOST);
         event.request_context.domain_name = None;
@@ -83,7 +83,7 @@ impl Sent {
         }
     }
 
-    /// Puts it into the request that the event has become.
+    /// Puts the parts into the request that the event has become.
     fn put(self, request: Request) -> Request {
         let mut request = request.with_raw_http_path(self.path);
         request.extensions_mut().insert(RawQuery(self.query));
@@ -92,8 +92,8 @@ impl Sent {
     }
 }
 
-/// The body of an event. One that is not the base64 it claims to be is taken for empty, which is no JSON
-/// either; as text it could be a body that nobody sent.
+/// Decodes the body of an event. Invalid base64 becomes an empty body, which is not JSON either. Taken as text, it could be a body
+/// that nobody sent.
 fn decode(body: String, is_base64_encoded: bool) -> Body {
     if is_base64_encoded {
         BASE64_STANDARD.decode(body).map_or(Body::Empty, Body::Binary)
@@ -113,10 +113,11 @@ mod tests {
     use super::*;
 
     fn event() -> Value {
-        serde_json::from_str(include_str!("../../../../tests/data/events/cancel-subscription/ok.json")).unwrap()
+        serde_json::from_str(include_str!("../../../../tests/data/events/cancel-subscription/ok.json"))
+            .unwrap()
     }
 
-    /// What a handler sees of an event.
+    /// Returns the parts of an event as a handler sees them.
     async fn seen(event: &Value) -> Value {
         let event = LambdaEvent::new(serde_json::from_str(&event.to_string()).unwrap(), context());
         let show = |request: Request| async move {

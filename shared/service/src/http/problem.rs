@@ -17,7 +17,7 @@ use store::answer::Answer;
 use store::load::NotOpened;
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
-/// The entity tag of a state of a subscription.
+/// Returns the entity tag of a state of a subscription.
 #[must_use]
 pub fn etag(revision: &Revision) -> String {
     format!("\"{revision}\"")
@@ -26,55 +26,55 @@ pub fn etag(revision: &Revision) -> String {
 /// The largest body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 32 * 1024;
 
-/// Why a request was not done. The code of each case is its name, in snake_case.
+/// A reason why a request was not done. The code of each case is its name, in snake_case.
 #[derive(Clone, Debug, EnumDiscriminants)]
 #[strum_discriminants(name(Code), derive(IntoStaticStr, VariantArray), strum(serialize_all = "snake_case"))]
 #[strum_discriminants(doc = "The code of a problem. Stable: callers switch on these.")]
 pub enum Problem {
-    /// It carries no API key.
+    /// The API key is missing.
     ApiKeyMissing,
-    /// It carries no valid API key.
+    /// The API key is not valid.
     ApiKeyInvalid,
-    /// Its API key lacks this scope.
+    /// The API key lacks this scope.
     InsufficientScope(Scope),
-    /// Its path names nothing that could be a subscription.
+    /// The path names neither a subscription id nor a reference id.
     InvalidSubscriptionId,
     /// The tenant has no such subscription.
     SubscriptionNotFound,
-    /// The subscription has been cancelled.
+    /// The subscription is cancelled already.
     SubscriptionAlreadyCancelled,
-    /// The subscription has no cancellation that could be withdrawn.
+    /// The subscription has no pending cancellation to withdraw.
     NoPendingCancellation,
-    /// Its query has parameters that this operation does not know: their names.
+    /// The query has parameters that this operation does not know, with these names.
     UnknownParameter(Vec<String>),
-    /// Its idempotency key is malformed, or it has two different ones.
+    /// The idempotency key is malformed, or two different ones were sent.
     IdempotencyKeyInvalid,
-    /// Its idempotency key belongs to another request.
+    /// The idempotency key belongs to another request.
     IdempotencyKeyMismatch,
-    /// The first request with its idempotency key is still being written.
+    /// The first request with the idempotency key is still being written, or other requests keep changing the subscription.
     IdempotencyKeyLocked,
-    /// It is to change another state of the subscription than this one.
+    /// The precondition does not name the current state of the subscription, which is this one.
     PreconditionFailed(Revision),
-    /// Its body is not JSON.
+    /// The body is not JSON.
     MalformedJson(MalformedJson),
-    /// Its body is too large.
+    /// The body is too large.
     PayloadTooLarge,
-    /// Its body is not declared as JSON, or is compressed.
+    /// The body is not declared as JSON, or is compressed.
     UnsupportedMediaType(Unsupported),
-    /// Its body breaks these rules.
+    /// The body breaks these rules.
     ValidationFailed(Faults),
-    /// The database can't at the moment; why is for the log.
+    /// The database is unavailable at the moment, or the operation timed out. The text is the cause, for the log only.
     TemporarilyUnavailable(String),
-    /// A mistake of ours; which is for the log.
+    /// An error of this service. The text is the cause, for the log only.
     InternalError(String),
 }
 
-/// What of a body is not supported.
+/// The header of a body whose value is not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsupported {
-    /// Its content type.
+    /// The content type.
     Type,
-    /// Its content encoding.
+    /// The content encoding.
     Encoding,
 }
 
@@ -186,13 +186,13 @@ impl Problem {
         }
     }
 
-    /// The stable code.
+    /// Returns the stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         Code::from(self).as_str()
     }
 
-    /// What the caller is told.
+    /// Returns the answer for the caller.
     #[must_use]
     pub fn answer(&self, request_id: &str) -> Answer {
         #[derive(Serialize)]
@@ -240,7 +240,7 @@ impl Problem {
 }
 
 impl Code {
-    /// The code as it is sent.
+    /// Returns the code as it is sent.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -310,7 +310,7 @@ mod tests {
 
     use super::*;
 
-    /// One of each, as a caller can meet it.
+    /// Returns an example of each problem, as a caller can meet it.
     fn problems() -> Vec<Problem> {
         let calendar = Calendar::new(TimeZone::UTC, "2026-01-31T22:30:00Z".parse().unwrap());
         let refused = |body: &str| match CancelRequest::from_json(body.as_bytes(), &calendar) {

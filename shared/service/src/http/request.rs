@@ -22,10 +22,10 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("x-idempotency-key");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// A request to change a subscription, as far as it can be read before the caller is authenticated.
+/// Reads a request to change a subscription, as far as possible before the caller is authenticated.
 ///
 /// # Errors
-/// It has no API key.
+/// The API key is missing or malformed.
 pub fn call(request: &Request) -> Result<Call<'_>, Problem> {
     let token = token(request)?;
     log_caller(&token);
@@ -42,39 +42,39 @@ pub fn call(request: &Request) -> Result<Call<'_>, Problem> {
     })
 }
 
-/// The body of a request to cancel, in the tenant's calendar.
+/// Reads the body of a request to cancel, in the tenant's calendar.
 ///
 /// # Errors
-/// It is none.
+/// The body is not a valid request to cancel.
 pub fn cancel_request(request: &Request, calendar: &Calendar) -> Result<CancelRequest, Problem> {
     let body = CancelRequest::from_json(json_body(request)?, calendar);
     body.map_err(|invalid| invalid_body(request, invalid))
 }
 
-/// The API key in `X-Api-Key`. Its form is right; nothing more is known of it yet.
+/// Reads the API key in `X-Api-Key`. Only its form is checked here.
 ///
 /// # Errors
-/// It is absent, or no API key.
+/// The API key is missing or malformed.
 pub fn token(request: &Request) -> Result<Token, Problem> {
     let sent = request.headers().get(API_KEY).ok_or(NotAdmitted::KeyMissing)?;
     let token = sent.to_str().ok().and_then(|text| text.parse().ok());
     token.ok_or(Problem::ApiKeyInvalid)
 }
 
-/// The subscription that the path names.
+/// Reads the name of the subscription in the path.
 ///
 /// # Errors
-/// It is no UUID, and no reference id behind `rid_`.
+/// The name is neither a UUID nor a reference id behind `rid_`.
 pub fn subscription_name(request: &Request) -> Result<SubscriptionName, Problem> {
     let parameters = request.path_parameters_ref();
     let name = parameters.and_then(|parameters| parameters.first("subscriptionId"));
     name.and_then(|name| name.parse().ok()).ok_or(Problem::InvalidSubscriptionId)
 }
 
-/// The idempotency key in `X-Idempotency-Key` or `Idempotency-Key`, if there is one. Sent twice, it is one key.
+/// Reads the idempotency key in `X-Idempotency-Key` or `Idempotency-Key`, if there is one. A key that is sent twice counts once.
 ///
 /// # Errors
-/// It is no idempotency key, or there are two different ones.
+/// The idempotency key is malformed, or two different ones were sent.
 pub fn idempotency_key(request: &Request) -> Result<Option<Key>, Problem> {
     let plain = values(request.headers(), X_IDEMPOTENCY_KEY).map(|key| Ok(key.to_owned()));
     let structured = values(request.headers(), IDEMPOTENCY_KEY).map(structured_string);
@@ -86,15 +86,15 @@ pub fn idempotency_key(request: &Request) -> Result<Option<Key>, Problem> {
     }
 }
 
-/// The values of a header. API Gateway joins those that are sent apart with commas, so a value can have none itself. One that
-/// is not ASCII is no value of any header here, and empty.
+/// Returns the values of a header. API Gateway joins values that were sent separately with commas, so a value can't contain a
+/// comma. A value that is not ASCII is invalid in every header here, and is read as empty.
 fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let sent = headers.get_all(name).into_iter().map(|value| value.to_str().unwrap_or_default());
     sent.flat_map(|values| values.split(',')).map(str::trim_ascii)
 }
 
-/// The key that a value is, as it stands or as a string of a structured field (RFC 9651, section 3.3.3), as the draft of the
-/// IETF on this header has it.
+/// Reads the key in a value. The value is the key itself, or a string of a structured field (RFC 9651, section 3.3.3), as in the
+/// IETF draft on this header.
 fn structured_string(value: &str) -> Result<String, Problem> {
     let Some(rest) = value.strip_prefix('"') else {
         return Ok(value.to_owned());
@@ -111,10 +111,10 @@ fn structured_string(value: &str) -> Result<String, Problem> {
     }
 }
 
-/// Refuses a query: an operation that changes something knows all that it is asked for, or does nothing.
+/// Refuses a query. An operation that changes something must know every parameter, or do nothing.
 ///
 /// # Errors
-/// The request has one.
+/// The query has a parameter.
 pub fn no_parameters(request: &Request) -> Result<(), Problem> {
     const MOST_NAMES: usize = 5;
     const LONGEST_NAME: usize = 64;
@@ -126,10 +126,10 @@ pub fn no_parameters(request: &Request) -> Result<(), Problem> {
     Err(Problem::UnknownParameter(names.into_iter().take(MOST_NAMES).collect()))
 }
 
-/// Which states of a subscription a request is to change (RFC 9110, section 13.1.1).
+/// The states of a subscription that a request may change (RFC 9110, section 13.1.1).
 pub struct Precondition(Option<Vec<String>>);
 
-/// The precondition in `If-Match`; without one, every state is as good.
+/// Reads the precondition in `If-Match`. Without one, every state may be changed.
 #[must_use]
 pub fn precondition(request: &Request) -> Precondition {
     let mut tags = values(request.headers(), IF_MATCH).map(str::to_owned).peekable();
@@ -137,14 +137,15 @@ pub fn precondition(request: &Request) -> Precondition {
 }
 
 impl Precondition {
-    /// Whether it holds for the state that this entity tag names. The comparison is strong: a weak tag names none.
+    /// Returns true if the precondition holds for the state that this entity tag names. The comparison is strong: a weak tag names
+    /// no state.
     #[must_use]
     pub fn holds(&self, etag: &str) -> bool {
         self.0.as_ref().is_none_or(|tags| tags.iter().any(|tag| tag == "*" || tag == etag))
     }
 }
 
-/// What makes this request the same as another.
+/// Returns the fingerprint of a request. Requests with equal fingerprints are the same request.
 #[must_use]
 pub fn fingerprint(request: &Request) -> Fingerprint {
     let content_type = request.headers().get(CONTENT_TYPE);
@@ -152,17 +153,17 @@ pub fn fingerprint(request: &Request) -> Fingerprint {
         request.method().as_str().as_bytes(),
         request.raw_http_path().as_bytes(),
         raw_query(request).as_bytes(),
-        // Of nothing it says nothing, though some clients always send it.
+        // Ignored without a body, because some clients always send it.
         content_type.filter(|_| !request.body().is_empty()).map_or(b"", |value| value.as_bytes()),
         request.body(),
     ];
     Fingerprint::of(parts)
 }
 
-/// The body of a request that must be JSON.
+/// Returns the body of a request that must be JSON.
 ///
 /// # Errors
-/// It is declared as something else, or too large.
+/// The body is declared as something other than JSON in UTF-8, or is too large.
 pub fn json_body(request: &Request) -> Result<&[u8], Problem> {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.and_then(|text| text.parse::<mime::Mime>().ok());
@@ -178,7 +179,7 @@ pub fn json_body(request: &Request) -> Result<&[u8], Problem> {
     if body.len() > MAX_BODY_BYTES { Err(Problem::PayloadTooLarge) } else { Ok(body) }
 }
 
-/// Why a body is none that could be read: if it is not JSON and said to be compressed, it is that.
+/// Returns the problem of an invalid body. If the body is not JSON but is declared as compressed, the compression is the problem.
 #[must_use]
 pub fn invalid_body(request: &Request, invalid: InvalidBody) -> Problem {
     let mut encodings = values(request.headers(), CONTENT_ENCODING);
@@ -189,7 +190,7 @@ pub fn invalid_body(request: &Request, invalid: InvalidBody) -> Problem {
     }
 }
 
-/// Whether the caller has the version of a document that `etag` names (RFC 9110, section 13.1.2).
+/// Returns true if the caller has the version of a document that `etag` names (RFC 9110, section 13.1.2).
 #[must_use]
 pub fn has_version(headers: &HeaderMap, etag: &str) -> bool {
     let sent = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());

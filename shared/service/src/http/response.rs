@@ -1,4 +1,4 @@
-//! Answering a request, and writing its one line of log.
+//! Answering a request, and logging it in one line.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,45 +18,45 @@ use crate::telemetry::{self, OUTCOME, REQUESTS};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// How long an operation may take, all of its requests to the database together: API Gateway gives up at 30 seconds, and tells
-/// the caller less.
+/// Longest time for an operation, including all of its requests to the database. API Gateway gives up after 30 seconds, and its
+/// answer tells the caller less.
 const LONGEST: Duration = Duration::from_secs(25);
 
-/// What an operation answers.
+/// The answer of an operation, and its outcome for the log.
 #[derive(Debug)]
 pub struct Answered {
     /// The answer.
     pub answer: Answer,
-    /// Whether it was given before, to the same request under the same idempotency key.
+    /// True if the answer was given before, to the same request with the same idempotency key.
     pub replayed: bool,
-    /// What happened, for the log: `ok`, or the code of a problem.
+    /// The outcome for the log: `ok`, `replayed`, or the code of a problem.
     pub outcome: &'static str,
 }
 
 impl Answered {
-    /// A success.
+    /// Answers with a success.
     #[must_use]
     pub fn ok(answer: Answer) -> Self {
         Self { answer, replayed: false, outcome: "ok" }
     }
 
-    /// A problem.
+    /// Answers with a problem.
     #[must_use]
     pub fn problem(problem: &Problem, request_id: &str) -> Self {
         Self { answer: problem.answer(request_id), replayed: false, outcome: problem.code() }
     }
 
-    /// An answer that was given before.
+    /// Gives an earlier answer again.
     #[must_use]
     pub fn replay(answer: Answer) -> Self {
         Self { answer, replayed: true, outcome: "replayed" }
     }
 }
 
-/// 200 with a subscription.
+/// Answers 200 with a subscription.
 ///
 /// # Errors
-/// None that its types allow.
+/// None in practice: a subscription always has a JSON form.
 pub fn subscription(stored: &StoredSubscription) -> Result<Answer, Problem> {
     let body = serde_json::to_string(&stored.document);
     let headers = [("content-type", "application/json".to_owned()), ("etag", etag(&stored.revision))];
@@ -67,14 +67,14 @@ pub fn subscription(stored: &StoredSubscription) -> Result<Answer, Problem> {
     })
 }
 
-/// 304: the caller has this version.
+/// Answers 304: the caller has this version.
 #[must_use]
 pub fn not_modified(etag: String) -> Answer {
     let headers = BTreeMap::from([("etag".to_owned(), etag)]);
     Answer { status: 304, headers, body: String::new() }
 }
 
-/// The id of a request: the one under which Lambda logs it.
+/// Returns the id of a request: the one under which Lambda logs it.
 #[must_use]
 pub fn request_id(request: &Request) -> &str {
     request.lambda_context_ref().map_or("", |context| context.request_id.as_str())
@@ -84,7 +84,7 @@ fn trace_id(request: &Request) -> Option<&str> {
     telemetry::trace_id(request.lambda_context_ref()?.xray_trace_id.as_deref())
 }
 
-/// Runs an operation and answers with what came of it: every answer of the service leaves here.
+/// Runs an operation and answers with its outcome. Every answer of the service leaves here.
 pub async fn respond(
     request: &Request,
     operation: impl Future<Output = Result<Answered, Problem>>,
@@ -102,7 +102,7 @@ pub async fn respond(
     );
     async {
         let in_time = tokio::time::timeout(LONGEST, operation).await;
-        let late = |_| Err(Problem::TemporarilyUnavailable("the time is up".to_owned()));
+        let late = |_| Err(Problem::TemporarilyUnavailable("the operation timed out".to_owned()));
         let answered = in_time.unwrap_or_else(late).unwrap_or_else(|problem| {
             match &problem {
                 Problem::TemporarilyUnavailable(cause) => warn!(cause, "unavailable"),
@@ -132,7 +132,7 @@ fn into_response(answered: Answered, request_id: &str) -> Response<Body> {
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     for (name, value) in answer.headers {
-        // Every name and value was written by this service; one that is no header is left out.
+        // This service wrote every name and value. One that is not a valid header is left out.
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }

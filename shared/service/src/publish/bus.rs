@@ -12,25 +12,25 @@ use domain::event::SOURCE;
 use store::stream::TenantEvent;
 use uuid::Uuid;
 
-/// EventBridge's limit for one request.
+/// EventBridge's limit for the number of events in one request.
 const MOST_ENTRIES: usize = 10;
-/// Its limit for one request, and so for one event, in bytes as it counts them: 1 MB, of which some are left for what it puts
-/// around events. It was 256 KiB before, and may be so in places; what is refused there is put one by one.
+/// EventBridge's limit for one request, and so for one event, in bytes as EventBridge counts them: 1 MB, less a reserve for its own
+/// data around the events. In some places the limit may still be 256 KiB. There, events of a refused request are put one by one.
 const MOST_BYTES: usize = 1_000_000 - 10 * 1_024;
 
-/// A bus.
+/// A client of one event bus.
 #[derive(Clone, Debug)]
 pub(crate) struct Bus {
     client: Client,
     name: String,
 }
 
-/// An event as it goes onto the bus, with where it is from.
+/// An event as it goes onto the bus, with its origin in the stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// The key of the item that changed.
     pub key: String,
-    /// Where in the stream it changed.
+    /// The place of the change in the stream.
     pub sequence_number: String,
     pub event_id: Uuid,
     pub event_type: &'static str,
@@ -46,14 +46,14 @@ impl Entry {
             sequence_number,
             event_id: event.event_id,
             event_type: event.r#type.as_str(),
-            // By which rules can tell whose it is: the event itself doesn't say.
+            // Rules on the bus need the tenant here, because the event itself does not name it.
             resources: [format!("tenant/{tenant}"), format!("subscription/{}", event.data.subscription_id)],
-            // Its types always have a JSON form.
+            // An event always has a JSON form.
             detail: serde_json::to_string(&event).unwrap_or_default(),
         }
     }
 
-    /// How large it is, if that is more than the bus takes.
+    /// Returns the size in bytes, if that is more than the bus takes.
     pub(crate) fn excess(&self) -> Option<usize> {
         Some(self.bytes()).filter(|bytes| *bytes > MOST_BYTES)
     }
@@ -64,8 +64,8 @@ impl Entry {
     }
 }
 
-/// Events that may go onto the bus with one request: so many as it takes, and no two of one item, as one of them could be taken
-/// without the one before it.
+/// Events that may go onto the bus with one request: as many as it takes, and at most one of each item. Of two events of one item,
+/// the bus could take the second without the first.
 #[derive(Default)]
 pub(crate) struct Batch {
     entries: Vec<Entry>,
@@ -74,7 +74,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Whether there is room for it.
+    /// Returns true if there is room for the entry, and no other entry of its item.
     pub(crate) fn fits(&self, entry: &Entry) -> bool {
         self.entries.len() < MOST_ENTRIES
             && self.bytes + entry.bytes() <= MOST_BYTES
@@ -92,27 +92,27 @@ impl Batch {
     }
 }
 
-/// What became of one event.
+/// Outcome of putting one event onto the bus.
 #[derive(Clone)]
 pub(crate) enum PutOutcome {
     Taken,
-    /// It never will be; why.
+    /// The bus will never take the event, for this reason.
     Refused(String),
-    /// It may be later; why not yet.
+    /// The bus has not taken the event, for this reason. It may take it later.
     NotTaken(String),
 }
 
 impl Bus {
     pub(crate) fn new(eventbridge: &SdkConfig, name: String) -> Self {
-        // As the database has: a limit of its own on how much is tried again.
+        // The bus gets a retry limit of its own, as the database does.
         let retries = RetryPartition::custom("bus").build();
         Self { client: Client::from_conf(Builder::from(eventbridge).retry_partition(retries).build()), name }
     }
 
-    /// Puts events onto the bus with one request; what became of each, in their order.
+    /// Puts events onto the bus with one request. Returns the outcome of each, in their order.
     ///
     /// # Errors
-    /// The bus refuses the request as a whole: one of the events is at fault, or all of them together. Why.
+    /// The bus refuses the request as a whole, for this reason: one of the events is at fault, or all of them together.
     pub(crate) async fn put(&self, entries: &[Entry]) -> Result<Vec<PutOutcome>, String> {
         let entry = |entry: &Entry| {
             PutEventsRequestEntry::builder()
@@ -127,7 +127,7 @@ impl Bus {
         match request.send().await {
             Ok(answer) => {
                 let mut outcomes: Vec<_> = answer.entries().iter().map(outcome).collect();
-                // It answers for each; should it not, who is not answered for is put again.
+                // The bus answers for each event. If an outcome is missing, the event is put again.
                 outcomes.resize(entries.len(), PutOutcome::NotTaken("no answer".to_owned()));
                 Ok(outcomes)
             }
@@ -144,7 +144,7 @@ impl Bus {
 }
 
 fn outcome(entry: &PutEventsResultEntry) -> PutOutcome {
-    // Those that are about the event. The others are about the bus, the rights, the moment.
+    // Codes of faults in the event. All others concern the bus, the permissions or the moment.
     const ABOUT_THE_EVENT: [&str; 3] = ["InvalidArgument", "MalformedDetail", "RedactionFailure"];
     match entry.error_code() {
         None => PutOutcome::Taken,

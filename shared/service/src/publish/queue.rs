@@ -1,5 +1,5 @@
-//! The queue of writes that can't be published: Amazon SQS. A message names the item and the reason, and holds no personal
-//! data. It may come twice.
+//! The queue of writes that can't be published: Amazon SQS. A message names the item and the reason, and holds no personal data.
+//! The same message may come twice.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::Builder;
@@ -9,7 +9,7 @@ use aws_types::SdkConfig;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// A queue.
+/// A client of one queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Queue {
     client: Client,
@@ -22,14 +22,14 @@ pub(crate) struct Queue {
 pub(crate) struct FailedEvent {
     /// The key of the item that changed.
     pub key: String,
-    /// Where in the stream it changed.
+    /// The place of the change in the stream.
     pub sequence_number: String,
-    /// The event that it would have been, as far as it was one.
+    /// The id of the event, if the change could be read as one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r#type: Option<&'static str>,
-    /// Why it can't be published.
+    /// The reason why the change can't be published.
     pub reason: String,
 }
 
@@ -39,12 +39,12 @@ impl Queue {
         Self { client: Client::from_conf(Builder::from(sqs).retry_partition(retries).build()), url }
     }
 
-    /// Puts it into the queue.
+    /// Puts a change into the queue.
     ///
     /// # Errors
-    /// Why that failed.
+    /// SQS did not take the message, for this reason.
     pub(crate) async fn send(&self, failed: &FailedEvent) -> Result<(), String> {
-        // Its types always have a JSON form.
+        // These types always have a JSON form.
         let body = serde_json::to_string(failed).unwrap_or_default();
         let sent = self.client.send_message().queue_url(&self.url).message_body(body).send().await;
         sent.map(drop).map_err(|error| match error.code() {

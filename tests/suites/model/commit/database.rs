@@ -1,14 +1,14 @@
-//! What the database does with a write, and the only place where conditions are judged. A commit is refused
-//! when a record stands in its way or the subscription has moved on, and the refusal returns what stands
-//! there; otherwise all of it is carried out at once. Here as well is each condition's [`Flaw`], which leaves
-//! it out, so that the tests can show that it is needed and that the properties notice its absence.
+//! The database, and the only place where conditions are checked. A commit is refused if its key has a record or the
+//! subscription has a newer version. The refusal returns that record or subscription. Otherwise the whole commit is carried out
+//! at once. Each condition has a [`Flaw`] that leaves it out, so that the tests can show that the condition is needed and that
+//! the properties notice its absence.
 
 use super::*;
 
-/// A condition of the protocol left out.
+/// A condition of the protocol that is left out.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Flaw {
-    /// The subscription first, the record afterwards, instead of one transaction.
+    /// Two writes instead of one transaction: first the subscription, then the record.
     SeparateWrites,
     NoVersionCondition,
     NoKeyCondition,
@@ -16,12 +16,12 @@ pub enum Flaw {
     NoToken,
     /// A date that has begun is refused at once, and the key stays free.
     RefusalWithoutRecord,
-    /// The sweep asks only that the subscription is not cancelled yet.
+    /// The only condition of an execution is that the subscription is not cancelled yet.
     ExecutionWithoutId,
 }
 
-/// What one request to the database carries. With a key it puts the record, with an update it changes the
-/// subscription, with both it is a transaction.
+/// One write request to the database. With a key it puts the record, with an update it changes the subscription, and with both
+/// it is a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Write {
     pub(super) id: Id,
@@ -44,7 +44,7 @@ pub(super) enum Reply {
 }
 
 impl Commit {
-    /// What the database does with a write: every condition first, then everything or nothing.
+    /// Checks every condition of a write, then carries out everything or nothing.
     pub(super) fn commit(&self, state: &mut State, write: Write) -> Reply {
         if let Some(refusal) = self.refusal(state, write) {
             return refusal;
@@ -82,7 +82,7 @@ impl Commit {
         None
     }
 
-    /// What one request to the database holds: all that has to be written, unless the writes are separate.
+    /// Returns the parts of one request to the database: everything that has to be written, unless the writes are separate.
     fn parts(&self, state: &State, write: Write) -> Parts {
         let Write { id, key: put, update, .. } = write;
         if self.flaw == Some(Flaw::SeparateWrites) && put.is_some() && update.is_some() {
@@ -92,7 +92,7 @@ impl Commit {
         }
     }
 
-    /// The write of a sweep, with its conditions.
+    /// Carries out the write of a sweep, with its conditions.
     pub(super) fn execute(&self, state: &mut State, entry: Pending) {
         let subscription = &mut state.subscription;
         let same = subscription.pending == Some(entry) || self.flaw == Some(Flaw::ExecutionWithoutId);

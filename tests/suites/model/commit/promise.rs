@@ -1,7 +1,6 @@
-//! What the commit protocol promises, one function a rule, each judged in every reachable state. The rules
-//! compare what is stored and what was answered with the history of what really happened. The second half
-//! names the situations that have to occur somewhere in a run: a rule that was never put to the test by a
-//! replay, a lost acknowledgement or a late write would prove nothing.
+//! The promises of the commit protocol, one function for each rule, checked in every reachable state. The rules compare the
+//! stored data and the answers with the history of events. The second half names the situations that must occur somewhere in a
+//! run. A rule that was never tested by a replay, a lost acknowledgement or a late write would prove nothing.
 
 use std::iter;
 
@@ -10,20 +9,19 @@ use super::*;
 pub const ONE_EFFECT: &str = "a key has at most one effect in its life";
 pub const ONE_WRITE: &str = "one function changes the subscription at most once";
 pub const SAME_ANSWER: &str = "all answers in the life of a key agree";
-pub const LIVE_ANSWER: &str = "with a key every answer is recorded, and an expired record answers nobody";
-pub const TRUE_ANSWER: &str = "an answer tells what happened";
-pub const REFUSED: &str = "what is refused for good with a key is not done by an earlier attempt with it";
+pub const LIVE_ANSWER: &str = "with a key every answer is recorded, and an expired record is never replayed";
+pub const TRUE_ANSWER: &str = "every answer is true";
+pub const REFUSED: &str = "a change refused with a key is not made by an earlier attempt with that key";
 pub const EXECUTION: &str = "an execution is due, is the only one and is of the latest cancellation";
-pub const WITHDRAWAL: &str = "a withdrawal takes away what is pending, and that never takes effect";
-pub const KEPT: &str = "what is pending stays so until it is executed, withdrawn or replaced";
+pub const WITHDRAWAL: &str = "a withdrawal removes the pending cancellation, which never takes effect";
+pub const KEPT: &str = "a cancellation stays pending until it is executed, withdrawn or replaced";
 pub const VERSION: &str = "the version counts the writes, and a cancelled subscription has nothing pending";
 pub const ATOMIC: &str = "an effect and its record come together";
-pub const SWEPT: &str = "the next undisturbed sweep executes what is due";
+pub const SWEPT: &str = "the next undisturbed sweep executes the due cancellation";
 pub const ANSWERED: &str = "an undisturbed attempt is answered";
-/// The stronger promise: not the clock at the moment of the write but the time the caller sent its request
-/// decides whether the key's life was over. It needs the deletion of expired records to wait for as long as
-/// a function may live. Otherwise a request sent just before the end of a life, and slow, finds the record
-/// already deleted.
+/// The stronger promise. The time at which a caller sent its request decides whether the key's life was over, not the clock at
+/// the moment of the write. For this, expired records must be kept for as long as a function may live. Otherwise a slow
+/// request, sent just before the end of a life, finds the record already deleted.
 pub const BY_THE_REQUEST: &str =
     "requests sent within one life of a key have at most one effect, and are told of it";
 
@@ -88,8 +86,8 @@ pub fn properties(model: &Commit) -> Vec<Property<Commit>> {
     properties
 }
 
-// Two effects at the same tick are wrong even if the first one's record had expired when it was written:
-// such a record would never have protected anything.
+// Two effects at the same tick are wrong, even if the first one's record had expired when it was written. Such a record would
+// have protected nothing.
 fn one_effect(_: &Commit, state: &State) -> bool {
     state.lives_of_one_key().all(|(first, second)| second.from >= first.until && second.from > first.from)
 }
@@ -109,7 +107,7 @@ fn by_the_request(_: &Commit, state: &State) -> bool {
         })
 }
 
-// Two records of one key never live at the same time, so answers of one life come from one record.
+// Two records of one key never live at the same time, so the answers of one life come from one record.
 fn same_answer(model: &Commit, state: &State) -> bool {
     let [Caller::Answered(one), Caller::Answered(other)] = state.callers else { return true };
     let (Some(life), Some(other_life)) = (one.life, other.life) else { return true };
@@ -133,7 +131,7 @@ fn true_answer(model: &Commit, state: &State) -> bool {
     state.told().all(|(who, told)| {
         let Request { key, asked } = model.requests[who];
         let nothing_done = state.changes().all(|change| match told.life {
-            // What comes of a write that is late enough to outlive the record belongs to the key's next life.
+            // The effect of a write that arrives after the record's end belongs to the key's next life.
             Some(life) => change.key.is_none_or(|(of, effect)| Some(of) != key || !overlap(effect, life)),
             None => change.id.writer() != (who, told.attempt),
         });
@@ -156,11 +154,12 @@ fn true_answer(model: &Commit, state: &State) -> bool {
     })
 }
 
-// The earlier attempt may still be under way when the refusal is told: its write has to find the record.
+// The earlier attempt may still be under way when the caller gets the refusal. The write of that attempt has to find the
+// record.
 fn refused(model: &Commit, state: &State) -> bool {
     state.told().filter(|(_, told)| told.answer == Answer::NotInFuture).all(|(who, told)| {
         let Some(key) = model.requests[who].key else { return true };
-        // Without a record, it should have answered for its key for as long as with one.
+        // Without a record, the refusal should have been valid for the key as long as with one.
         let life = told.life.unwrap_or(Life { from: told.now, until: told.now + KEY_LIFE });
         let mut effects = state.changes().filter_map(|change| change.key);
         effects.all(|(of, effect)| of != key || !overlap(effect, life))
@@ -185,7 +184,7 @@ fn execution(_: &Commit, state: &State) -> bool {
     })
 }
 
-// Told that it is done, a caller that withdrew a cancellation can rely on it.
+// A caller whose withdrawal succeeded can rely on it.
 fn withdrawal(_: &Commit, state: &State) -> bool {
     state.steps().all(|(before, event)| match event {
         Event::Changed(Change { pending: None, .. }) => {
@@ -219,7 +218,7 @@ fn atomic(_: &Commit, state: &State) -> bool {
     records_have_effects && effects_have_records
 }
 
-// "In the end", without a word about fairness: whatever has happened so far, one sweep suffices.
+// No assumption of fairness is needed: after any history, one sweep suffices.
 fn swept(model: &Commit, state: &State) -> bool {
     let Some(entry) = state.subscription.pending.filter(|p| p.due <= state.clock) else { return true };
     let mut state = state.clone();
@@ -227,7 +226,7 @@ fn swept(model: &Commit, state: &State) -> bool {
     state.subscription.cancelled_at == Some(entry.due)
 }
 
-// Nothing left behind by a function that died, or by a write still under way, can block the next attempt.
+// A function that died, or a write still under way, leaves nothing behind that blocks the next attempt.
 fn answered(model: &Commit, state: &State) -> bool {
     (0..state.callers.len()).filter(|&who| matches!(state.callers[who], Caller::Ready { .. })).all(|who| {
         let mut state = state.clone();
@@ -250,7 +249,8 @@ fn replacement(_: &Commit, state: &State) -> bool {
     state.steps().any(|(before, event)| matches!((before, event.pending()), (Some(_), Some(_))))
 }
 
-// Both ways from the same state: what comes first is done, and the withdrawal is told which that was.
+// Tries both orders from the same state. The write that comes first succeeds, and the answer to the withdrawal is true in both
+// cases.
 fn race(model: &Commit, state: &State) -> bool {
     let Some(entry) = state.subscription.pending.filter(|p| p.due <= state.clock) else { return false };
     state.callers.iter().enumerate().any(|(who, caller)| {
@@ -259,7 +259,7 @@ fn race(model: &Commit, state: &State) -> bool {
             return false;
         }
         let told = |mut state: State| {
-            // Refused, it is decided again, and with a key that answer is written as well.
+            // After a refusal, the request is decided again. With a key, the new answer needs a second write.
             model.write_and_hear(&mut state, who);
             model.write_and_hear(&mut state, who);
             state.told().find(|(by, _)| *by == who).map(|(_, told)| told.answer)
@@ -309,14 +309,14 @@ fn overlap(one: Life, other: Life) -> bool {
 }
 
 impl Id {
-    /// The function that decided: which caller's, and at which attempt.
+    /// Returns the function that decided: its caller and its attempt.
     fn writer(self) -> (usize, u8) {
         (self.caller, self.attempt)
     }
 }
 
 impl Event {
-    /// What is pending after it.
+    /// Returns the pending cancellation after the event.
     fn pending(&self) -> Option<Pending> {
         match self {
             Event::Changed(change) => change.pending,
@@ -333,7 +333,7 @@ impl State {
         })
     }
 
-    /// Every event, and what was pending before it.
+    /// Iterates over the events, each with the cancellation that was pending before it.
     fn steps(&self) -> impl Iterator<Item = (Option<Pending>, &Event)> {
         let before = iter::once(None).chain(self.history.iter().map(Event::pending));
         before.zip(&self.history)
@@ -345,7 +345,7 @@ impl State {
             .any(|event| matches!(event, Event::Executed { entry, .. } if *entry == cancellation))
     }
 
-    /// For every two effects of one key, the earlier life and the later.
+    /// Iterates over every two effects of one key: the earlier life and the later one.
     fn lives_of_one_key(&self) -> impl Iterator<Item = (Life, Life)> {
         let keyed = || self.changes().filter_map(|change| change.key);
         keyed().enumerate().flat_map(move |(i, (key, first))| {
@@ -353,7 +353,7 @@ impl State {
         })
     }
 
-    /// Writes still under way for which no function waits any more.
+    /// Iterates over the writes under way for which no function waits any more.
     fn orphans(&self) -> impl Iterator<Item = &Write> {
         self.sent.iter().filter(|sent| {
             !self.callers.iter().any(|caller| matches!(caller, Caller::Writing { write } if write == *sent))

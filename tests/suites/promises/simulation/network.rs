@@ -1,6 +1,6 @@
-//! A network on which nothing happens by itself. What the SDK sends waits until it is delivered, one
-//! message at a time, to a real database that is asked over HTTP and waited for. So the order of
-//! everything is the choice of whoever delivers, and the same choices give the same run.
+//! A network on which nothing happens by itself. Each request of the SDK waits until it is delivered to a real database, over
+//! HTTP, one at a time. So the order of everything is the choice of the code that delivers, and the same choices give the same
+//! run.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// What was sent and has not been delivered.
+/// The messages that were sent and not delivered yet.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
     waiting: Arc<Mutex<Vec<Message>>>,
@@ -32,7 +32,7 @@ pub struct Message {
     reply: oneshot::Sender<Result<Reply, ConnectorError>>,
 }
 
-/// What the database answers, or something on the way.
+/// The answer of the database, or of something on the way.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
@@ -40,23 +40,23 @@ pub struct Reply {
 }
 
 impl Network {
-    /// The SDK's way into this network.
+    /// Returns an HTTP client with which the SDK sends into this network.
     pub fn client(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self.clone());
         http_client_fn(move |_, _| connector.clone())
     }
 
-    /// How many messages wait.
+    /// Returns the number of waiting messages.
     pub fn waiting(&self) -> usize {
         self.waiting.lock().unwrap().len()
     }
 
-    /// Takes one out.
+    /// Removes a waiting message and returns it.
     pub fn take(&self, index: usize) -> Message {
         self.waiting.lock().unwrap().remove(index)
     }
 
-    /// Loses them all.
+    /// Discards all waiting messages.
     pub fn lose_all(&self) {
         self.waiting.lock().unwrap().clear();
     }
@@ -70,7 +70,7 @@ impl HttpConnector for Network {
         let body = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
         self.waiting.lock().unwrap().push(Message { operation, body, reply });
         HttpConnectorFuture::new(async move {
-            // A message that is lost without a word breaks the connection.
+            // A message that is dropped without a reply breaks the connection.
             let Reply { status, body } = answer.await.unwrap_or_else(|_| Err(broken()))?;
             Ok(HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body.to_string())))
         })
@@ -78,12 +78,12 @@ impl HttpConnector for Network {
 }
 
 impl Message {
-    /// Answers it, if its sender still waits.
+    /// Answers the message, if its sender still waits.
     pub fn reply(self, reply: Reply) {
         let _ = self.reply.send(Ok(reply));
     }
 
-    /// Breaks the connection to its sender.
+    /// Breaks the connection to the sender.
     pub fn disconnect(self) {
         let _ = self.reply.send(Err(broken()));
     }
@@ -99,7 +99,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Starts one that is kept in memory.
+    /// Starts a database in memory.
     pub fn start() -> Self {
         let (requests, mut inbox) = async_mpsc::unbounded_channel::<(String, Value, mpsc::Sender<Reply>)>();
         thread::spawn(move || {
@@ -121,14 +121,14 @@ impl Database {
         Self { requests }
     }
 
-    /// Asks it, and waits: while it works, nothing else happens.
+    /// Sends a request to the database, and blocks until it has answered. Nothing else happens meanwhile.
     pub fn ask(&self, operation: &str, body: &Value) -> Reply {
         let (reply, answer) = mpsc::channel();
         self.requests.send((operation.to_owned(), body.clone(), reply)).unwrap();
         answer.recv().unwrap()
     }
 
-    /// An item as it is stored; null if there is none.
+    /// Reads an item as it is stored. Returns null if there is none.
     pub fn item(&self, table: &str, key: &Value) -> Value {
         let reply =
             self.ask("GetItem", &json!({"TableName": table, "Key": {"pk": key}, "ConsistentRead": true}));
@@ -136,14 +136,14 @@ impl Database {
         reply.body["Item"].clone()
     }
 
-    /// All items of a table, or of one of its indexes.
+    /// Reads all items of a table, or of one of its indexes.
     pub fn scan(&self, table: &str, index: Option<&str>) -> Vec<Value> {
         let reply = self.ask("Scan", &json!({"TableName": table, "IndexName": index}));
         assert_eq!((reply.status, &reply.body["LastEvaluatedKey"]), (200, &Value::Null), "{}", reply.body);
         reply.body["Items"].as_array().unwrap().clone()
     }
 
-    /// The records of a table's stream after the one with this sequence number, or from the oldest on.
+    /// Reads up to `most` records of a table's stream, after the one with this sequence number or from the oldest on.
     pub fn stream(&self, table: &str, after: Option<&str>, most: usize) -> Vec<Value> {
         let ask = |operation: &str, body: Value| {
             let reply = self.ask(operation, &body);

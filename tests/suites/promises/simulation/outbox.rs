@@ -1,4 +1,4 @@
-//! Lambda, as the reader of the stream of the table: it invokes the function that publishes changes, one invocation at a time, with
+//! Lambda as the reader of the table's stream. It invokes the function that publishes changes, one invocation at a time, with
 //! the records after those that were published.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::network::Database;
 
-/// How far the stream was published, and what is under way.
+/// Position up to which the stream was published, and the invocation under way.
 #[derive(Default)]
 pub struct Outbox {
     /// The sequence number of the last record that was published.
@@ -29,7 +29,8 @@ struct Invocation {
 }
 
 impl Outbox {
-    /// Invokes the function with the next records, unless there are none or it is running.
+    /// Invokes the function with the next records, and returns their number. Does nothing if there are none, or if the function
+    /// is running.
     pub fn invoke(
         &mut self,
         database: &Database,
@@ -60,17 +61,20 @@ impl Outbox {
         Some(count)
     }
 
-    /// Whether an invocation has returned.
+    /// Returns true if an invocation has returned.
     pub fn has_returned(&self) -> bool {
         self.invocation.as_ref().is_some_and(|invocation| invocation.task.is_finished())
     }
 
-    /// Waits until the invocation returns; how many of its records are published, and of how many.
+    /// Waits until the invocation returns. Returns the number of its records that were published, and the number of all its
+    /// records.
     pub async fn returned(&mut self) -> (usize, usize) {
         let Invocation { records, task, .. } = self.invocation.take().unwrap();
         let published = match task.await.unwrap() {
             None => records.len(),
-            Some(again) => records.iter().position(|number| *number == again).expect("none of its records"),
+            Some(again) => {
+                records.iter().position(|number| *number == again).expect("not one of its records")
+            }
         };
         if let Some(last) = records[..published].last() {
             self.published = Some(last.clone());
@@ -78,7 +82,7 @@ impl Outbox {
         (published, records.len())
     }
 
-    /// Ends the invocation that began before; whether there was one.
+    /// Kills the invocation if it began before this instant. Returns true if there was one.
     pub fn kill(&mut self, before: DateTime<Utc>) -> bool {
         let killed = self.invocation.take_if(|invocation| invocation.begun < before);
         killed.is_some_and(|invocation| {

@@ -7,7 +7,7 @@ use harness::{Response, Service, cancel_next_day};
 use serde_json::json;
 
 const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
-/// None of them could be part of a random id.
+/// Secrets that can't occur in a random id.
 const SECRETS: [&str; 6] = ["PUK-12345678", "PIN-9999", "sesame", "carrier-x", "passport", "backdoor"];
 
 async fn service_with_secrets() -> Service {
@@ -74,6 +74,6 @@ async fn an_attribute_outside_the_contract_is_kept_in_the_database() {
     let document = |item: &HashMap<String, AttributeValue>| item["document"].as_m().unwrap().clone();
     let (before, after) = (document(&before), document(&after));
     assert_eq!(after["pin"].as_s().unwrap(), "PIN-9999");
-    // The PUK of the SIM card is in it.
+    // The compressed part contains the PUK of the SIM card.
     assert_eq!(after["compressed"].as_b().unwrap(), before["compressed"].as_b().unwrap());
 }

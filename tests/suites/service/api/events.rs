@@ -8,7 +8,7 @@ use harness::contract::{Functions, PROBLEMS};
 use harness::{Service, event};
 use lambda_http::{Context, LambdaEvent};
 
-/// The outcomes that a function has event files for: those of success first, as the others count on them.
+/// Returns the outcomes that a function has event files for. Successes come first, because the other events depend on them.
 fn outcomes(function: &str) -> Vec<String> {
     let folder = format!("{}/data/events/{function}", env!("CARGO_MANIFEST_DIR"));
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
@@ -55,7 +55,7 @@ fn every_refusal_has_an_event_file() {
     let codes = |function| outcomes(function).into_iter().filter(|outcome| !is_success(outcome)).collect();
     let of_cancel: BTreeSet<String> = codes("cancel-subscription");
     assert_eq!(of_cancel, PROBLEMS.map(|(_, code)| code.to_owned()).into());
-    // Who asks, and for what, is all that can be wrong with a read.
+    // A read can only fail because of the API key or the subscription id.
     let of_get: BTreeSet<String> = codes("get-subscription");
     let expected = PROBLEMS.iter().filter(|(_, code)| {
         code.starts_with("api_key")

@@ -44,7 +44,7 @@ async fn two_values_of_one_header_are_joined_with_a_comma() {
 #[tokio::test]
 async fn a_body_of_another_type_is_refused_by_its_type_and_a_huge_one_by_the_gateway() {
     let service = Service::start().await;
-    // Not JSON by its type, so in base64 inside the event; the fingerprint is of the bytes all the same.
+    // The type is not JSON, so the event has the body in base64. The fingerprint is of the bytes nevertheless.
     let headers = [("X-Api-Key", service.api_key.as_str()), ("Content-Type", "application/octet-stream")];
     let answer = service.cancel_as(ACTIVATED, &headers, &[b' '; 40_000]).await;
     answer.assert_problem(415, "unsupported_media_type");

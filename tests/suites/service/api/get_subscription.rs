@@ -5,7 +5,7 @@ use harness::{ACTIVATED, CANCELLED, Service, cancel_next_day};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// A document with every field of the contract.
+/// Returns a document with every field of the contract.
 pub fn full_document() -> Value {
     let offering = json!({
         "productOfferingId": "mobile-20gb",
@@ -104,7 +104,7 @@ async fn a_subscription_is_found_by_its_reference_id() {
     let answer = service.get(encoded).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["subscriptionId"], "a81bc81b-dead-4e5d-abff-90865d1e13b1");
-    // The prefix is no part of the reference id.
+    // The prefix is not part of the reference id.
     service.get("rid_rid_crm").await.assert_problem(404, "subscription_not_found");
 }
 

@@ -60,7 +60,7 @@ async fn every_problem_code_can_be_reached_and_shows_no_internals() {
     answers.push((503, "temporarily_unavailable", service.get(ACTIVATED).await));
     wire.always("BatchGetItem", Fault::refusal("AccessDeniedException"));
     answers.push((500, "internal_error", service.get(ACTIVATED).await));
-    wire.mend();
+    wire.clear_faults();
 
     for (status, code, answer) in answers {
         answer.assert_problem(status, code);
@@ -107,11 +107,11 @@ async fn a_failing_or_unreachable_database_gets_503() {
         wire.always("BatchGetItem", Fault::status(status));
         service.get(ACTIVATED).await.assert_problem(503, "temporarily_unavailable");
     }
-    wire.mend();
+    wire.clear_faults();
     wire.always("TransactWriteItems", Fault::status(502));
     let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
     answer.assert_problem(503, "temporarily_unavailable");
-    wire.mend();
+    wire.clear_faults();
 
     wire.unplug().await;
     service.get(ACTIVATED).await.assert_problem(503, "temporarily_unavailable");

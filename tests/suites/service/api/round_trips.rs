@@ -1,5 +1,5 @@
-//! The requests to the database that each operation takes, counted at the wire; and those that a busy database
-//! or a lost answer adds.
+//! The requests to the database that each operation takes, counted at the wire, and the additional ones if the database is busy
+//! or an answer is lost.
 
 use harness::{ACTIVATED, BLOCKED, CANCELLED, Fault, Service, Wire, cancel_next_day};
 use serde_json::json;
@@ -45,7 +45,7 @@ async fn a_cancellation_without_a_key_takes_two_requests_and_one_if_nothing_chan
     assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
     assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems"]);
 
-    // Nothing to change, nothing to remember.
+    // Nothing changes, so nothing is written.
     wire.forget();
     assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
     assert_eq!(wire.seen(), ["BatchGetItem"]);
@@ -65,7 +65,8 @@ async fn a_sweep_with_nothing_due_takes_one_query_a_shard() {
     assert_eq!(of_the_sweep(&wire), vec!["Query"; 16]);
 }
 
-/// What a sweep asks the database for, but for what time it is there, which only the service on one machine asks.
+/// Returns the requests of a sweep, without `DescribeTable`, by which only the service on one machine asks for the database's
+/// time.
 fn of_the_sweep(wire: &Wire) -> Vec<String> {
     wire.seen().into_iter().filter(|operation| operation != "DescribeTable").collect()
 }
@@ -122,7 +123,7 @@ async fn a_retried_change_gets_its_own_answer_although_its_date_has_come_meanwhi
         held.reached().await;
         database.set_clock("2026-02-01T00:00:00Z").await;
         assert_eq!(database.execute().await["executed"], 1);
-        // Never released: the attempt times out, and the SDK tries again.
+        // The answer is never released: the attempt times out, and the SDK retries.
     });
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json()["pendingStatus"]["scheduledAt"], "2026-02-01");

@@ -1,4 +1,4 @@
-//! Tenants are separate: none can read or change the data of another.
+//! Tenants are separate: no tenant can read or change the data of another.
 
 use domain::api_key::Scope;
 use domain::calendar::{Calendar, TimeZone};
@@ -11,7 +11,7 @@ use service::{ids, import};
 
 const OURS: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
 
-/// A service with a second tenant, `other`, that has one subscription; and that tenant's key.
+/// Starts a service with a second tenant, `other`, that has one subscription. Returns that tenant's API key, too.
 async fn two_tenants() -> (Service, String) {
     let service = Service::start().await;
     let key = service.add_tenant("other", &[Scope::Read, Scope::Cancel]).await;

@@ -6,7 +6,7 @@ use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Response, Service, cancel_at,
 use reqwest::Method;
 use serde_json::json;
 
-/// What a replay must share with the answer it repeats.
+/// Asserts that a replay has the status, the body and the ETag of the answer that it repeats.
 fn assert_replays(replay: &Response, first: &Response) {
     assert_eq!((first.is_replay(), replay.is_replay()), (false, true));
     assert_eq!((replay.status, &replay.body), (first.status, &first.body));
@@ -23,7 +23,7 @@ async fn a_withdrawn_cancellation_is_never_executed() {
     assert_eq!((withdrawn.status, service.version(ACTIVATED).await), (200, 3));
     let mut expected = before;
     expected["updatedAt"] = withdrawn.json()["updatedAt"].clone();
-    assert_eq!(withdrawn.json(), expected, "as if it had not been asked for");
+    assert_eq!(withdrawn.json(), expected, "the same as before the cancellation, but for updatedAt");
     assert_eq!(service.get(ACTIVATED).await.body, withdrawn.body);
     assert_eq!(service.due("9999-01-01T00:00:00Z").await, Vec::<String>::new());
 
@@ -72,7 +72,7 @@ async fn only_a_pending_cancellation_can_be_withdrawn() {
     assert_eq!(service.withdraw(ACTIVATED).await.status, 200);
     service.withdraw(ACTIVATED).await.assert_problem(409, "no_pending_cancellation");
     assert_eq!(service.version(ACTIVATED).await, 3);
-    // And it can be cancelled again.
+    // The subscription can be cancelled again.
     assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
     assert_eq!(service.due("9999-01-01T00:00:00Z").await, [ACTIVATED]);
 }
@@ -97,7 +97,7 @@ async fn a_withdrawal_with_a_key_is_done_once() {
     let first = service.withdraw_once(ACTIVATED, "k").await;
     assert_eq!(first.status, 200);
 
-    // What is scheduled meanwhile is not withdrawn by the retry.
+    // The retry does not withdraw a cancellation that was scheduled meanwhile.
     service.cancel(ACTIVATED, &cancel_at("2026-06-01")).await;
     assert_replays(&service.withdraw_once(ACTIVATED, "k").await, &first);
     assert_eq!(service.due("9999-01-01T00:00:00Z").await, [ACTIVATED]);
@@ -190,7 +190,7 @@ async fn a_retried_withdrawal_without_a_key_leaves_a_later_cancellation() {
     let (answer, ()) = tokio::join!(service.withdraw(ACTIVATED), async {
         held.reached().await;
         assert_eq!(database.cancel(ACTIVATED, &cancel_at("2026-06-01")).await.status, 200);
-        // Never released: the attempt times out, and the SDK tries again.
+        // The answer is never released: the attempt times out, and the SDK retries.
     });
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(wire.seen(), ["BatchGetItem", "TransactWriteItems", "TransactWriteItems"]);

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
-/// A member of an event, and what it is now; nothing if it is left out.
+/// A member of an event, and its new value. `None` leaves the member out.
 type Change = (&'static str, Option<Value>);
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
@@ -64,7 +64,7 @@ fn header() -> impl Strategy<Value = (&'static str, Value)> {
             .prop_map(|trace| ("/headers/x-amzn-trace-id", trace)),
         1 => value(&["a=1; b=2"]).prop_map(|cookies| ("/headers/cookie", cookies)),
     ]
-    // A control character in a header is refused before there is an event.
+    // A header with a control character is refused before there is an event.
     .prop_map(|(name, value)| {
         (name, Value::from(value.replace(|c: char| c.is_ascii_control() && c != '\t', "")))
     })
@@ -105,7 +105,7 @@ fn body() -> impl Strategy<Value = Value> {
         .prop_map(Value::from)
 }
 
-/// One character replaced, left out or put in.
+/// Returns texts in which one character is replaced, left out or added.
 fn near_miss(right: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let other = proptest::option::of(prop_oneof![" |~", any::<char>().prop_map(String::from)]);
     (right, any::<Index>(), other, any::<bool>()).prop_map(|(text, at, other, keep)| {
@@ -119,7 +119,7 @@ fn near_miss(right: impl Strategy<Value = String>) -> impl Strategy<Value = Stri
 fn changed(mut event: Value, changes: Vec<Change>) -> Value {
     for (member, value) in changes {
         let (parent, name) = member.rsplit_once('/').unwrap();
-        // The parent may have been left out by a change before.
+        // An earlier change may have left out the parent.
         if let Some(Value::Object(parent)) = event.pointer_mut(parent) {
             match value {
                 Some(value) => parent.insert(name.to_owned(), value),
@@ -130,14 +130,14 @@ fn changed(mut event: Value, changes: Vec<Change>) -> Value {
     event
 }
 
-/// How often each status has been answered: a suite in which all is refused for one reason shows little.
+/// Number of answers with each status. A suite in which everything is refused for one reason would show little.
 static ANSWERED: Mutex<BTreeMap<u16, u32>> = Mutex::new(BTreeMap::new());
 
 fn events() -> impl Strategy<Value = Value> {
     let names = select(vec!["get-subscription", "cancel-subscription", "cancel-subscription"]);
     (names, changes()).prop_map(|(name, changes)| {
         let mut event = event(&format!("{name}/ok"));
-        // Most come without a key: with one, they would be told that it belongs to another request.
+        // Most events have no idempotency key. With one, they would be refused because it belongs to another request.
         event["headers"].as_object_mut().unwrap().remove("x-idempotency-key");
         changed(event, changes)
     })
@@ -145,7 +145,7 @@ fn events() -> impl Strategy<Value = Value> {
 
 #[test]
 fn any_event_gets_an_answer_of_the_contract() {
-    // With fewer, one of these statuses is missing sometimes.
+    // With fewer cases, one of these statuses is sometimes missing.
     let config = ProptestConfig::with_cases(ProptestConfig::default().cases.max(1_000));
     proptest!(config, |(event in events())| {
         if let Some(answer) = fuzz::event(&event.to_string()) {

@@ -14,7 +14,7 @@ fn documents() -> Vec<Value> {
     DOCUMENTS.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The places of all values in a document, by JSON Pointer.
+/// Returns the places of all values in a document, as JSON Pointers.
 fn places(at: &str, value: &Value) -> Vec<String> {
     let members: Vec<(String, &Value)> = match value {
         Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), value)).collect(),

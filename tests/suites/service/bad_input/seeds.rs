@@ -36,7 +36,7 @@ fn each_seed_body_is_a_request_or_has_listed_faults() {
 #[test]
 fn each_seed_event_gets_an_answer_of_the_contract() {
     for event in texts("event") {
-        assert!(fuzz::event(&event).is_some(), "it is no event of API Gateway: {event}");
+        assert!(fuzz::event(&event).is_some(), "not an event of API Gateway: {event}");
     }
 }
 

@@ -12,20 +12,20 @@ use service::import;
 
 use super::{TIMES, Times, after, all, before};
 
-/// How a request ends that meets a fault.
+/// Outcome of a request that meets a fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
-    /// It is done, and the caller is told.
+    /// The request is done, and the caller is told so.
     Done,
-    /// Nothing is done, and the caller is told with this status and code.
+    /// Nothing is done, and the caller is told so with this status and code.
     Nothing(u16, &'static str),
-    /// It is done, but the caller is told that it may not be.
+    /// The request is done, but the caller is told that it may not be.
     DoneUnknown,
 }
 
 const UNAVAILABLE: End = End::Nothing(503, "temporarily_unavailable");
 
-/// A service whose every scenario has a subscription of its own, by number.
+/// A service with a subscription for each scenario, by number.
 struct Scenarios {
     database: Service,
     service: Service,
@@ -46,14 +46,14 @@ impl Scenarios {
         Self { database, service, wire, met: 0, requests: 0, faults: 0 }
     }
 
-    /// Starts the service anew.
+    /// Starts a new service on the same database.
     async fn restart(&mut self) {
         self.requests += self.wire.seen().len();
         self.faults += self.wire.faults();
         (self.service, self.wire) = Service::start_wired_to(&self.database).await;
     }
 
-    /// Sends a request that meets a fault, then the same request again, and sees what both leave behind.
+    /// Sends a request that meets a fault, then the same request again, and checks what both leave behind.
     async fn meet(
         &mut self,
         request: Request,
@@ -90,7 +90,7 @@ impl Scenarios {
             Times::Always => wire.always(operation, fault.1),
         }
         let first = send().await;
-        wire.mend();
+        wire.clear_faults();
         match end {
             End::Done => {
                 assert_eq!((first.status, first.is_replay()), (status, false), "{scenario}");
@@ -128,9 +128,9 @@ impl Scenarios {
 enum Request {
     ById,
     ByReference,
-    /// It withdraws a cancellation.
+    /// A withdrawal.
     Withdrawal,
-    /// It is refused, because the subscription is cancelled, and the refusal is remembered.
+    /// A request that is refused because the subscription is cancelled. The refusal is recorded.
     Refused,
 }
 
@@ -270,7 +270,7 @@ async fn a_change_without_a_key_is_made_once_although_its_answer_is_lost() {
 async fn callers_that_retry_over_a_bad_wire_all_get_the_same_answer() {
     let (database, service, wire) = Service::start_wired().await;
     let body = cancel_next_day();
-    // Every fault once, for whichever request comes.
+    // Every fault occurs once, for whichever request comes next.
     wire.next("TransactWriteItems", all().map(|(_, fault, _)| fault).chain([Fault::conflict()]));
     wire.next("BatchGetItem", all().map(|(_, fault, _)| fault).chain([Fault::LeaveUnprocessed]));
     let caller = async || {
@@ -291,7 +291,7 @@ async fn callers_that_retry_over_a_bad_wire_all_get_the_same_answer() {
 #[tokio::test]
 async fn a_transaction_still_in_progress_is_tried_once_more_after_five_seconds() {
     let (database, service, wire) = Service::start_wired().await;
-    // As often as the SDK tries.
+    // Three times, the number of attempts that the SDK makes.
     wire.next("TransactWriteItems", vec![Fault::refusal("TransactionInProgressException"); 3]);
     let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
     assert_eq!((answer.status, answer.is_replay()), (200, false));
@@ -301,7 +301,7 @@ async fn a_transaction_still_in_progress_is_tried_once_more_after_five_seconds()
         .iter()
         .map(|request| request["ClientRequestToken"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(tokens.len(), 1, "it is the same transaction");
+    assert_eq!(tokens.len(), 1, "all attempts have the same token");
 }
 
 #[tokio::test]
@@ -334,7 +334,7 @@ async fn a_reference_id_that_moves_during_a_request_is_followed() {
     assert_eq!(answer.json()["subscriptionId"], ACTIVATED_TOO);
     assert_eq!(database.get(ACTIVATED).await.json().get("pendingStatus"), None);
 
-    // And between the read and the commit.
+    // The reference id moves between the read and the commit.
     let held = wire.hold_request("TransactWriteItems");
     let (answer, ()) = tokio::join!(service.cancel("rid_moving", &later), async {
         held.reached().await;

@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::{TIMES, Times, after, all, before};
 
-/// What a sweep says that finds one cancellation due and meets a fault.
+/// Outcome of a sweep that finds one cancellation due and meets a fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Says {
-    /// It has executed it.
+    /// The sweep has executed the cancellation.
     Executed,
-    /// It has found it executed: by itself, as it can't know.
+    /// The sweep has found the cancellation executed already. It can't know that it did so itself.
     Skipped,
-    /// It has failed as a whole, so that the schedule invokes it again.
+    /// The sweep has failed as a whole, so that the schedule invokes it again.
     Failed,
 }
 
@@ -22,7 +22,7 @@ async fn meet(operation: &str, faults: Vec<(&'static str, Fault, Times, Says, bo
     let database = Service::start_seeded(&documents).await;
     let mut requests = 0;
     for (n, (name, fault, times, says, executed)) in faults.into_iter().enumerate() {
-        // 16 shards that can't be read use up what the SDK retries.
+        // A service of its own: 16 shards that can't be read use up the retries that the SDK allows.
         let (service, wire) = Service::start_wired_to(&database).await;
         let (id, scenario) = (id(n), format!("{operation}: {name} {times:?}"));
         service.set_clock(harness::START).await;
@@ -34,7 +34,7 @@ async fn meet(operation: &str, faults: Vec<(&'static str, Fault, Times, Says, bo
             Times::Always => wire.always(operation, fault),
         }
         let swept = service.send(Method::POST, "/_local/execute-cancellations", &[], b"").await;
-        wire.mend();
+        wire.clear_faults();
         match says {
             Says::Failed => {
                 assert_eq!(swept.status, 500, "{scenario}");
@@ -64,7 +64,7 @@ fn id(n: usize) -> String {
 async fn an_index_that_cannot_be_read_is_read_by_the_next_sweep() {
     let mut faults = Vec::new();
     for (name, fault, _) in all() {
-        // The sweep has 16 shards to read: the one that is met recovers, or all fail.
+        // The sweep reads 16 shards. Either the one with the fault recovers, or all of them fail.
         faults.push((name, fault.clone(), Times::Once, Says::Executed, true));
         faults.push((name, fault, Times::Always, Says::Failed, false));
     }

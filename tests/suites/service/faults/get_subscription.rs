@@ -2,7 +2,7 @@ use harness::{ACTIVATED, Fault, Service};
 
 use super::{TIMES, Times, all};
 
-/// Reads a subscription with each of these faults on the wire, and without.
+/// Reads a subscription with each of these faults on the wire, and again without it.
 async fn meet(name: &str, operation: &str, faults: impl Iterator<Item = (&'static str, Fault)>) {
     let (_database, service, wire) = Service::start_wired().await;
     for (fault, met) in faults {
@@ -12,7 +12,7 @@ async fn meet(name: &str, operation: &str, faults: impl Iterator<Item = (&'stati
                 Times::Always => wire.always(operation, met.clone()),
             }
             let answer = service.get(name).await;
-            wire.mend();
+            wire.clear_faults();
             match times {
                 Times::Once => assert_eq!(answer.status, 200, "{operation}: {fault}"),
                 Times::Always => answer.assert_problem(503, "temporarily_unavailable"),

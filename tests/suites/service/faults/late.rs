@@ -45,7 +45,7 @@ async fn a_commit_that_arrives_before_the_callers_retry_is_replayed() {
 
     held.release();
     wire.settled().await;
-    wire.mend();
+    wire.clear_faults();
     let answer = service.cancel_once(ACTIVATED, "k", &cancel_next_day()).await;
     assert_eq!((answer.status, answer.is_replay()), (200, true));
     assert_eq!(database.version(ACTIVATED).await, 2);
@@ -73,13 +73,13 @@ async fn a_retry_after_a_lost_answer_does_not_undo_another_callers_change() {
     for (key, conflicts) in [(None, 0), (Some("k"), 0), (None, 2), (Some("k"), 2)] {
         let (database, service, wire) = Service::start_wired().await;
         let held = wire.hold_answer("TransactWriteItems");
-        // What is tried again may meet others first: the third time here is the service's own.
+        // A retry may meet conflicts first. The third attempt here is the service's own, not the SDK's.
         wire.next("TransactWriteItems", vec![Fault::conflict(); conflicts]);
         let headers: Vec<_> = key.iter().map(|key| ("X-Idempotency-Key", *key)).collect();
         let body = cancel_next_day();
         let (first, second) = tokio::join!(service.cancel_with(ACTIVATED, &headers, &body), async {
             held.reached().await;
-            // Never released: the attempt times out, and the SDK tries again.
+            // The answer is never released: the attempt times out, and the SDK retries.
             database.cancel_once(ACTIVATED, "other", &cancel_at("2026-06-01")).await
         });
         assert_eq!((first.status, second.status), (200, 200), "{key:?}, {conflicts} conflicts");
@@ -104,7 +104,7 @@ async fn a_date_refused_after_midnight_is_not_scheduled_by_an_attempt_from_befor
 
     // Midnight in Stockholm.
     service.set_clock("2026-01-31T23:00:01Z").await;
-    wire.mend();
+    wire.clear_faults();
     let refused = service.cancel_once(ACTIVATED, "k", &tomorrow).await;
     refused.assert_problem(422, "validation_failed");
     held.release();
@@ -125,7 +125,7 @@ async fn an_attempt_done_before_midnight_is_replayed_to_a_retry_after_midnight()
     service.cancel_once(ACTIVATED, "k", &tomorrow).await.assert_problem(503, "temporarily_unavailable");
     held.release();
     wire.settled().await;
-    wire.mend();
+    wire.clear_faults();
 
     service.set_clock("2026-01-31T23:00:01Z").await;
     let answer = service.cancel_once(ACTIVATED, "k", &tomorrow).await;

@@ -1,4 +1,4 @@
-//! Delivery, from a change to its receiver: a fault on the way delays events and loses none.
+//! Delivery of events, from a change to its receiver. A fault on the way delays events, and loses none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn start(receiver: &Receiver) -> Service {
     Service::start_with(publishing(receiver.webhook())).await
 }
 
-/// A service that can be started again, in a folder of its own.
+/// A service with a folder of its own, so that it can be started again.
 struct Kept {
     options: Options,
     _folder: TempDir,
@@ -42,7 +42,7 @@ impl Kept {
     }
 }
 
-/// The dates for which a subscription is said to be cancelled, in the order of the events.
+/// Returns the dates for which a subscription is to be cancelled, in the order of the events.
 fn dates(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["data"]["pendingStatus"]["scheduledAt"].as_str().unwrap_or("-")).collect()
 }
@@ -105,13 +105,13 @@ async fn an_import_is_published_without_the_members_that_callers_do_not_see() {
     assert_eq!(
         said.collect::<Vec<_>>(),
         [
-            // Of what callers don't see, they see that there was a change.
+            // The change of a hidden member is published as a change without its value.
             json!([2, "subscription.updated", "070-174 06 10"]),
             json!([3, "subscription.updated", "070-1"]),
             json!([4, "subscription.cancelled", "070-1"]),
         ]
     );
-    // An import says when it was written, whatever it says of its subscription.
+    // The time of an imported event is that of the write, whatever the document says.
     assert!(events[2]["occurredAt"].as_str() > Some("2026-01-01T00:00:00Z"), "{}", events[2]);
     assert!(events.iter().all(|event| event["cause"] == "IMPORTED"), "{events:?}");
     assert!(!format!("{events:?}").contains("12345678"));
@@ -142,7 +142,7 @@ async fn an_event_is_posted_again_until_a_failing_or_slow_receiver_accepts_it() 
     let posted = receiver.posted(2).await;
     let answers: Vec<_> = posted.iter().map(|(_, answer)| *answer).collect();
     assert_eq!(answers, [&failures[..], &[Answer::Status(204); 2]].concat());
-    // Each time the same; and the second one waits for the first.
+    // Every repetition is the same event. The second event waits for the first one.
     let (first, second) = posted.split_at(5);
     assert!(first.iter().all(|(event, _)| *event == first[0].0));
     assert_eq!(
@@ -184,7 +184,7 @@ async fn events_beyond_the_capacity_of_the_bus_wait_in_the_stream() {
     let service = start(&receiver).await;
     let (tenant, now) = ("demo".parse().unwrap(), harness::instant(harness::START));
     let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
-    // An import is published where it changes what was there: all of the second one is.
+    // An import is published if it changes a subscription that existed before. The second import changes all of them.
     for display in ["070-1", "070-2"] {
         let new = |n| {
             let id = format!("00000000-0000-4000-8000-{n:012x}");
@@ -234,7 +234,7 @@ async fn each_of_many_simultaneous_changes_is_posted_once() {
         published.into_iter().map(|(id, published)| (id, published.len())).collect::<BTreeMap<_, _>>(),
         versions
     );
-    // The last that is published of each is how it is.
+    // The last event of each subscription shows its current state.
     for id in ids {
         let last = events.iter().rfind(|event| event["data"]["subscriptionId"] == id);
         assert_eq!(last.unwrap()["data"], service.get(id).await.json());
@@ -246,7 +246,7 @@ async fn events_that_were_undelivered_at_a_stop_are_posted_after_the_next_start(
     let kept = Kept::new();
     let receiver = Receiver::start();
     receiver.next([Answer::Status(500); 1_000]);
-    // From the very first start on.
+    // Events are undelivered at two stops, the first of which follows the very first start.
     for (id, date) in [(ACTIVATED, "2026-04-01"), (BLOCKED, "2026-05-01")] {
         let service = kept.start(&receiver).await;
         service.cancel(id, &cancel_at(date)).await;
@@ -315,7 +315,7 @@ async fn event_ids_and_etags_stay_unique_after_the_table_is_restored() {
     let service = start(&receiver).await;
     let before = service.stored(ACTIVATED).await;
     let first = service.cancel(ACTIVATED, &cancel_next_day()).await;
-    // As a restore does.
+    // Puts the old item back, as a restore does.
     let restore = service.dynamodb().put_item().table_name(&service.tables.subscriptions);
     restore.set_item(Some(before)).send().await.unwrap();
     let second = service.cancel(ACTIVATED, &cancel_at("2026-06-01")).await;

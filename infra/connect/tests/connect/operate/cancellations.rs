@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{connect, connect_at};
 
-/// Half past eleven in the evening of 31 January in Stockholm, and three cancellations to come.
+/// Starts a service at 23:30 on 31 January in Stockholm, with three pending cancellations.
 async fn with_cancellations() -> Service {
     let service = Service::start().await;
     let other = json!({
@@ -71,7 +71,7 @@ async fn due_cancellations_are_executed_and_their_lag_is_reported() {
 async fn a_command_whose_clock_is_ahead_executes_only_cancellations_that_are_due() {
     let service = with_cancellations().await;
     assert_eq!(service.cancel(ACTIVATED_TOO, &cancel_at("2998-12-31")).await.status, 200);
-    // By the database's clock the three are due, and the fourth is not.
+    // By the database's clock, three are due and the fourth is not.
     let said = connect_at(&service, "2999-01-01T00:00:00Z", &["cancellations", "run"]).await.done();
     assert_eq!(said, "3 due: 3 executed, 0 skipped, 0 failed, 0 remaining");
     assert_eq!(service.get(ACTIVATED_TOO).await.json()["status"], "ACTIVATED");
@@ -80,19 +80,19 @@ async fn a_command_whose_clock_is_ahead_executes_only_cancellations_that_are_due
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancellation_that_cannot_be_executed_is_reported() {
     let service = with_cancellations().await;
-    // A document that is no map can't be written into.
+    // A document that is not a map can't be updated.
     let key = format!("demo#{PAUSED}");
     service.update("subscriptions", &key, "SET document = :value", AttributeValue::S("x".into())).await;
     let run = connect_at(&service, "2026-01-31T23:00:00Z", &["cancellations", "run"]).await;
     assert_eq!(run.out, "2 due: 1 executed, 0 skipped, 1 failed, 0 remaining\n");
     assert_eq!(
         run.failed(1),
-        "1 can't be executed, as they contradict themselves or can't be read; connect doctor says which"
+        "1 can't be executed, because they are contradictory or unreadable; connect doctor names them"
     );
-    // It is still an entry of the index.
+    // The cancellation stays in the index.
     assert_eq!(due(&service, "2026-01-31T23:00:00Z", &["--within", "1s"]).await, [(PAUSED.to_owned(), true)]);
 
-    // An entry of the index that this service did not write.
+    // Now the entry of the index is malformed, too.
     service.update("subscriptions", &key, "SET cancellationId = :value", AttributeValue::S("x".into())).await;
     let lag = connect_at(&service, "2026-01-31T23:00:00Z", &["cancellations", "lag"]).await;
     assert!(lag.notes.contains(&key), "{lag:?}");
@@ -106,7 +106,7 @@ async fn cancellations_are_counted_by_month_and_reason() {
     connect_at(&service, now, &["cancellations", "run"]).await.done();
     assert_eq!(service.cancel(ACTIVATED_TOO, &cancel_at("2026-03-01")).await.status, 200);
 
-    // Executed in the last hour of January by UTC, and on 1 February by the tenant's calendar.
+    // They were executed in the last hour of January in UTC, which is 1 February in the tenant's calendar.
     let range = ["--from", "2026-02-01", "--to", "2026-02-28"];
     let report = |options: &[&'static str]| [&["cancellations", "report"][..], options].concat();
     let counts = connect_at(&service, now, &report(&[&range[..], &["--json"]].concat())).await.json();
@@ -134,7 +134,7 @@ async fn cancellations_are_counted_by_month_and_reason() {
     assert_eq!(connect_at(&service, now, &of("demo")).await.json().as_array().unwrap().len(), 3);
 }
 
-/// Writes into a subscription as another system does: with a new version.
+/// Updates a subscription as another system does: with a new version.
 async fn write_as_another_system(service: &Service, subscription: &str, expression: &str) {
     let update = service
         .dynamodb()
@@ -174,7 +174,7 @@ async fn rederiving_after_a_change_of_time_zone_moves_instants_and_keeps_dates()
     assert_eq!(connect_at(&service, "2026-02-01T04:59:59Z", &run).await.json()["due"], 0);
     assert_eq!(connect_at(&service, "2026-02-01T05:00:00Z", &run).await.json()["executed"], 2);
     assert_eq!(service.get(BLOCKED).await.json()["cancelledAt"], "2026-02-01T05:00:00Z");
-    // What was promised for February counts there, whatever its instant.
+    // Cancellations that were promised for February count there, whatever their instant.
     let report = ["cancellations", "report", "--from", "2026-01-01", "--json"];
     let counts = connect_at(&service, harness::START, &report).await.json();
     assert!(counts.as_array().unwrap().iter().all(|count| count["month"] == "2026-02"), "{counts}");
@@ -242,7 +242,7 @@ async fn a_contradiction_is_reported_and_repaired_by_the_part_that_the_operator_
     let listed = connect_at(&service, late, &["cancellations", "due", "--json"]).await.json();
     assert!(listed[0]["contradiction"].is_string(), "{listed}");
     let shown = connect(&service, &["subscriptions", "show", "--tenant", "demo", BLOCKED]).done();
-    assert!(shown.contains("connect cancellations repair decides"), "{shown}");
+    assert!(shown.contains("fix it with connect cancellations repair"), "{shown}");
 
     let repair = |by: &'static str| ["cancellations", "repair", "--by", by, "--json"];
     let dry =
@@ -254,7 +254,7 @@ async fn a_contradiction_is_reported_and_repaired_by_the_part_that_the_operator_
     assert_eq!(said(&dry, BLOCKED), json!(["2026-02-01", true]));
     assert_eq!(said(&dry, ACTIVATED), json!([null, false]));
     let asked = connect_at(&service, late, &repair("document")).await.failed(2);
-    assert!(asked.contains("there is nobody to ask, so say --yes"), "{asked}");
+    assert!(asked.contains("to confirm this without a terminal, add --yes"), "{asked}");
 
     let done = connect_at(&service, late, &[&repair("document")[..], &["--yes"]].concat()).await.json();
     assert_eq!(said(&done, BLOCKED), json!([null, false]));

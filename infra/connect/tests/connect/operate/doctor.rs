@@ -1,4 +1,4 @@
-//! The doctor: its findings, and the remedies that it names.
+//! The doctor: its findings, and the fixes that it names.
 
 use std::net::TcpListener;
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Said, connect, connect_at, connect_in, process};
 
-/// Tables of their own, as `connect tables create` makes them.
+/// Starts a service with separate tables, created by `connect tables create`.
 async fn with_tables() -> (Service, TableNames) {
     let service = Service::start().await;
     let run = Uuid::new_v4();
@@ -30,7 +30,7 @@ async fn with_tables() -> (Service, TableNames) {
     (service, tables)
 }
 
-/// What is wrong, but for the clock, which stands still here.
+/// Returns the faults that the doctor finds, except that of the clock, which is stopped in tests.
 async fn wrong(service: &Service, tables: &TableNames) -> Vec<String> {
     let said = connect_in(service, tables, harness::START, &["doctor", "--json"]).await;
     let findings: Value = serde_json::from_str(&said.out).unwrap();
@@ -66,7 +66,7 @@ async fn a_missing_or_malformed_table_is_named() {
     let missing = TableNames { tenants: "nowhere".to_owned(), ..tables.clone() };
     assert_eq!(wrong(&service, &missing).await, ["nowhere: there is no such table"]);
 
-    // A table of this name with other keys, no index, no stream, and no expiry.
+    // This table has other keys, and no index, stream or expiry.
     let other = format!("{}-other", Uuid::new_v4());
     let key = |kind| KeySchemaElement::builder().attribute_name("id").key_type(kind).build().unwrap();
     let id = AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S);
@@ -79,7 +79,7 @@ async fn a_missing_or_malformed_table_is_named() {
         "it has no index due, so nothing is executed",
         "its changes are not streamed with new and old images",
     ];
-    // Nor is there an index that could say what is due.
+    // Without an index, nothing is reported about cancellations that are due.
     assert_eq!(faults, expected.map(|fault| format!("{other}: {fault}")));
     let as_idempotency = TableNames { idempotency: other.clone(), ..tables.clone() };
     let faults = wrong(&service, &as_idempotency).await;
@@ -139,7 +139,7 @@ async fn tables_create_leaves_existing_tables_and_says_so() {
     let service = Service::start().await;
     let said = connect(&service, &["tables", "create"]).done();
     let TableNames { subscriptions, idempotency, tenants } = &service.tables;
-    assert_eq!(said, format!("created: none; there already: {subscriptions}, {idempotency}, {tenants}"));
+    assert_eq!(said, format!("created: none; existed already: {subscriptions}, {idempotency}, {tenants}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,12 +153,9 @@ async fn a_tenant_with_an_unreadable_time_zone_is_named_until_a_valid_one_is_set
     let nowhere = AttributeValue::S("Nope/Nope".to_owned());
     update.expression_attribute_values(":zone", nowhere).send().await.unwrap();
     let doctor = connect_at(&service, harness::START, &["doctor"]).await.out;
-    assert!(
-        doctor.contains("WRONG   tenants   1 tenant without a time zone that can be read: demo"),
-        "{doctor}"
-    );
+    assert!(doctor.contains("WRONG   tenants   1 tenant without a readable time zone: demo"), "{doctor}");
     let moved = connect_at(&service, harness::START, &["cancellations", "rederive", "--dry-run"]).await;
-    assert!(moved.notes.contains("not what this service writes: demo\n"), "{moved:?}");
+    assert!(moved.notes.contains("malformed or missing item: demo\n"), "{moved:?}");
     assert_eq!(moved.code, 1);
     connect_at(&service, harness::START, &["tenants", "set-time-zone", "demo", "UTC"]).await.done();
     let doctor = connect_at(&service, harness::START, &["doctor"]).await.out;
@@ -173,6 +170,6 @@ async fn a_repair_names_a_subscription_without_a_document() {
     service.update("subscriptions", &key, "SET dueShard = :value REMOVE document", shard).await;
     let repair = ["cancellations", "repair", "--by", "document", "--yes"];
     let said = connect_at(&service, harness::START, &repair).await;
-    assert!(said.notes.contains(&format!("not what this service writes: {key}\n")), "{said:?}");
+    assert!(said.notes.contains(&format!("malformed or missing item: {key}\n")), "{said:?}");
     assert_eq!(said.code, 1);
 }

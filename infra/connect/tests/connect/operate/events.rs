@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use super::{connect, process};
 
-/// What has not come by then will not come.
+/// Longest time to wait for a line of output.
 const LONG_ENOUGH: Duration = Duration::from_secs(60);
 
-/// `connect events tail`, from the moment on at which it waits.
+/// A running `connect events tail` that waits for events.
 struct Tail {
     process: Child,
     out: Receiver<String>,
@@ -41,7 +41,7 @@ impl Tail {
         self.notes.recv_timeout(LONG_ENOUGH).unwrap()
     }
 
-    /// Interrupts it; its exit code.
+    /// Interrupts the process. Returns the exit code.
     fn interrupt(mut self) -> Option<i32> {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
@@ -51,7 +51,7 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        // It has ended, unless the test has failed.
+        // The process still runs only if the test has failed.
         let _ = self.process.kill();
     }
 }
@@ -103,7 +103,7 @@ async fn another_tenants_events_are_left_out_and_unreadable_items_are_named() {
     service.update("subscriptions", &key, "SET document = :value", AttributeValue::M([].into())).await;
     assert!(demos.line().contains(ACTIVATED));
     for tail in [&others, &demos] {
-        assert_eq!(tail.note(), format!("{key} is not what this service writes"));
+        assert_eq!(tail.note(), format!("{key} is malformed, or its version did not grow"));
     }
     assert_eq!((others.interrupt(), demos.interrupt()), (Some(0), Some(0)));
 }
@@ -117,5 +117,5 @@ async fn events_tail_fails_for_a_missing_table_or_an_invalid_tenant() {
         .unwrap();
     assert!(super::Said::of(nowhere).failed(1).contains("has no stream"));
     let said = connect(&service, &["events", "tail", "--tenant", "A!"]);
-    assert!(said.failed(2).contains("a tenant is named by"));
+    assert!(said.failed(2).contains("a tenant id has"));
 }

@@ -12,7 +12,7 @@ async fn keys(service: &Service, now: &str) -> Value {
     connect_at(service, now, &["keys", "list", "--tenant", "demo", "--json"]).await.json()
 }
 
-/// Makes a key when it is START; its token and its id.
+/// Creates a key at START. Returns its token and its id.
 async fn create(service: &Service, options: &[&str]) -> (String, String) {
     let create = ["keys", "create", "--tenant", "demo", "--json"];
     let key = connect_at(service, START, &[&create[..], options].concat()).await.json();
@@ -35,7 +35,7 @@ async fn a_key_allows_its_scopes_until_it_expires() {
     }
     let past = ["keys", "create", "--tenant", "demo", "--expires", START];
     let said = connect_at(&service, START, &past).await.failed(1);
-    assert_eq!(said, "the time at which the key expires does not lie in the future");
+    assert_eq!(said, "the time at which the key expires is not in the future");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +94,7 @@ async fn a_rotation_neither_extends_nor_revives_a_key() {
     let (_, id) = create(&service, &["--expires", "1h"]).await;
     let rotate = ["keys", "rotate", &id, "--tenant", "demo", "--until", "7d"];
     let said = connect_at(&service, START, &rotate).await.failed(2);
-    assert_eq!(said, "the key expires; say with --expires when the new one does, or never");
+    assert_eq!(said, "the key expires; give the expiry of the new key with --expires (a time, or never)");
     let rotate = [&rotate[..], &["--expires", "never"]].concat();
     connect_at(&service, START, &rotate).await.done();
     let keys = keys(&service, START).await;
@@ -108,7 +108,7 @@ async fn a_rotation_neither_extends_nor_revives_a_key() {
     assert_eq!(said, format!("the key {id} is revoked; create another one"));
     let past = ["keys", "rotate", &id, "--tenant", "demo", "--until", START];
     let said = connect_at(&service, START, &past).await.failed(1);
-    assert_eq!(said, "the end of the former key does not lie in the future");
+    assert_eq!(said, "the end of the former key is not in the future");
 }
 
 /// The token may be all that is known of a leaked key.
@@ -117,10 +117,10 @@ async fn a_key_can_be_named_by_its_token_and_the_token_is_never_printed() {
     let service = Service::start().await;
     let (key, id) = create(&service, &[]).await;
     service.add_tenant("other", &[]).await;
-    let neither = "that is neither the id of a key nor a whole token";
+    let neither = "this is neither the id of a key nor a complete token";
     let secret = key.rsplit('_').next().unwrap();
     for (token, tenant, why) in [
-        (key.as_str(), "other", "the token is of another tenant"),
+        (key.as_str(), "other", "the token belongs to another tenant"),
         (&key[..key.len() - 1], "demo", neither),
         (secret, "demo", neither),
     ] {
@@ -128,7 +128,7 @@ async fn a_key_can_be_named_by_its_token_and_the_token_is_never_printed() {
         assert!(!said.notes.contains(&secret[..32]), "{said:?}");
         assert_eq!(said.failed(2), why);
     }
-    // Where no key belongs, what is said of it does not show it either.
+    // A token in the place of another argument is not shown in the error either.
     for arguments in
         [&["keys", "list", "--tenant", "demo", &key][..], &["keys", "revoke", "k1", "--tenant", &key]]
     {
@@ -159,7 +159,7 @@ async fn a_key_whose_token_cannot_be_printed_is_an_error() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let said = Said::of(child.wait_with_output().unwrap());
-    // It says which key it is that has to be revoked.
+    // The note names the key, so that it can be revoked.
     assert!(said.notes.starts_with("The key "), "{said:?}");
     assert!(said.failed(1).starts_with("cannot print"));
 }
@@ -172,7 +172,7 @@ async fn a_revoked_key_is_refused_from_the_next_request() {
 
     let revoke = ["keys", "revoke", &id, "--tenant", "demo"];
     let said = connect(&service, &revoke).failed(2);
-    assert!(said.ends_with("there is nobody to ask, so say --yes"), "{said}");
+    assert!(said.ends_with("to confirm this without a terminal, add --yes"), "{said}");
     assert_eq!(service.get_as(&key, ACTIVATED).await.status, 200);
 
     let revoke = [&revoke[..], &["--yes"]].concat();
@@ -193,7 +193,7 @@ async fn a_rotation_without_overlap_revokes_the_former_key_at_once() {
         let (token, id) = create(&service, &["--name", "CRM"]).await;
         let rotate = [&["keys", "rotate", &id, "--tenant", "demo", "--json"][..], at_once].concat();
         let asked = connect_at(&service, START, &rotate).await.failed(2);
-        assert!(asked.contains("there is nobody to ask, so say --yes"), "{asked}");
+        assert!(asked.contains("to confirm this without a terminal, add --yes"), "{asked}");
         assert_eq!(service.get_as(&token, ACTIVATED).await.status, 200);
 
         let said = connect_at(&service, START, &[&rotate[..], &["--yes"]].concat()).await;

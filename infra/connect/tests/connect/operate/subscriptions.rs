@@ -16,7 +16,7 @@ async fn an_export_can_be_imported() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("export.ndjson");
     let file = file.to_str().unwrap();
-    // One that others can read is there already.
+    // The file exists already, and others can read it.
     std::fs::write(file, "old").unwrap();
     let exported = connect(&service, &["subscriptions", "export", "--tenant", "demo", file]);
     assert_eq!((exported.code, exported.notes.as_str()), (0, "exported 8 subscriptions\n"));
@@ -35,7 +35,7 @@ async fn an_export_can_be_imported() {
         lines
     };
     assert_eq!(export("acme"), export("demo"));
-    // To import what was exported changes nothing.
+    // Importing the export again changes nothing.
     let again =
         ["subscriptions", "import", "--tenant", "demo", file, "--existing", "overwrite", "--yes", "--json"];
     assert_eq!(connect(&service, &again).json()["unchanged"], 8);

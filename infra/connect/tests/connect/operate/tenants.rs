@@ -40,7 +40,7 @@ async fn a_new_time_zone_leaves_pending_cancellations_and_applies_to_later_ones(
 
     assert_eq!(service.due("2026-01-31T22:59:59Z").await, [""; 0]);
     assert_eq!(service.due("2026-01-31T23:00:00Z").await, [ACTIVATED]);
-    // What is asked for from now on is by the new zone.
+    // Later requests use the new time zone.
     let other = service.cancel(harness::ACTIVATED_TOO, &cancel_next_day()).await.json();
     assert_eq!(other["pendingStatus"]["scheduledAt"], "2026-02-02");
 }
@@ -53,7 +53,7 @@ async fn creating_a_tenant_succeeds_although_the_acknowledgement_was_lost() {
         wire.next("TransactWriteItems", [fault]);
         let mut create = process(&service, &wire.url, &["tenants", "create", &id]);
         let said = tokio::task::spawn_blocking(move || Said::of(create.output().unwrap())).await.unwrap();
-        assert_eq!(said.done(), format!("created the tenant {id}, whose days begin in UTC"));
+        assert_eq!(said.done(), format!("created the tenant {id} with the time zone UTC"));
         let mut again = process(&service, &wire.url, &["tenants", "create", &id]);
         let said = tokio::task::spawn_blocking(move || Said::of(again.output().unwrap())).await.unwrap();
         assert_eq!(said.failed(1), format!("there is a tenant {id} already"));

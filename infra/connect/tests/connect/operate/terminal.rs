@@ -1,4 +1,4 @@
-//! Output for a terminal: characters that it would act on are escaped, whatever their source.
+//! Output for a terminal: characters that a terminal acts on are escaped, whatever their source.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
@@ -13,8 +13,8 @@ use tempfile::tempdir;
 
 use super::{Said, connect, file, path, process};
 
-/// A new title, a cleared screen, a line of its own, and all else that a terminal acts on or that changes the order in which
-/// text is shown.
+/// Returns a text that sets the title of a terminal, clears its screen and adds a line. It also has all other characters that a
+/// terminal acts on, or that change the direction of text.
 fn hostile() -> String {
     let control = ('\u{1}'..='\u{1f}').chain('\u{7f}'..='\u{9f}');
     let direction = ['\u{61c}', '\u{200e}', '\u{200f}'].into_iter().chain('\u{202a}'..='\u{202e}');
@@ -33,7 +33,7 @@ fn assert_harmless(said: &Said, lines: usize) {
     assert_eq!(said.out.lines().count() + said.notes.lines().count(), lines, "{said:?}");
 }
 
-/// A service with hostile texts wherever there can be some, and the id of a key.
+/// Starts a service with hostile texts wherever a text can be stored. Also returns the id of a key.
 async fn start() -> (Service, String) {
     let service = Service::start().await;
     let (tenant, key_id) = ("demo".parse().unwrap(), "k1".parse().unwrap());
@@ -142,7 +142,7 @@ async fn faults_and_rejects_of_an_import_are_escaped() {
     let import = ["subscriptions", "import", "--tenant", "demo", path(&lines), "--rejects"];
     let said = connect(&service, &[&import[..], &[rejects.to_str().unwrap()]].concat());
     assert_harmless(&said, 3 + 2);
-    // Rejects may go to a terminal too.
+    // Rejects may be printed to a terminal, too.
     let said = connect(&service, &[&import[..], &["/dev/stderr"]].concat());
     assert_harmless(&said, 2 * 3 + 2);
     let rejected = said.notes.lines().find_map(|line| serde_json::from_str::<Value>(line).ok()).unwrap();
@@ -162,7 +162,8 @@ async fn a_name_with_control_or_direction_characters_is_refused() {
             let said = connect(&service, &arguments);
             assert_harmless(&said, 1);
             let said = said.failed(2);
-            let why = "a name has no control characters, and none that change the direction of text";
+            let why =
+                "a name must not have control characters, or characters that change the direction of text";
             assert!(said.ends_with(why), "{said}");
         }
     }

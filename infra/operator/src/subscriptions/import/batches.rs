@@ -1,4 +1,4 @@
-//! Batches of subscriptions: written together, some batches at once, and none after one has failed.
+//! Batches of subscriptions. Each is written together, several at once, and none is begun after one has failed.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,12 +12,12 @@ use store::{Admin, Patience, StoreError, try_again};
 use super::rejects::Reject;
 use crate::ndjson::Line;
 
-/// Largest batch in bytes, besides [`TOGETHER`] subscriptions: as many as a slow line can carry before a request times out.
+/// Largest batch in bytes: as many as a slow line can carry before a request times out. [`TOGETHER`] is the limit in subscriptions.
 const BATCH_BYTES: usize = 512 << 10;
-/// How many batches are written at once.
+/// Number of batches that are written at once.
 const BATCHES_AT_ONCE: usize = 8;
 
-/// Subscriptions that are written together, and the number and text of the lines that they stand in.
+/// Subscriptions that are written together, with the number and text of their lines.
 #[derive(Default)]
 pub(super) struct Batch {
     subscriptions: Vec<NewSubscription>,
@@ -33,14 +33,14 @@ pub(super) struct Outcome {
     pub(super) imported: Imported,
 }
 
-/// The outcomes of what was written before a failure, or of all.
+/// The outcomes of all lines, or of those before a failure.
 #[derive(Default)]
 pub(super) struct Written {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) failed: Option<StoreError>,
 }
 
-/// The lines with a subscription in batches, and those without.
+/// Divides lines into batches of subscriptions, and rejected lines.
 pub(super) fn divide(lines: Vec<Line>) -> (Vec<Batch>, Vec<Reject>) {
     let mut batches = Vec::new();
     let mut batch = Batch::default();
@@ -78,7 +78,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Writes these batches; the outcomes are in the order of the lines.
+    /// Writes these batches. The outcomes are in the order of the lines.
     pub(super) async fn write_all(&self, batches: Vec<Batch>) -> Written {
         let has_failed = AtomicBool::new(false);
         let written: Vec<Written> = stream::iter(batches)
@@ -103,7 +103,8 @@ impl Writer {
         .await
     }
 
-    /// Writes a batch together, or, if that can't be, one after the other; none if another batch has failed.
+    /// Writes a batch together or, if that is not possible, one subscription after the other. Writes nothing if another batch has
+    /// failed.
     async fn write(&self, batch: Batch, has_failed: &AtomicBool) -> Written {
         let mut written = Written::default();
         if has_failed.load(Ordering::Relaxed) {

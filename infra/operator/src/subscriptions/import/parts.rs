@@ -1,4 +1,4 @@
-//! A file of subscriptions, part by part. The lines of a part can be written in any order.
+//! Reads a file of subscriptions part by part. The lines of a part can be written in any order.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead};
@@ -10,27 +10,30 @@ use tokio::sync::mpsc;
 
 use crate::ndjson::{Line, Lines};
 
-/// A part ends after so many lines, or so many bytes.
+/// Limits of a part: its lines, and its bytes.
 const MOST_LINES: usize = 500;
 const MOST_BYTES: u64 = 4 << 20;
 
-/// A part of a file, in which no subscription and no reference id is named twice. So its lines can be written in any order;
-/// only one that wants the reference id that another gives up may have to be written again.
+/// A part of a file, in which no subscription and no reference id is named twice.
+///
+/// So its lines can be written in any order. Only a line that needs a reference id that another line gives up may have to be
+/// written again.
 pub(super) struct FilePart {
     pub(super) lines: Vec<Line>,
-    /// How many bytes of the file have been read with it.
+    /// Number of bytes of the file up to the end of this part.
     pub(super) position: u64,
 }
 
-/// Reads a file, in a thread of its own: while one part is being written, the next one is read. Nobody waits for the
-/// thread, as it may hang on a standard input that never ends.
+/// Reads a file in a separate thread, so that the next part is read while one is being written.
+///
+/// Nothing waits for the thread, because it may block on a standard input that never ends.
 pub(super) fn read<R: BufRead + Send + 'static>(lines: Lines<R>) -> mpsc::Receiver<io::Result<FilePart>> {
     let (sender, parts) = mpsc::channel(1);
     thread::spawn(move || send_parts(lines, &sender));
     parts
 }
 
-/// Sends part after part, until the end, a failure, or nobody wants more.
+/// Sends part after part, until the end, a failure, or the end of the receiver.
 fn send_parts<R: BufRead>(mut lines: Lines<R>, parts: &mpsc::Sender<io::Result<FilePart>>) {
     let mut part = Vec::new();
     let mut ids: HashSet<SubscriptionId> = HashSet::new();
@@ -40,7 +43,7 @@ fn send_parts<R: BufRead>(mut lines: Lines<R>, parts: &mpsc::Sender<io::Result<F
         let line = match line {
             Ok(line) => line,
             Err(error) => {
-                // What was read before it is written first.
+                // The lines before the failure are still imported.
                 let _ = parts.blocking_send(Ok(FilePart { lines: part, position }));
                 let _ = parts.blocking_send(Err(error));
                 return;

@@ -1,4 +1,4 @@
-//! The file of the lines that are not imported: for its owner alone, and never in place of a file that may be needed.
+//! The file of the lines that are not imported. Only its owner can read it, and it never replaces a file that may be needed.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -14,11 +14,11 @@ use crate::{CommandError, private, terminal};
 pub(super) struct Reject {
     pub(super) line: u64,
     pub(super) fault: String,
-    /// What stands there, unless it is too long to be read.
+    /// The text of the line; `None` if it is too long.
     pub(super) text: Option<String>,
 }
 
-/// It holds what is personal, so one that is made is for its owner alone.
+/// The file of rejects. It has personal data, so only its owner can read it.
 pub(super) struct Rejects {
     pub(super) path: PathBuf,
     kind: Kind,
@@ -26,20 +26,20 @@ pub(super) struct Rejects {
 }
 
 enum Kind {
-    /// It was named, and holds this import's rejects, and nothing else.
+    /// The operator named the file. It has only the rejects of this import.
     Named,
-    /// It is named after the file of subscriptions, and takes the place of that of an earlier import; if there are no
-    /// rejects, none is left.
+    /// The file is named after the file of subscriptions. It replaces the one of an earlier import, and is removed if there are
+    /// no rejects.
     OfFile,
-    /// Subscriptions come from standard input. Nobody knows what one that is there is about, so it stays.
+    /// Subscriptions come from standard input. An existing file may belong to any import, so it is not replaced.
     OfStandardInput,
 }
 
 impl Rejects {
-    /// The file that was named, or one beside the file of subscriptions.
+    /// Prepares the file that was named, or the default one.
     ///
     /// # Errors
-    /// The file of subscriptions was named; or the one that was named can't be written.
+    /// The file of subscriptions was named, or the file can't be written.
     pub(super) fn new(named: Option<PathBuf>, subscriptions: &Path) -> Result<Self, CommandError> {
         let is_standard_input = subscriptions == Path::new("-");
         let Some(path) = named else {
@@ -50,7 +50,7 @@ impl Rejects {
                 name.push(".rejects");
                 (PathBuf::from(name), Kind::OfFile)
             };
-            // Before anything is imported.
+            // Checked before anything is imported.
             check(&path, &kind).map_err(|source| CommandError::Rejects { path: path.clone(), source })?;
             return Ok(Self { path, kind, file: None });
         };
@@ -63,7 +63,7 @@ impl Rejects {
         Ok(Self { path, kind: Kind::Named, file: Some(BufWriter::new(file)) })
     }
 
-    /// Writes one more.
+    /// Writes one more reject.
     pub(super) fn add(&mut self, reject: &Reject) -> Result<(), CommandError> {
         let mut write = || -> io::Result<()> {
             let file = match &mut self.file {
@@ -81,7 +81,7 @@ impl Rejects {
         write().map_err(|source| CommandError::Write { path: self.path.clone(), source })
     }
 
-    /// Nothing more will be written.
+    /// Completes the file. After a complete import without rejects, a file of an earlier import is removed.
     pub(super) fn finish(&mut self, is_complete: bool) -> Result<(), CommandError> {
         let outcome = match &mut self.file {
             Some(file) => file.flush(),
@@ -94,7 +94,7 @@ impl Rejects {
     }
 }
 
-/// Whether the file can be made if it has to be.
+/// Checks that the file can be created if it is needed.
 fn check(path: &Path, kind: &Kind) -> io::Result<()> {
     match (fs::symlink_metadata(path), kind) {
         (Ok(there), Kind::OfFile) if there.is_file() => {}

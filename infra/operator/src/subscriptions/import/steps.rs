@@ -1,4 +1,4 @@
-//! The steps of an import: parts are read, written, counted and reported, until the end, a failure or a signal.
+//! The steps of an import: reads, writes, counts and reports parts, until the end, a failure or a signal.
 
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ use crate::format::counted;
 use crate::ndjson::Lines;
 use crate::{CommandError, Session};
 
-/// How many faults are said one by one; all are in the file of rejects.
+/// Most faults that are noted one by one. All are in the file of rejects.
 const FAULTS_SAID: u64 = 20;
 
-/// An import that is under way.
+/// An import in progress.
 pub(super) struct Steps {
     file: PathBuf,
     writer: Writer,
@@ -31,12 +31,12 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// An import that begins now.
+    /// Begins an import.
     pub(super) fn new(file: PathBuf, writer: Writer, rejects: Rejects, progress: ProgressBar) -> Self {
         Self { file, writer, rejects, progress, tally: Tally::default(), begun: Instant::now() }
     }
 
-    /// Imports part after part. What was imported before a failure or a signal stays.
+    /// Imports part after part. Lines that were imported before a failure or a signal stay.
     pub(super) async fn all(
         &mut self,
         reader: Box<dyn BufRead + Send>,
@@ -71,7 +71,7 @@ impl Steps {
         self.tally.lines += u64::try_from(rejected.len()).unwrap_or(u64::MAX);
         let Written { outcomes, mut failed } = self.writer.write_all(batches).await;
         for Outcome { line, text, subscription, mut imported } in outcomes {
-            // Another line of the part may have given up the reference id that it wants.
+            // Another line of the part may have given up the reference id since.
             if imported == Imported::ReferenceTaken && failed.is_none() {
                 match self.writer.write_one(&subscription).await {
                     Ok(again) => imported = again,
@@ -121,26 +121,27 @@ impl Steps {
         session.conclude(&self.tally, || self.tally.text(), outcome)
     }
 
-    /// Notes on the lines that were not imported as they stand in the file.
+    /// Notes advice on the lines that were not imported.
     fn advise(&self, session: &mut Session<'_>) {
         let Tally { kept, rejected, overdue, .. } = self.tally;
         if rejected > FAULTS_SAID {
             session.note(&format!("and {} more", counted(rejected - FAULTS_SAID, "line")));
         }
         if overdue > 0 {
-            session.note("With --overdue, cancellations whose date has begun are taken in and executed.");
+            session.note("With --overdue, cancellations whose date has begun are accepted and executed.");
         }
         if kept > 0 {
             session.note(match self.writer.rules.existing {
-                Existing::Update => "Kept are those whose cancellation the file would undo or change.",
+                Existing::Update => "Kept: subscriptions whose cancellation the file would undo or change.",
                 _ => {
-                    "Kept are those that differ from the file; --existing says what else can become of them."
+                    "Kept: subscriptions that differ from the file; --existing can update or overwrite them."
                 }
             });
         }
     }
 
-    /// The outcome of the command: a failure that stopped it, a signal, a file of rejects that could not be completed, or rejects.
+    /// Decides the outcome of the command. It fails after a failure that stopped it, a signal, an incomplete file of rejects, or
+    /// rejects.
     fn judge(
         &self,
         outcome: Result<(), CommandError>,
@@ -148,16 +149,20 @@ impl Steps {
     ) -> Result<(), CommandError> {
         let Tally { lines, rejected, interrupted, .. } = self.tally;
         match outcome {
-            // To do the same again would not help.
+            // Running the command again would not help.
             Err(CommandError::Write { .. }) => outcome,
             Err(cause) => {
-                let stopped =
-                    format!("stopped after {}: {cause}; the same command goes on", counted(lines, "line"));
+                let stopped = format!(
+                    "stopped after {}: {cause}; run the same command again to continue",
+                    counted(lines, "line")
+                );
                 Err(CommandError::Incomplete(stopped))
             }
             Ok(()) if interrupted => {
-                let message =
-                    format!("interrupted after {}; the same command goes on", counted(lines, "line"));
+                let message = format!(
+                    "interrupted after {}; run the same command again to continue",
+                    counted(lines, "line")
+                );
                 Err(CommandError::Incomplete(message))
             }
             Ok(()) if closed.is_err() => closed,

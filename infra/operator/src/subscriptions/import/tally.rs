@@ -14,12 +14,12 @@ pub(super) struct Tally {
     pub(super) lines: u64,
     pub(super) added: u64,
     pub(super) updated: u64,
-    /// Of those, how many lost a cancellation, or have another one now.
+    /// Number of the updated ones that lost a cancellation, or have another one now.
     pub(super) undone: u64,
     pub(super) unchanged: u64,
     pub(super) kept: u64,
     pub(super) rejected: u64,
-    /// Of those, how many would be cancelled at once.
+    /// Number of the rejected ones that would be cancelled at once.
     pub(super) overdue: u64,
     pub(super) interrupted: bool,
     pub(super) seconds: f64,
@@ -27,7 +27,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// One more line, with a subscription that was written or not.
+    /// Counts one more line with a subscription.
     pub(super) fn count(&mut self, imported: &Imported) {
         self.lines += 1;
         match imported {
@@ -44,19 +44,19 @@ impl Tally {
         }
     }
 
-    /// The time that it took, for people: to the millisecond, and whole lines a second.
+    /// Sets the duration and the rate, for people: to the millisecond, and in whole lines per second.
     pub(super) fn stop(&mut self, elapsed: Duration) {
         self.seconds = (elapsed.as_secs_f64() * 1000.0).round() / 1000.0;
         self.lines_per_second = self.rate(elapsed).round();
     }
 
-    /// Lines a second.
+    /// Computes the lines per second.
     #[expect(clippy::as_conversions, clippy::cast_precision_loss, reason = "a rate for people")]
     pub(super) fn rate(&self, elapsed: Duration) -> f64 {
         self.lines as f64 / elapsed.as_secs_f64().max(0.001)
     }
 
-    /// One line for people.
+    /// Formats the counts as one line for people.
     pub(super) fn text(&self) -> String {
         let Self { lines, added, updated, unchanged, kept, rejected, seconds, lines_per_second, .. } = self;
         format!(

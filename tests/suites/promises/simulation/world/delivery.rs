@@ -1,4 +1,4 @@
-//! The fate of a message: it arrives, or it meets a network that loses things and a database and a bus that are busy.
+//! The delivery of a message: it arrives, or it meets a network that loses messages, and a database and a bus that are busy.
 
 use serde_json::json;
 
@@ -6,13 +6,13 @@ use super::World;
 use crate::simulation::network::{Message, Reply};
 
 impl World<'_> {
-    /// A message arrives, and so does its answer.
+    /// Delivers a message, and its answer.
     pub(super) fn deliver(&mut self, message: Message) {
         let reply = self.arrive(&message);
         message.reply(reply);
     }
 
-    /// The database does what a message asks.
+    /// Has the database or the bus carry out the request in a message.
     fn arrive(&mut self, message: &Message) -> Reply {
         self.figures.messages += 1;
         if message.operation == "PutEvents" {
@@ -32,7 +32,7 @@ impl World<'_> {
         reply
     }
 
-    /// The bus takes some of the events that a message brings.
+    /// Lets the bus accept some of the events in a message.
     fn put(&mut self, message: &Message, takes: impl Fn(usize) -> bool) -> Reply {
         let entries = message.body["Entries"].as_array().unwrap().iter().enumerate().map(|(n, entry)| {
             if takes(n) {
@@ -47,7 +47,7 @@ impl World<'_> {
         Reply { status: 200, body: json!({"FailedEntryCount": failed, "Entries": entries}) }
     }
 
-    /// A message meets the network, and a database that may be busy.
+    /// Sends a message through a network that may lose it, to a database that may be busy.
     pub(super) fn deliver_or_not(&mut self, message: Message) {
         let operation = message.operation.clone();
         let refuse = |status, error: &str| Reply {
@@ -85,7 +85,7 @@ impl World<'_> {
                 let mut reply = refuse(400, "TransactionCanceledException");
                 reply.body["CancellationReasons"] = json!(reasons);
                 message.reply(reply);
-                "meets another"
+                "meets a conflict"
             }
             (16..22, "UpdateItem" | "PutItem") => {
                 message.reply(refuse(400, "TransactionConflictException"));
@@ -100,12 +100,12 @@ impl World<'_> {
                 let taken = self.random.u32(..);
                 let reply = self.put(&message, |n| taken >> n & 1 == 1);
                 message.reply(reply);
-                "is taken in part"
+                "is accepted in part"
             }
             (16..30, "Query") if self.stale(&message).is_some() => {
                 let reply = self.stale(&message).unwrap();
                 message.reply(reply);
-                "is answered with what was"
+                "gets an outdated answer"
             }
             _ => {
                 self.deliver(message);
@@ -116,7 +116,7 @@ impl World<'_> {
         self.say(format!("{operation} {met}"));
     }
 
-    /// An earlier answer of the index about the same shard.
+    /// Returns an earlier answer of the index about the same shard.
     fn stale(&self, message: &Message) -> Option<Reply> {
         self.index.get(&message.body["ExpressionAttributeValues"][":shard"].to_string())?.front().cloned()
     }
