@@ -3,6 +3,7 @@
 use aws_lambda_events::eventbridge::EventBridgeEvent;
 use lambda_runtime::{Error, LambdaEvent};
 use service::Service;
+use service::clock::invocation_deadline;
 use service::sweep::{Summary, sweep};
 use service::telemetry::trace_id;
 use tracing::{Instrument, info_span};
@@ -26,6 +27,6 @@ pub async fn handle(service: &Service, event: LambdaEvent<EventBridgeEvent>) -> 
     let context = event.context;
     let trace_id = trace_id(context.xray_trace_id.as_deref());
     let span = info_span!("sweep", requestId = context.request_id, traceId = trace_id);
-    let swept = sweep(&service.store, service.clock.now(), context.deadline());
+    let swept = sweep(&service.store, service.clock.now(), invocation_deadline(context.deadline()));
     Ok(swept.instrument(span).await?)
 }

@@ -3,6 +3,7 @@
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use aws_lambda_events::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use lambda_runtime::{Error, LambdaEvent};
+use service::clock::invocation_deadline;
 use service::publish::{Publisher, Record, publish};
 use service::telemetry::trace_id;
 use store::stream::Write;
@@ -29,7 +30,7 @@ pub async fn handle(
     let records = payload.records.into_iter().map(record).collect::<Result<_, _>>()?;
     let trace_id = trace_id(context.xray_trace_id.as_deref());
     let span = info_span!("publish", requestId = context.request_id, traceId = trace_id);
-    let again = publish(publisher, records, context.deadline()).instrument(span).await;
+    let again = publish(publisher, records, invocation_deadline(context.deadline())).instrument(span).await;
     let mut response = DynamoDbEventResponse::default();
     response.batch_item_failures = again.into_iter().map(failure).collect();
     Ok(response)

@@ -12,6 +12,9 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 
+/// Longest time that the Lambda service lets an invocation take.
+const LONGEST_INVOCATION: Duration = Duration::from_secs(15 * 60);
+
 /// A clock that runs at the speed of the system's clock, ahead of it or behind, or a clock that stands still.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -58,6 +61,16 @@ pub fn time_until(deadline: SystemTime) -> Duration {
     deadline.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
 }
 
+/// Returns the deadline of an invocation, from the one in its context. The Lambda service gives an instant. `cargo lambda watch`
+/// gives the milliseconds that are left, which as an instant lie in 1970.
+#[must_use]
+pub fn invocation_deadline(given: SystemTime) -> SystemTime {
+    match given.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(left) if left < LONGEST_INVOCATION => deadline(left),
+        _ => given,
+    }
+}
+
 /// Returns the deadline `timeout` from now, by the system's clock.
 #[must_use]
 pub fn deadline(timeout: Duration) -> SystemTime {
@@ -69,4 +82,23 @@ pub fn deadline(timeout: Duration) -> SystemTime {
 pub fn deadline_in(timeout: Duration) -> u64 {
     let since_epoch = deadline(timeout).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_in_1970_is_the_time_that_is_left() {
+        let given = SystemTime::UNIX_EPOCH + Duration::from_secs(600);
+        let left = time_until(invocation_deadline(given));
+        assert!((Duration::from_secs(590)..=Duration::from_secs(600)).contains(&left), "{left:?}");
+    }
+
+    #[test]
+    fn a_deadline_is_kept_even_if_it_has_passed() {
+        for given in [deadline(Duration::from_secs(60)), SystemTime::now() - Duration::from_secs(60)] {
+            assert_eq!(invocation_deadline(given), given);
+        }
+    }
 }

@@ -1,13 +1,16 @@
-//! The functions under `cargo lambda watch`, on the database of `cargo run`, as the README says. Each event file gets the
+//! The functions under `cargo lambda watch`, on the database of `cargo run`, as `functions/README.md` says. Each event file gets the
 //! outcome that it is named after, and the routes lead to the functions. Uses the ports 3000, 8000 and 9000.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::connect::{Connect, command, root};
 use crate::process::Process;
@@ -20,7 +23,7 @@ const FUNCTIONS: [&str; 4] =
 /// Starts both, and sends all event files and a request to each route.
 pub async fn run() -> Step {
     let path = before_path(&tools("aws").await?)?;
-    let up = Connect::start_by_cargo(&["--memory"]).await?;
+    let up = Connect::start_by_cargo(&["--memory", "--tick", "0"]).await?;
     let mut watch = command("cargo");
     watch.args(["lambda", "watch", "--invoke-address", "127.0.0.1", "--ignore-changes"]).env("PATH", &path);
     let mut watch = Process::start(&mut watch)?;
@@ -28,7 +31,8 @@ pub async fn run() -> Step {
     watch.ready("cargo lambda watch listens", 30, is_listening).await?;
     let gone_through = async {
         events(&path).await?;
-        routes().await
+        routes().await?;
+        execution(&up, &path).await
     };
     gone_through.await.map_err(|failure| watch.failure(failure))?;
     drop(watch);
@@ -75,6 +79,9 @@ async fn outcome(function: &str, file: &Path, path: &OsString) -> Step<String> {
     let answer: Value = serde_json::from_str(&output)?;
     let body: Value =
         answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
+    if answer["batchItemFailures"].as_array().is_some_and(|failures| !failures.is_empty()) {
+        return Ok("not published".to_owned());
+    }
     Ok(match (answer["statusCode"].as_u64(), &answer["headers"]["idempotent-replayed"]) {
         (None, _) => "ok",
         (_, Value::String(_)) => "replayed",
@@ -107,4 +114,18 @@ async fn routes() -> Step {
     expect("POST", "CANCELLED", cancelled["pendingStatus"]["status"].as_str().unwrap_or_default())?;
     let withdrawn = send(Method::DELETE, "/cancel", None).await?;
     expect("DELETE", "null", withdrawn["pendingStatus"].to_string())
+}
+
+/// Has the sweep execute a cancellation that is due.
+async fn execution(up: &Connect, path: &OsString) -> Step {
+    println!("--- a due cancellation");
+    let id = Uuid::new_v4();
+    let pending = json!({"status": "CANCELLED", "scheduledAt": "2026-01-31"});
+    let mut file = NamedTempFile::new()?;
+    writeln!(file, "{}", json!({"subscriptionId": id, "status": "ACTIVATED", "pendingStatus": pending}))?;
+    let name = file.path().to_str().ok_or("no path")?;
+    up.operate(&["subscriptions", "import", "--tenant", "demo", "--overdue", name]).await?;
+    let event = root().join("tests/data/events/execute-cancellations/ok.json");
+    expect("the sweep", "ok", outcome("execute-cancellations", &event, path).await?)?;
+    expect("status", "CANCELLED", up.get(&id.to_string()).await?["status"].as_str().unwrap_or_default())
 }
