@@ -88,7 +88,7 @@ test("a cancellation, from the click to its effect", async (t) => {
   const subscription = row(page, "rid_crm-1001");
   await subscription.getByText("ACTIVATED").waitFor();
   await subscription.getByRole("button", { name: /^Cancel/ }).click();
-  await page.getByLabel("Why").selectOption("OTHER");
+  await page.getByLabel("Reason").selectOption("OTHER");
   await page.getByRole("button", { name: "Cancel the subscription" }).click();
   await page.getByRole("alert").getByText("/comment: the reason OTHER needs a comment").waitFor();
   await page.getByLabel("Comment").fill("Moves abroad");
@@ -121,7 +121,7 @@ test("a cancellation is withdrawn", async (t) => {
   await subscription.getByRole("button", { name: /^Cancel/ }).click();
   await page.getByRole("button", { name: "Cancel the subscription" }).click();
   await withdraw.click();
-  await page.getByRole("status").getByText("Withdrawn.").waitFor();
+  await page.getByRole("status").getByText("The cancellation was withdrawn.").waitFor();
   await withdraw.waitFor({ state: "hidden" });
   assert.equal(await subscription.getByText(/CANCELLED/).count(), 0);
   const cancel = subscription.getByRole("button", { name: /^Cancel/ });
@@ -179,7 +179,7 @@ test("a service that is gone is said to be gone", async (t) => {
 for (const colorScheme of ["light", "dark"]) {
   for (const viewport of [NARROW, WIDE]) {
     test(`the pages can be read, ${colorScheme}, ${viewport.width} pixels wide`, async (t) => {
-      for (const path of ["/", "/problems/idempotency_key_locked"]) {
+      for (const path of ["/", "/problems", "/problems/idempotency_key_locked"]) {
         const page = await open(t, path, { colorScheme, viewport });
         if (path === "/") await row(page, "rid_crm-1008").waitFor();
         assert.deepEqual(await barriers(page), []);
@@ -201,6 +201,17 @@ for (const colorScheme of ["light", "dark"]) {
     });
   }
 }
+
+test("the index of problems leads to each, with its status, an example and whether to retry", async (t) => {
+  const page = await open(t, "/problems");
+  const locked = page.getByRole("row").filter({ hasText: "idempotency_key_locked" });
+  await locked.getByText("409").waitFor();
+  await locked.getByText("Yes").waitFor();
+  await page.getByRole("row").filter({ hasText: "api_key_missing" }).getByText("No", { exact: true }).waitFor();
+  await locked.getByRole("link").click();
+  await page.getByRole("heading", { name: "idempotency_key_locked" }).waitFor();
+  await page.getByText('"code": "idempotency_key_locked"').waitFor();
+});
 
 test("the reference has a section on each problem", async (t) => {
   const page = await open(t, "/docs");

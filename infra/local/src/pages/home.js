@@ -33,7 +33,7 @@ async function refresh() {
   element("api").textContent = service.apiUrl;
   element("dynamodb").textContent = service.dynamodbUrl;
   element("database").textContent = service.database;
-  element("schedule").textContent = tick ? `every ${tick} seconds` : "only when asked";
+  element("schedule").textContent = tick ? `every ${tick} seconds` : "only on request";
   element("tenant").textContent = service.tenant;
   element("key").textContent = apiKey;
   service.subscriptions.forEach(show);
@@ -42,8 +42,8 @@ async function refresh() {
   element("more").textContent = service.more ? `and ${service.more} more` : "";
   element("sweeps").replaceChildren(...service.executions.map(sweep));
   element("webhook").textContent = service.webhook
-    ? `They are posted to a webhook at ${service.webhook}.`
-    : "None are posted: this service was started without --webhook.";
+    ? `Events are posted to the webhook ${service.webhook}.`
+    : "Events are not posted, because the service was started without --webhook.";
   element("published").replaceChildren(...service.events.map(published));
 }
 
@@ -66,7 +66,7 @@ function sweep({ at, summary, error }) {
     row.lastChild.colSpan = 4;
   } else {
     row.append(cell("Due", summary.due), cell("Executed", summary.executed), cell("Failed", summary.failed));
-    row.append(cell("Oldest late by", `${summary.lagSeconds} s`));
+    row.append(cell("Oldest is late by", `${summary.lagSeconds} s`));
   }
   return row;
 }
@@ -157,7 +157,7 @@ async function cancel() {
   const answer = await response.json();
   if (response.ok) {
     dialog.close();
-    say(`Will be cancelled on ${answer.pendingStatus.scheduledAt}.`);
+    say(`The subscription will be cancelled on ${answer.pendingStatus.scheduledAt}.`);
     await refresh();
   } else {
     const faults = (answer.errors ?? []).map((fault) => `${fault.pointer}: ${fault.detail}`);
@@ -173,7 +173,7 @@ async function withdraw(id) {
   });
   const answer = await response.json();
   await refresh();
-  say(response.ok ? "Withdrawn." : answer.title ?? answer.message);
+  say(response.ok ? "The cancellation was withdrawn." : answer.title ?? answer.message);
 }
 
 const say = (text) => { element("message").textContent = text; };
@@ -196,7 +196,7 @@ const saying = (action) => async (happened) => {
   try {
     await action();
   } catch (error) {
-    (dialog.open ? element("problem") : element("message")).textContent = `That failed: ${error.message}`;
+    (dialog.open ? element("problem") : element("message")).textContent = `The request failed: ${error.message}`;
   }
 };
 const on = (id, event, action) => element(id).addEventListener(event, saying(action));
@@ -207,7 +207,7 @@ on("advance", "click", () => move({ advance: "PT24H" }));
 on("execute", "click", execute);
 on("copy", "click", async () => {
   await navigator.clipboard.writeText(apiKey);
-  say("The key is on the clipboard.");
+  say("The API key was copied to the clipboard.");
 });
 on("form", "submit", cancel);
 on("keep", "click", () => dialog.close());
