@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Estimates the time that sweeps on DynamoDB take to execute the cancellations due at one instant, by the README's arithmetic.
+"""Estimates the time that sweeps on DynamoDB take to execute the cancellations due at one instant, by the arithmetic of `tests/README.md`.
 
 A simulation, second by second. Sweeps begin each minute with a random one of the index's 16 partitions, work on four at a
 time, and stop 8 seconds before their timeout. A partition takes 1,000 writes a second. Of two sweeps that meet in a

@@ -25,7 +25,7 @@ const MEMORY: f64 = 0.25;
 /// Number of operations of each kind that are timed.
 const TIMED: u64 = 100;
 
-/// Read and write units of our functions, as the README has them: of a GET, a cancellation, its replay, and an execution, with
+/// Read and write units of our functions, as `tests/README.md` has them: of a GET, a cancellation, its replay, and an execution, with
 /// the one read for each tenant in a sweep.
 const EXPECTED: [(f64, f64); 4] = [(2.0, 0.0), (4.0, 5.0), (4.0, 0.0), (1.0, 2.0)];
 

@@ -36,20 +36,20 @@ struct Finding {
     what: String,
     /// The fix, for a fault.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    fix: Option<String>,
 }
 
 impl Finding {
     fn ok(check: &'static str, what: impl Into<String>) -> Self {
-        Self { check, state: State::Ok, what: what.into(), mend: None }
+        Self { check, state: State::Ok, what: what.into(), fix: None }
     }
 
-    fn wrong(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, state: State::Wrong, what: what.into(), mend: Some(mend.into()) }
+    fn wrong(check: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check, state: State::Wrong, what: what.into(), fix: Some(fix.into()) }
     }
 
     fn unknown(check: &'static str, what: impl Into<String>) -> Self {
-        Self { check, state: State::Unknown, what: what.into(), mend: None }
+        Self { check, state: State::Unknown, what: what.into(), fix: None }
     }
 }
 
@@ -75,14 +75,14 @@ pub(crate) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), Comm
 }
 
 fn text(finding: &Finding) -> Text {
-    let Finding { check, state, what, mend } = finding;
+    let Finding { check, state, what, fix } = finding;
     let mark = match state {
         State::Ok => "ok",
         State::Wrong => "WRONG",
         State::Unknown => "?",
     };
-    let mend = mend.iter().map(|mend| format!("                  fix: {mend}"));
-    Text::from(format!("{mark:<7} {check:<9} {what}")).and(mend.collect::<Text>())
+    let fix = fix.iter().map(|fix| format!("                  fix: {fix}"));
+    Text::from(format!("{mark:<7} {check:<9} {what}")).and(fix.collect::<Text>())
 }
 
 /// Checks that the database answers. Any answer counts, also a refusal.

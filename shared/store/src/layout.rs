@@ -11,7 +11,7 @@
 //! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
 //!
 //! Another system that writes a subscription's item must raise `version` by one, on the condition of the version it read, and
-//! change nothing else but `document`. The README says more, under "Other systems that write into the table".
+//! change nothing else but `document`. `infra/README.md` says more, under "Write to the table from another system".
 
 use domain::identifiers::{KeyId, ReferenceId, SubscriptionId, TenantId};
 

@@ -244,6 +244,19 @@ fn every_alarm_notifies_the_topic_and_is_on_the_dashboard() {
     }
 }
 
+#[test]
+fn every_alarm_names_its_section_of_the_runbook() {
+    let (_, runbook) = include_str!("../../../infra/README.md").split_once("\n## Runbook: alarms\n").unwrap();
+    let (runbook, _) = runbook.split_once("\n## ").unwrap();
+    let sections: BTreeSet<_> = runbook.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let alarms = resources("AWS::CloudWatch::Alarm");
+    assert_eq!(sections, alarms.keys().map(String::as_str).collect());
+    for (id, alarm) in &alarms {
+        let place = format!(" Runbook: infra/README.md#{}.", id.to_lowercase());
+        assert!(alarm["AlarmDescription"].as_str().unwrap().ends_with(&place), "{id}");
+    }
+}
+
 /// Returns the dashboard, with `<X>` in the place of each `${X}` that CloudFormation replaces.
 fn dashboard() -> Value {
     let dashboards = resources("AWS::CloudWatch::Dashboard");

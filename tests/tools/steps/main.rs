@@ -5,6 +5,7 @@
 mod cloud;
 mod connect;
 mod deployed;
+mod documents;
 mod engines;
 mod import;
 mod laptop;
@@ -55,6 +56,11 @@ enum Steps {
     },
     /// Invoke the functions with every event file, under cargo lambda watch
     Laptop,
+    /// Run the commands in the documents, as a reader pastes them
+    Documents {
+        /// Documents to run instead of all
+        documents: Vec<PathBuf>,
+    },
     /// Test the pages in headless Chromium
     Pages {
         /// Folder for pictures of the pages
@@ -87,6 +93,7 @@ async fn go(steps: Steps) -> Step {
         Steps::Engines { all } => engines::run(all).await,
         Steps::Deployed { debug } => deployed::run(debug).await,
         Steps::Laptop => laptop::run().await,
+        Steps::Documents { documents } => documents::run(&documents).await,
         Steps::Pages { folder } => pages::run(folder.as_deref()).await,
     }
 }

@@ -24,8 +24,8 @@ pub(super) async fn check(session: &Session<'_>) -> Finding {
         Ok(schedule) => {
             let expression = schedule.schedule_expression().unwrap_or_default();
             if schedule.state() == Some(&ScheduleState::Disabled) {
-                let mend = format!("enable it, or {deploy}; until then nothing is executed");
-                Finding::wrong("schedule", format!("{name} is disabled"), mend)
+                let fix = format!("enable it, or {deploy}; until then nothing is executed");
+                Finding::wrong("schedule", format!("{name} is disabled"), fix)
             } else if expression != "rate(1 minute)" {
                 Finding::wrong("schedule", format!("{name} fires at {expression}, not every minute"), deploy)
             } else {

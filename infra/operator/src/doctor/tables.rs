@@ -44,8 +44,8 @@ fn findings(table: &InspectedTable, names: &TableNames) -> Vec<Finding> {
         return vec![Finding::ok("tables", format!("{name}: {parts} as they should be"))];
     }
     let wrong = |fault: &TableFault| {
-        let (what, mend) = describe(name, fault);
-        Finding::wrong("tables", format!("{name}: {what}"), mend)
+        let (what, fix) = describe(name, fault);
+        Finding::wrong("tables", format!("{name}: {what}"), fix)
     };
     faults.iter().map(wrong).collect()
 }

@@ -35,7 +35,7 @@ async fn wrong(service: &Service, tables: &TableNames) -> Vec<String> {
     let said = connect_in(service, tables, harness::START, &["doctor", "--json"]).await;
     let findings: Value = serde_json::from_str(&said.out).unwrap();
     let wrong = findings.as_array().unwrap().iter().filter(|finding| {
-        assert_eq!(finding["state"] == "wrong", finding.get("mend").is_some(), "{finding}");
+        assert_eq!(finding["state"] == "wrong", finding.get("fix").is_some(), "{finding}");
         finding["state"] == "wrong" && finding["check"] != "clock"
     });
     wrong.map(|finding| finding["what"].as_str().unwrap().to_owned()).collect()

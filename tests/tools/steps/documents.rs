@@ -1,0 +1,216 @@
+//! The commands in the documents, run as a reader pastes them.
+//!
+//! The word after the language of a fenced block says how it is run:
+//!
+//! - `sh`: each command must succeed. `console`: a command after `$ ` must also print the lines below it. In these lines, `…` stands
+//!   for any text, and alone on a line for any number of lines. The commands of a document run in one shell, in their order.
+//! - `sh background URL`: the command keeps running until the end of the document. It is ready when the URL answers.
+//! - `sh gate`: the commands take long, or `.ci/run` runs them itself. Their programs have to exist.
+//! - `sh aws`: the commands need an AWS account, and are not run.
+//!
+//! Uses the ports 3000, 8000 and 9000.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use regex::Regex;
+use tempfile::{TempDir, tempdir};
+use tokio::io::{AsyncWriteExt, BufReader, Lines};
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::time::timeout;
+
+use crate::connect::{command, root};
+use crate::process::Process;
+use crate::step::{Step, expect};
+use crate::tools::{before_path, package, tools};
+
+/// Longest time that a command may take.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Runs the commands of these documents, or of all documents of the repository.
+pub async fn run(documents: &[PathBuf]) -> Step {
+    for name in ["curl", "jq"] {
+        package(name).await?;
+    }
+    let listed = Process::output(command("git").args(["ls-files", "--", "*.md"])).await?;
+    let all: Vec<PathBuf> = listed.lines().map(PathBuf::from).collect();
+    for document in if documents.is_empty() { &all } else { documents } {
+        let blocks = blocks(&std::fs::read_to_string(root().join(document))?);
+        if !blocks.is_empty() {
+            println!("--- {}", document.display());
+            follow(&blocks).await.map_err(|failure| format!("{}: {failure}", document.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A fenced block of a document.
+struct Block {
+    /// The words after the fence: the language, and how to run it.
+    info: String,
+    text: String,
+}
+
+/// Returns the blocks that hold commands.
+fn blocks(markdown: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut block = None;
+    for event in Parser::new(markdown) {
+        match event {
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
+                block = Some(Block { info: info.to_string(), text: String::new() });
+            }
+            Event::Text(text) => block.iter_mut().for_each(|block| block.text += &text),
+            Event::End(TagEnd::CodeBlock) => blocks.extend(block.take()),
+            _ => {}
+        }
+    }
+    blocks.retain(|block| matches!(block.info.split(' ').next(), Some("sh" | "bash" | "console")));
+    blocks
+}
+
+/// Runs the blocks of one document.
+async fn follow(blocks: &[Block]) -> Step {
+    let mut shell = Shell::start().await?;
+    let mut background = Vec::new();
+    for block in blocks {
+        let words: Vec<_> = block.info.split(' ').collect();
+        match words[..] {
+            ["sh"] => {
+                shell.run(&block.text).await?;
+                done(&block.text);
+            }
+            ["console"] => {
+                for (line, expected) in dialogue(&block.text)? {
+                    let printed = shell.run(&line).await?;
+                    if !fits(&printed, &expected)? {
+                        return Err(format!("{line}\n--- expected\n{expected}--- printed\n{printed}").into());
+                    }
+                    done(&line);
+                }
+            }
+            ["sh", "background", url] => background.push(shell.background(&block.text, url).await?),
+            ["sh", "gate"] => in_gate(&block.text)?,
+            ["sh", "aws"] => {
+                println!("       not run, as it needs an AWS account: {}", first_line(&block.text))
+            }
+            _ => return Err(format!("`{}` does not say how to run a block", block.info).into()),
+        }
+    }
+    Ok(())
+}
+
+fn done(commands: &str) {
+    println!("ok     {}", first_line(commands));
+}
+
+fn first_line(commands: &str) -> &str {
+    commands.lines().next().unwrap_or_default()
+}
+
+/// Returns the commands of a dialogue, each with what it prints.
+fn dialogue(text: &str) -> Step<Vec<(String, String)>> {
+    let mut dialogue: Vec<(String, String)> = Vec::new();
+    for line in text.lines() {
+        if let Some(command) = line.strip_prefix("$ ") {
+            dialogue.push((command.to_owned(), String::new()));
+        } else if let Some((command, expected)) = dialogue.last_mut() {
+            if expected.is_empty() && command.ends_with('\\') {
+                write!(command, "\n{line}")?;
+            } else {
+                writeln!(expected, "{line}")?;
+            }
+        } else {
+            return Err(format!("a dialogue begins with `$ `, not with {line}").into());
+        }
+    }
+    Ok(dialogue)
+}
+
+/// Returns true if a command has printed the expected lines.
+fn fits(printed: &str, expected: &str) -> Step<bool> {
+    let pattern: String = expected
+        .trim_end()
+        .lines()
+        .map(|line| match line {
+            "…" => r"(?:[^\n]*\n)*?".to_owned(),
+            line => regex::escape(line.trim_end()).replace('…', r"[^\n]*") + r"[ \t\r]*\n",
+        })
+        .collect();
+    // A reader does not see whether the last line is complete.
+    let printed = format!("{}\n", printed.trim_end());
+    Ok(Regex::new(&format!(r"\A(?:{pattern})\n?\z"))?.is_match(if expected.is_empty() {
+        "\n"
+    } else {
+        &printed
+    }))
+}
+
+/// Expects the program of each command to be `cargo` or a file of the repository.
+fn in_gate(text: &str) -> Step {
+    for line in text.lines() {
+        let is_variable = |word: &&str| word.contains('=');
+        let program = line.split_whitespace().find(|word| !is_variable(word)).unwrap_or_default();
+        expect(&format!("there is {program}"), true, program == "cargo" || root().join(program).is_file())?;
+    }
+    Ok(())
+}
+
+/// A shell that keeps its variables and aliases from one command to the next.
+struct Shell {
+    process: Process,
+    stdin: ChildStdin,
+    lines: Lines<BufReader<ChildStdout>>,
+    folder: TempDir,
+    commands: usize,
+    path: OsString,
+}
+
+impl Shell {
+    async fn start() -> Step<Self> {
+        let path = before_path(&tools("aws").await?)?;
+        let mut bash = command("bash");
+        let each = r#"shopt -s expand_aliases
+            while IFS= read -r file; do . "$file" < /dev/null > "$file.printed" 2>&1; echo $?; done"#;
+        let mut process =
+            Process::start_piped(bash.args(["--noprofile", "--norc", "-c", each]).env("PATH", &path))?;
+        let (stdin, lines) = (process.stdin()?, process.lines()?);
+        Ok(Self { process, stdin, lines, folder: tempdir()?, commands: 0, path })
+    }
+
+    /// Runs commands, and returns what they print.
+    ///
+    /// # Errors
+    /// One of them fails.
+    async fn run(&mut self, commands: &str) -> Step<String> {
+        self.commands += 1;
+        let file = self.folder.path().join(self.commands.to_string());
+        // Every command counts, not only the last one.
+        std::fs::write(&file, format!("set -e\n{commands}\nset +e\n"))?;
+        self.stdin.write_all(format!("{}\n", file.display()).as_bytes()).await?;
+        let code =
+            timeout(LONGEST, self.lines.next_line()).await.map_err(|_| format!("no end: {commands}"))??;
+        let printed = std::fs::read_to_string(file.with_extension("printed"))?;
+        if code.as_deref() != Some("0") {
+            // A command that fails ends the shell.
+            return Err(self.process.failure(format!("failed: {commands}\n{printed}")));
+        }
+        Ok(printed)
+    }
+
+    /// Starts a command that keeps running, and waits until the URL answers.
+    async fn background(&self, text: &str, url: &str) -> Step<Process> {
+        let is_listening = async || reqwest::get(url).await.is_ok();
+        if is_listening().await {
+            return Err(format!("{url} is in use").into());
+        }
+        let line = text.trim();
+        let mut process =
+            Process::start(command("bash").args(["-c", &format!("exec {line}")]).env("PATH", &self.path))?;
+        process.ready(&format!("{line} answers"), 120, is_listening).await?;
+        Ok(process)
+    }
+}
