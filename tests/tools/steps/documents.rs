@@ -8,6 +8,8 @@
 //! - `sh gate`: the commands take long, or `.ci/run` runs them itself. Their programs have to exist.
 //! - `sh aws`: the commands need an AWS account, and are not run.
 //!
+//! The quickstart in `infra/openapi.yaml` is run too, with `API` and `KEY` of a running service.
+//!
 //! Uses the ports 3000, 8000 and 9000.
 
 use std::ffi::OsString;
@@ -15,14 +17,16 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use harness::openapi::DOCUMENT;
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 use regex::Regex;
+use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncWriteExt, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::time::timeout;
 
-use crate::connect::{command, root};
+use crate::connect::{Connect, command, root};
 use crate::process::Process;
 use crate::step::{Step, expect};
 use crate::tools::{before_path, package, tools};
@@ -37,6 +41,9 @@ pub async fn run(documents: &[PathBuf]) -> Step {
     }
     let listed = Process::output(command("git").args(["ls-files", "--", "*.md"])).await?;
     let all: Vec<PathBuf> = listed.lines().map(PathBuf::from).collect();
+    if documents.is_empty() {
+        quickstart().await?;
+    }
     for document in if documents.is_empty() { &all } else { documents } {
         let blocks = blocks(&std::fs::read_to_string(root().join(document))?);
         if !blocks.is_empty() {
@@ -45,6 +52,22 @@ pub async fn run(documents: &[PathBuf]) -> Step {
         }
     }
     Ok(())
+}
+
+/// Runs the quickstart of the API's document.
+async fn quickstart() -> Step {
+    println!("--- infra/openapi.yaml");
+    let service = Connect::start(&["--memory"]).await?;
+    let text = DOCUMENT["info"]["description"].as_str().ok_or("no description")?;
+    let block = blocks(text).into_iter().next().ok_or("no quickstart")?;
+    let mut shell = Shell::start().await?;
+    let variables = format!("API={} KEY={}\n", service.api, service.key);
+    let printed = shell.run(&(variables + &block.text.replace("curl ", "curl -fsS "))).await?;
+    let pending = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
+    let pending: Vec<_> =
+        pending.map(|answer| Ok(answer?["pendingStatus"]["status"].to_string())).collect::<Step<_>>()?;
+    expect("pending after each request", "null \"CANCELLED\" \"CANCELLED\"", pending.join(" "))?;
+    service.stop().await
 }
 
 /// A fenced block of a document.
