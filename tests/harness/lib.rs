@@ -36,6 +36,7 @@ use local::demo;
 use local::up::{self, Options, Running};
 use reqwest::Method;
 use serde_json::{Value, json};
+use service::clock::Clock;
 use service::endpoint::Endpoint;
 use service::ids;
 use service::publish::Publisher;
@@ -139,7 +140,8 @@ impl Service {
     }
 
     pub async fn start_with(options: Options) -> Self {
-        let running = up::start(&options).await.unwrap();
+        // The clock stands still, so that no outcome depends on how long a test takes.
+        let running = up::start_by(&options, Clock::stopped(instant(START))).await.unwrap();
         let addresses = running.addresses.clone();
         let service = Self {
             api_url: addresses.api_url,

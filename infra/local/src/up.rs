@@ -35,7 +35,14 @@ use crate::demo::KeyError;
 /// # Errors
 /// A port, a file, the folder or the database can't be used. Then nothing keeps running.
 pub async fn start(options: &Options) -> Result<Running, StartError> {
-    let clock = Clock::system();
+    start_by(options, Clock::system()).await
+}
+
+/// Starts the service with this clock.
+///
+/// # Errors
+/// As those of [`start`].
+pub async fn start_by(options: &Options, clock: Clock) -> Result<Running, StartError> {
     if let Some(now) = options.now {
         clock.set(now);
     }

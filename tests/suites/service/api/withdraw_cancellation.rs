@@ -41,6 +41,7 @@ async fn a_withdrawn_cancellation_is_kept_with_the_key_and_time_of_the_withdrawa
     service.cancel("rid_crm-1001", &body).await;
     let mut kept = service.stored(ACTIVATED).await["cancellation"].as_m().unwrap().clone();
     let path = "/subscriptions/rid_crm-1001/cancel";
+    service.advance_clock("PT10M").await;
     let withdrawn = service.send(Method::DELETE, path, &[("X-Api-Key", &other_key)], b"").await;
 
     let stored = service.stored(ACTIVATED).await;

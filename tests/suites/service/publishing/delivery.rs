@@ -7,7 +7,7 @@ use domain::calendar::{Calendar, TimeZone};
 use domain::import::{Existing, NewSubscription, Rules};
 use futures::future::join_all;
 use harness::receiver::{Answer, Receiver};
-use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, options};
+use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, instant, options};
 use local::up::Options;
 use local::webhook::Webhook;
 use serde_json::{Value, json};
@@ -356,6 +356,7 @@ async fn events_are_ordered_by_version_and_name_their_cause() {
             json!([6, "EXECUTED", "EXECUTED", "2026-02-01"]),
         ]
     );
-    let updated: Vec<_> = events.iter().map(|event| event["data"]["updatedAt"].as_str().unwrap()).collect();
+    let updated: Vec<_> =
+        events.iter().map(|event| instant(event["data"]["updatedAt"].as_str().unwrap())).collect();
     assert!(updated.is_sorted(), "{updated:?}");
 }
