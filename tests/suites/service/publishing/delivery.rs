@@ -81,7 +81,7 @@ async fn each_change_of_a_subscription_is_posted_once_and_in_order() {
 async fn an_import_is_published_without_the_members_that_callers_do_not_see() {
     let receiver = Receiver::start();
     let service = start(&receiver).await;
-    let now = harness::instant(harness::START);
+    let now = instant(harness::START);
     let import = async |mut document: Value| {
         let known = service.get(document["subscriptionId"].as_str().unwrap()).await;
         if known.status == 200 {
@@ -182,7 +182,7 @@ async fn an_unanswered_event_does_not_hold_up_other_subscriptions() {
 async fn events_beyond_the_capacity_of_the_bus_wait_in_the_stream() {
     let receiver = Receiver::down();
     let service = start(&receiver).await;
-    let (tenant, now) = ("demo".parse().unwrap(), harness::instant(harness::START));
+    let (tenant, now) = ("demo".parse().unwrap(), instant(harness::START));
     let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
     // An import is published if it changes a subscription that existed before. The second import changes all of them.
     for display in ["070-1", "070-2"] {
