@@ -148,7 +148,7 @@ impl Request<'_> {
     /// Decides, and prepares the writes: the change if there is one, and the record of the answer if there is an idempotency key.
     ///
     /// # Errors
-    /// None in practice: these types can always be stored.
+    /// A part can't be stored. The types rule that out, so this would be a defect of the service.
     pub fn prepare(&self, store: &Store, stored: Option<StoredSubscription>) -> Result<Prepared, Problem> {
         let (changed, answered) = match self.decide(stored) {
             Decision::Change(changed) => {

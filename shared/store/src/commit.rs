@@ -43,7 +43,7 @@ impl Store {
     /// is written; without an attempt, only the change.
     ///
     /// # Errors
-    /// None in practice: these types can always be stored.
+    /// A part can't be stored. The types rule that out, so this would be a defect of the service.
     pub fn prepare(
         &self,
         tenant: &TenantId,

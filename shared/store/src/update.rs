@@ -112,7 +112,7 @@ impl ItemUpdate {
     /// Turns the write into a part of a transaction.
     ///
     /// # Errors
-    /// None in practice: every required part is set.
+    /// A required part is missing. All are set here, so this would be a defect of the service.
     pub(super) fn in_transaction(
         self,
         table: &str,

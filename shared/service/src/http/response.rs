@@ -56,7 +56,7 @@ impl Answered {
 /// Answers 200 with a subscription.
 ///
 /// # Errors
-/// None in practice: a subscription always has a JSON form.
+/// The subscription has no JSON form. Its type rules that out, so this would be a defect of the service.
 pub fn subscription(stored: &StoredSubscription) -> Result<Answer, Problem> {
     let body = serde_json::to_string(&stored.document);
     let headers = [("content-type", "application/json".to_owned()), ("etag", etag(&stored.revision))];

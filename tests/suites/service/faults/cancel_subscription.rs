@@ -23,6 +23,13 @@ enum End {
     DoneUnknown,
 }
 
+/// Each kind of request, with the operation that writes its outcome.
+const WRITES: [(Request, &str); 4] = [
+    (Request::ById, "TransactWriteItems"),
+    (Request::ByReference, "TransactWriteItems"),
+    (Request::Withdrawal, "TransactWriteItems"),
+    (Request::Refused, "PutItem"),
+];
 const UNAVAILABLE: End = End::Nothing(503, "temporarily_unavailable");
 
 /// A service with a subscription for each scenario, by number.
@@ -160,12 +167,7 @@ async fn a_failing_read_is_retried_or_leaves_nothing_behind() {
 async fn a_write_that_did_not_arrive_is_sent_again_or_not_done() {
     let mut scenarios = Scenarios::start().await;
     let in_progress = ("in progress", Fault::refusal("TransactionInProgressException"));
-    for (request, operation) in [
-        (Request::ById, "TransactWriteItems"),
-        (Request::ByReference, "TransactWriteItems"),
-        (Request::Withdrawal, "TransactWriteItems"),
-        (Request::Refused, "PutItem"),
-    ] {
+    for (request, operation) in WRITES {
         scenarios.restart().await;
         scenarios.meet(request, operation, in_progress.clone(), Times::Once, End::Done).await;
         for fault in before() {
@@ -181,12 +183,7 @@ async fn a_write_that_did_not_arrive_is_sent_again_or_not_done() {
 #[tokio::test]
 async fn a_write_whose_answer_is_lost_is_done_once() {
     let mut scenarios = Scenarios::start().await;
-    for (request, operation) in [
-        (Request::ById, "TransactWriteItems"),
-        (Request::ByReference, "TransactWriteItems"),
-        (Request::Withdrawal, "TransactWriteItems"),
-        (Request::Refused, "PutItem"),
-    ] {
+    for (request, operation) in WRITES {
         scenarios.restart().await;
         for fault in after() {
             for times in TIMES {
