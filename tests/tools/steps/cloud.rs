@@ -26,7 +26,8 @@ pub struct Cloud {
     pub process: Process,
     /// Files of this run.
     pub work: TempDir,
-    template: PathBuf,
+    /// The template with the paths of the functions' binaries.
+    pub template: PathBuf,
     variables: BTreeMap<String, OsString>,
 }
 
@@ -35,12 +36,14 @@ impl Cloud {
     pub async fn start(debug: bool) -> Step<Self> {
         let work = tempfile::tempdir()?;
         let path = before_path(&tools("aws").await?)?;
-        let template = if debug {
-            debug_template(work.path()).await?
+        let lambda = if debug {
+            debug_binaries(work.path()).await?
         } else {
             build(&path).await?;
-            root().join("infra/template.yaml")
+            root().join("target/lambda")
         };
+        let template = work.path().join("template.yaml");
+        std::fs::write(&template, deployable(&lambda)?)?;
         let port = free_port()?;
         let url = format!("http://127.0.0.1:{port}");
         let config = work.path().join("config");
@@ -141,6 +144,23 @@ impl Cloud {
         Ok(bodies.map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
+    /// Creates a queue of this name, and a rule of this name that puts the events of the tenant acme into it. Returns its URL.
+    pub async fn queue_of_events(&self, queue: &str, rule: &str) -> Step<String> {
+        let url = self.sqs(&["create-queue", "--queue-name", queue, "--query", "QueueUrl"]).await?;
+        let url = url.as_str().ok_or("no queue")?.to_owned();
+        let wanted = ["get-queue-attributes", "--queue-url", &url, "--attribute-names", "QueueArn"];
+        let attributes = self.sqs(&wanted).await?;
+        let arn = attributes["Attributes"]["QueueArn"].as_str().ok_or("no queue")?;
+        let bus = self.stack_output("EventBusName").await?;
+        let pattern = json!({"source": ["connect.subscriptions"], "resources": ["tenant/acme"]}).to_string();
+        let options = ["--event-bus-name", &bus, "--name", rule, "--event-pattern", &pattern];
+        self.aws(&[&["events", "put-rule"], &options[..]].concat()).await?;
+        let target = format!("Id=queue,Arn={arn}");
+        let options = ["--event-bus-name", &bus, "--rule", rule, "--targets", &target];
+        self.aws(&[&["events", "put-targets"], &options[..]].concat()).await?;
+        Ok(url)
+    }
+
     /// Runs an operator's command, and returns its output.
     pub async fn connect(&self, arguments: &[&str]) -> Step<String> {
         let output = Process::output(self.command(binary()?).args(arguments)).await?;
@@ -154,7 +174,8 @@ impl Cloud {
         serde_json::from_str(&findings).map_err(|error| doctor.failure(error))
     }
 
-    fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    /// Returns a command with the variables of this AWS in its environment.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = command(program);
         command.envs(&self.variables);
         command
@@ -171,9 +192,8 @@ async fn build(path: &OsStr) -> Step {
     Process::show(cargo.args(["lambda", "build", "--release", "--locked", processor]).env("PATH", path)).await
 }
 
-/// Writes a template with the binaries that `cargo test` runs. They are not put into target/lambda, from which they might be
-/// deployed.
-async fn debug_template(work: &Path) -> Step<PathBuf> {
+/// Copies the binaries that `cargo test` runs. They are not put into target/lambda, from which they might be deployed.
+async fn debug_binaries(work: &Path) -> Step<PathBuf> {
     let lambda = work.join("lambda");
     for function in FUNCTIONS {
         std::fs::create_dir_all(lambda.join(function))?;
@@ -181,10 +201,15 @@ async fn debug_template(work: &Path) -> Step<PathBuf> {
         strip.arg("-o").arg(lambda.join(function).join("bootstrap")).arg(binary()?.with_file_name(function));
         Process::show(&mut strip).await?;
     }
+    Ok(lambda)
+}
+
+/// Returns the template for these binaries and MiniStack, which takes a parameter as text where AWS takes it as a boolean.
+fn deployable(lambda: &Path) -> Step<String> {
     let template = std::fs::read_to_string(root().join("infra/template.yaml"))?;
-    let file = work.join("template.yaml");
-    std::fs::write(&file, template.replace("../target/lambda", lambda.to_str().ok_or("no path")?))?;
-    Ok(file)
+    let template = template.replace("../target/lambda", lambda.to_str().ok_or("no path")?);
+    Ok(template
+        .replace("DeletionProtectionEnabled: !Ref DeletionProtection", "DeletionProtectionEnabled: false"))
 }
 
 /// The API of a stack, with one key.

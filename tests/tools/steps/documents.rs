@@ -6,33 +6,30 @@
 //!   for any text, and alone on a line for any number of lines. The commands of a document run in one shell, in their order.
 //! - `sh background URL`: the command keeps running until the end of the document. It is ready when the URL answers.
 //! - `sh gate`: the commands take long, or `.ci/run` runs them itself. Their programs have to exist.
-//! - `sh aws`: the commands need an AWS account, and are not run.
+//! - `sh aws`: the commands are for AWS, and only in the operators' document. `.ci/steps deployed` runs them.
+//! - `sh account`: the commands need a real account, or install tools. They are not run.
 //!
 //! The quickstart in `infra/openapi.yaml` is run too, with `API` and `KEY` of a running service.
 //!
 //! Uses the ports 3000, 8000 and 9000.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use harness::openapi::DOCUMENT;
-use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Parser, Tag, TagEnd};
 use regex::Regex;
 use serde_json::Value;
-use tempfile::{TempDir, tempdir};
-use tokio::io::{AsyncWriteExt, BufReader, Lines};
-use tokio::process::{ChildStdin, ChildStdout};
-use tokio::time::timeout;
 
 use crate::connect::{Connect, command, root};
 use crate::process::Process;
+use crate::shell::Shell;
 use crate::step::{Step, expect};
 use crate::tools::{before_path, package, tools};
 
-/// Longest time that a command may take.
-const LONGEST: Duration = Duration::from_secs(300);
+/// The document for operators.
+pub const OPERATORS: &str = "infra/README.md";
 
 /// Runs the commands of these documents, or of all documents of the repository.
 pub async fn run(documents: &[PathBuf]) -> Step {
@@ -48,6 +45,9 @@ pub async fn run(documents: &[PathBuf]) -> Step {
         let blocks = blocks(&std::fs::read_to_string(root().join(document))?);
         if !blocks.is_empty() {
             println!("--- {}", document.display());
+            if blocks.iter().any(|block| block.info == "sh aws") {
+                expect("the document with commands for AWS", OPERATORS, document.to_string_lossy())?;
+            }
             follow(&blocks).await.map_err(|failure| format!("{}: {failure}", document.display()))?;
         }
     }
@@ -60,7 +60,7 @@ async fn quickstart() -> Step {
     let service = Connect::start(&["--memory"]).await?;
     let text = DOCUMENT["info"]["description"].as_str().ok_or("no description")?;
     let block = blocks(text).into_iter().next().ok_or("no quickstart")?;
-    let mut shell = Shell::start().await?;
+    let mut shell = shell(&before_path(&tools("aws").await?)?)?;
     let variables = format!("API={} KEY={}\n", service.api, service.key);
     let printed = shell.run(&(variables + &block.text.replace("curl ", "curl -fsS "))).await?;
     let pending = serde_json::Deserializer::from_str(&printed).into_iter::<Value>();
@@ -71,20 +71,29 @@ async fn quickstart() -> Step {
 }
 
 /// A fenced block of a document.
-struct Block {
+pub struct Block {
+    /// The heading of the chapter that it is in.
+    pub chapter: String,
     /// The words after the fence: the language, and how to run it.
-    info: String,
-    text: String,
+    pub info: String,
+    /// The lines between the fences.
+    pub text: String,
 }
 
 /// Returns the blocks that hold commands.
-fn blocks(markdown: &str) -> Vec<Block> {
+pub fn blocks(markdown: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let mut block = None;
+    let (mut chapter, mut block, mut is_chapter) = (String::new(), None::<Block>, false);
     for event in Parser::new(markdown) {
         match event {
+            Event::Start(Tag::Heading { level: HeadingLevel::H2, .. }) => {
+                chapter.clear();
+                is_chapter = true;
+            }
+            Event::End(TagEnd::Heading(_)) => is_chapter = false,
+            Event::Text(text) if is_chapter => chapter += &text,
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
-                block = Some(Block { info: info.to_string(), text: String::new() });
+                block = Some(Block { chapter: chapter.clone(), info: info.to_string(), text: String::new() });
             }
             Event::Text(text) => block.iter_mut().for_each(|block| block.text += &text),
             Event::End(TagEnd::CodeBlock) => blocks.extend(block.take()),
@@ -97,7 +106,8 @@ fn blocks(markdown: &str) -> Vec<Block> {
 
 /// Runs the blocks of one document.
 async fn follow(blocks: &[Block]) -> Step {
-    let mut shell = Shell::start().await?;
+    let path = before_path(&tools("aws").await?)?;
+    let mut shell = shell(&path)?;
     let mut background = Vec::new();
     for block in blocks {
         let words: Vec<_> = block.info.split(' ').collect();
@@ -115,18 +125,37 @@ async fn follow(blocks: &[Block]) -> Step {
                     done(&line);
                 }
             }
-            ["sh", "background", url] => background.push(shell.background(&block.text, url).await?),
+            ["sh", "background", url] => background.push(start(&block.text, url, &path).await?),
             ["sh", "gate"] => in_gate(&block.text)?,
-            ["sh", "aws"] => {
-                println!("       not run, as it needs an AWS account: {}", first_line(&block.text))
-            }
+            ["sh", "aws"] => {}
+            ["sh", "account"] => println!("       not run: {}", first_line(&block.text)),
             _ => return Err(format!("`{}` does not say how to run a block", block.info).into()),
         }
     }
     Ok(())
 }
 
-fn done(commands: &str) {
+/// Starts a shell in which commands of documents find the tools for AWS.
+fn shell(path: &OsStr) -> Step<Shell> {
+    let mut bash = command("bash");
+    bash.env("PATH", path);
+    Shell::start(bash, Path::new("/dev/null"))
+}
+
+/// Starts a command that keeps running, and waits until the URL answers.
+async fn start(text: &str, url: &str, path: &OsStr) -> Step<Process> {
+    let is_listening = async || reqwest::get(url).await.is_ok();
+    if is_listening().await {
+        return Err(format!("{url} is in use").into());
+    }
+    let line = text.trim();
+    let mut process =
+        Process::start(command("bash").args(["-c", &format!("exec {line}")]).env("PATH", path))?;
+    process.ready(&format!("{line} answers"), 120, is_listening).await?;
+    Ok(process)
+}
+
+pub fn done(commands: &str) {
     println!("ok     {}", first_line(commands));
 }
 
@@ -180,60 +209,4 @@ fn in_gate(text: &str) -> Step {
         expect(&format!("there is {program}"), true, program == "cargo" || root().join(program).is_file())?;
     }
     Ok(())
-}
-
-/// A shell that keeps its variables and aliases from one command to the next.
-struct Shell {
-    process: Process,
-    stdin: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
-    folder: TempDir,
-    commands: usize,
-    path: OsString,
-}
-
-impl Shell {
-    async fn start() -> Step<Self> {
-        let path = before_path(&tools("aws").await?)?;
-        let mut bash = command("bash");
-        let each = r#"shopt -s expand_aliases
-            while IFS= read -r file; do . "$file" < /dev/null > "$file.printed" 2>&1; echo $?; done"#;
-        let mut process =
-            Process::start_piped(bash.args(["--noprofile", "--norc", "-c", each]).env("PATH", &path))?;
-        let (stdin, lines) = (process.stdin()?, process.lines()?);
-        Ok(Self { process, stdin, lines, folder: tempdir()?, commands: 0, path })
-    }
-
-    /// Runs commands, and returns what they print.
-    ///
-    /// # Errors
-    /// One of them fails.
-    async fn run(&mut self, commands: &str) -> Step<String> {
-        self.commands += 1;
-        let file = self.folder.path().join(self.commands.to_string());
-        // Every command counts, not only the last one.
-        std::fs::write(&file, format!("set -e\n{commands}\nset +e\n"))?;
-        self.stdin.write_all(format!("{}\n", file.display()).as_bytes()).await?;
-        let code =
-            timeout(LONGEST, self.lines.next_line()).await.map_err(|_| format!("no end: {commands}"))??;
-        let printed = std::fs::read_to_string(file.with_extension("printed"))?;
-        if code.as_deref() != Some("0") {
-            // A command that fails ends the shell.
-            return Err(self.process.failure(format!("failed: {commands}\n{printed}")));
-        }
-        Ok(printed)
-    }
-
-    /// Starts a command that keeps running, and waits until the URL answers.
-    async fn background(&self, text: &str, url: &str) -> Step<Process> {
-        let is_listening = async || reqwest::get(url).await.is_ok();
-        if is_listening().await {
-            return Err(format!("{url} is in use").into());
-        }
-        let line = text.trim();
-        let mut process =
-            Process::start(command("bash").args(["-c", &format!("exec {line}")]).env("PATH", &self.path))?;
-        process.ready(&format!("{line} answers"), 120, is_listening).await?;
-        Ok(process)
-    }
 }

@@ -12,6 +12,8 @@ mod laptop;
 mod openapi;
 mod pages;
 mod process;
+mod runbook;
+mod shell;
 mod smoke;
 mod step;
 mod tools;
