@@ -19,6 +19,8 @@ use crate::tools::package;
 
 /// A subscription that is due when it is imported.
 const DUE: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
+/// The tenant that the document creates.
+const TENANT: &str = "trial";
 const ZONE: &str = "Europe/Stockholm";
 
 /// Deploys the service, and tests it.
@@ -59,13 +61,16 @@ async fn go_through(cloud: &mut Cloud) -> Step {
     println!("--- the document's commands: the runbook of alarms");
     let receiver = Receiver::start();
     let (id, url) = (nth(0)?, &receiver.url);
-    runbook.run(&format!("tenant=acme subscription={id} WEBHOOK_URL={url}")).await?;
+    runbook.run(&format!("tenant={TENANT} ID=0a1b2c3d4e5f subscription={id} WEBHOOK_URL={url}")).await?;
     runbook.chapter("Runbook: alarms").await?;
     expect("events posted by hand", 5, receiver.taken(5).await.len())?;
     println!("--- the document's commands: the runbook of tasks");
+    runbook.run("FROM=$(date -ud '-1 hour' +%FT%TZ) TO=$(date -ud '+1 minute' +%FT%TZ)").await?;
     runbook.chapter("Runbook: tasks").await?;
     runbook.end()?;
-    walk.told("events, one put onto the bus again", DUE, "cancelled CANCELLED, cancelled CANCELLED").await?;
+    let again =
+        async || Ok(runbook.run("messages UndeliveredEventsUrl | jq -s length").await?.trim().to_owned());
+    eventually("events replayed, and put onto the bus again", "10".to_owned(), 30, again).await?;
     walk.rights().await
 }
 
@@ -84,7 +89,7 @@ struct Listener {
 impl Listener {
     async fn start(cloud: &Cloud) -> Step<Self> {
         println!("--- a receiver of events: a queue, by a rule on the bus");
-        let queue = cloud.queue_of_events("events", "acme").await?;
+        let queue = cloud.queue_of_events("events", "listener").await?;
         Ok(Self { queue, events: Vec::new() })
     }
 
@@ -186,7 +191,7 @@ impl Walk<'_> {
         let file = self.cloud.work.path().join("due.ndjson");
         std::fs::write(&file, document.to_string())?;
         let file = file.to_str().ok_or("no path")?;
-        self.cloud.connect(&["subscriptions", "import", "--tenant", "acme", file, "--overdue"]).await?;
+        self.cloud.connect(&["subscriptions", "import", "--tenant", TENANT, file, "--overdue"]).await?;
         let (api, first) = (&self.api, nth(0)?);
         let status = async || Ok(text(&api.get(DUE).await?["status"]).to_owned());
         eventually("the due subscription", "CANCELLED".to_owned(), 150, status).await?;
@@ -213,7 +218,7 @@ impl Walk<'_> {
     async fn unreadable(&mut self) -> Step {
         println!("--- a change that can't be published");
         let (second, third) = (nth(1)?, nth(2)?);
-        let key = json!({"pk": {"S": format!("acme#{third}")}}).to_string();
+        let key = json!({"pk": {"S": format!("{TENANT}#{third}")}}).to_string();
         let values = json!({":nothing": {"S": ""}}).to_string();
         let table = self.cloud.variable("SUBSCRIPTIONS_TABLE")?;
         let update =
@@ -227,7 +232,8 @@ impl Walk<'_> {
                 messages.first().map(|body| format!("{}: {}", text(&body["key"]), text(&body["reason"])));
             Ok(first.unwrap_or_default())
         };
-        let expected = format!("acme#{third}: acme#{third} is malformed, or its version did not grow");
+        let expected =
+            format!("{TENANT}#{third}: {TENANT}#{third} is malformed, or its version did not grow");
         eventually("in the queue of failed events", expected, 30, set_aside).await?;
         let answer = self.api.cancel(&second, "k4", &tomorrow()).await?.json()?;
         let date = text(&answer["pendingStatus"]["scheduledAt"]).to_owned();

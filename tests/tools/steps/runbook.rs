@@ -21,8 +21,8 @@ use crate::tools::tools;
 
 /// Operations that MiniStack does not have, as a pattern of the shell.
 const UNKNOWN: &str = "'service-quotas request-service-quota-increase'";
-/// A line that an operator types when a command reads one: an API key, or the secret of a webhook.
-const TYPED: &str = "ck_acme_0a1b2c3d4e5f_secret\n";
+/// A line that an operator types when a command reads one: the secret of a webhook.
+const TYPED: &str = "secret\n";
 /// A variable that an operator sets to a part of what was printed, and a command that sets it.
 const COPIED: (&str, &str) = ("HANDLE", "HANDLE=$(messages FailedEventsUrl | jq -rs '.[0].ReceiptHandle')");
 
@@ -71,6 +71,7 @@ impl Runbook {
         std::fs::write(&typed, TYPED)?;
         let mut bash = cloud.command("bash");
         bash.current_dir(&folder).env("SAM_TEMPLATE_FILE", &cloud.template);
+        bash.env("ADDRESS", "operations@example.com");
         let mut shell = Shell::start(bash, &typed)?;
         let programs = programs.display();
         shell.run(&format!("PATH={programs}:$PATH; curl() {{ command curl -fsS \"$@\"; }}")).await?;

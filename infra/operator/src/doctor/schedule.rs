@@ -19,22 +19,23 @@ pub(super) async fn check(session: &Session<'_>) -> Finding {
     };
     let elsewhere = ["AWS_ENDPOINT_URL_SCHEDULER", "AWS_ENDPOINT_URL"].iter().find_map(|name| variable(name));
     let scheduler = Endpoint { url: elsewhere, ..session.endpoint.clone() };
-    let deploy = "deploy the template, which defines it";
+    // A deployment without a change does not restore it.
+    let restore = "restore it: infra/README.md, Undo a change made by hand";
     match Client::new(&scheduler.sdk_config()).get_schedule().name(name).send().await {
         Ok(schedule) => {
             let expression = schedule.schedule_expression().unwrap_or_default();
             if schedule.state() == Some(&ScheduleState::Disabled) {
-                let fix = format!("enable it, or {deploy}; until then nothing is executed");
+                let fix = "enable it: infra/README.md, SweepsAreLate; until then nothing is executed";
                 Finding::wrong("schedule", format!("{name} is disabled"), fix)
             } else if expression != "rate(1 minute)" {
-                Finding::wrong("schedule", format!("{name} fires at {expression}, not every minute"), deploy)
+                Finding::wrong("schedule", format!("{name} fires at {expression}, not every minute"), restore)
             } else {
                 Finding::ok("schedule", format!("{name} fires every minute"))
             }
         }
         Err(error) => match error.code() {
             Some("ResourceNotFoundException") => {
-                Finding::wrong("schedule", format!("there is no schedule {name}"), deploy)
+                Finding::wrong("schedule", format!("there is no schedule {name}"), restore)
             }
             Some(code) => Finding::wrong(
                 "schedule",

@@ -52,7 +52,6 @@ fn findings(table: &InspectedTable, names: &TableNames) -> Vec<Finding> {
 
 /// Describes a fault, and its fix.
 fn describe(table: &str, fault: &TableFault) -> (String, String) {
-    let deployed = "on AWS, deploy the template, which defines it";
     match fault {
         TableFault::Missing => (
             "there is no such table".to_owned(),
@@ -68,7 +67,7 @@ fn describe(table: &str, fault: &TableFault) -> (String, String) {
         TableFault::NoIndex => (
             "it has no index due, so nothing is executed".to_owned(),
             format!(
-                "{deployed}; otherwise, run aws dynamodb update-table --table-name {table} --attribute-definitions \
+                "run aws dynamodb update-table --table-name {table} --attribute-definitions \
                  AttributeName=dueShard,AttributeType=N AttributeName=dueAt,AttributeType=S \
                  --global-secondary-index-updates '[{{\"Create\": {{\"IndexName\": \"due\", \"KeySchema\": \
                  [{{\"AttributeName\": \"dueShard\", \"KeyType\": \"HASH\"}}, {{\"AttributeName\": \"dueAt\", \
@@ -89,14 +88,15 @@ fn describe(table: &str, fault: &TableFault) -> (String, String) {
         TableFault::NoStream => (
             "its changes are not streamed with new and old images".to_owned(),
             format!(
-                "{deployed}; otherwise, run aws dynamodb update-table --table-name {table} --stream-specification \
+                "on AWS, restore it: infra/README.md, Undo a change made by hand; otherwise, run aws dynamodb \
+                 update-table --table-name {table} --stream-specification \
                  StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
             ),
         ),
         TableFault::NoExpiry => (
             "old records are not removed (idempotency keys still become free after 24 hours)".to_owned(),
             format!(
-                "{deployed}; otherwise, run aws dynamodb update-time-to-live --table-name {table} \
+                "run aws dynamodb update-time-to-live --table-name {table} \
                  --time-to-live-specification Enabled=true,AttributeName=removeAt"
             ),
         ),
