@@ -145,14 +145,15 @@ impl Cloud {
     }
 
     /// Creates a queue of this name, and a rule of this name that puts the events of a tenant into it. Returns its URL.
-    pub async fn queue_of_events(&self, queue: &str, rule: &str) -> Step<String> {
+    pub async fn queue_of_events(&self, queue: &str, rule: &str, tenant: &str) -> Step<String> {
         let url = self.sqs(&["create-queue", "--queue-name", queue, "--query", "QueueUrl"]).await?;
         let url = url.as_str().ok_or("no queue")?.to_owned();
         let wanted = ["get-queue-attributes", "--queue-url", &url, "--attribute-names", "QueueArn"];
         let attributes = self.sqs(&wanted).await?;
         let arn = attributes["Attributes"]["QueueArn"].as_str().ok_or("no queue")?;
         let bus = self.stack_output("EventBusName").await?;
-        let pattern = json!({"source": ["connect.subscriptions"], "resources": ["tenant/trial"]}).to_string();
+        let pattern = json!({"source": ["connect.subscriptions"], "resources": [format!("tenant/{tenant}")]})
+            .to_string();
         let options = ["--event-bus-name", &bus, "--name", rule, "--event-pattern", &pattern];
         self.aws(&[&["events", "put-rule"], &options[..]].concat()).await?;
         let target = format!("Id=queue,Arn={arn}");

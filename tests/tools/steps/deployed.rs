@@ -13,14 +13,12 @@ use service::clock::Clock;
 
 use crate::cloud::{Api, Cloud, FUNCTIONS};
 use crate::connect::{Answer, demo};
-use crate::runbook::Runbook;
+use crate::runbook::{Runbook, TENANT};
 use crate::step::{Step, eventually, expect};
 use crate::tools::package;
 
 /// A subscription that is due when it is imported.
 const DUE: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
-/// The tenant that the document creates.
-const TENANT: &str = "trial";
 const ZONE: &str = "Europe/Stockholm";
 
 /// Deploys the service, and tests it.
@@ -89,7 +87,7 @@ struct Listener {
 impl Listener {
     async fn start(cloud: &Cloud) -> Step<Self> {
         println!("--- a receiver of events: a queue, by a rule on the bus");
-        let queue = cloud.queue_of_events("events", "listener").await?;
+        let queue = cloud.queue_of_events("events", "listener", TENANT).await?;
         Ok(Self { queue, events: Vec::new() })
     }
 

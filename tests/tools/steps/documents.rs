@@ -155,6 +155,7 @@ async fn start(text: &str, url: &str, path: &OsStr) -> Step<Process> {
     Ok(process)
 }
 
+/// Prints that commands have succeeded.
 pub fn done(commands: &str) {
     println!("ok     {}", first_line(commands));
 }
@@ -193,12 +194,8 @@ fn fits(printed: &str, expected: &str) -> Step<bool> {
         })
         .collect();
     // A reader does not see whether the last line is complete.
-    let printed = format!("{}\n", printed.trim_end());
-    Ok(Regex::new(&format!(r"\A(?:{pattern})\n?\z"))?.is_match(if expected.is_empty() {
-        "\n"
-    } else {
-        &printed
-    }))
+    let printed: String = printed.trim_end().lines().map(|line| format!("{line}\n")).collect();
+    Ok(Regex::new(&format!(r"\A{pattern}\z"))?.is_match(&printed))
 }
 
 /// Expects the program of each command to be `cargo` or a file of the repository.

@@ -2,7 +2,8 @@
 //!
 //! Not as on AWS:
 //!
-//! - MiniStack can't deploy an archive and a webhook. Stand-ins are created by its API: see [`Runbook::complete`].
+//! - MiniStack can't deploy an archive and a webhook. Stand-ins are created by its API: see [`Runbook::complete`]. Of a deployment with
+//!   a webhook, only the parameters are looked up in the template.
 //! - An operation that MiniStack does not have is answered with a sample, by the AWS CLI. So its options are those of AWS, and so are
 //!   the members that are read from its answer.
 //! - In a log, MiniStack finds every line by a pattern of members (`{ $.… }`), here every line that is JSON; and none by one with `?`.
@@ -19,6 +20,8 @@ use crate::shell::Shell;
 use crate::step::{Step, expect};
 use crate::tools::tools;
 
+/// The tenant that the document creates.
+pub const TENANT: &str = "trial";
 /// Operations that MiniStack does not have, as a pattern of the shell.
 const UNKNOWN: &str = "'service-quotas request-service-quota-increase'";
 /// A line that an operator types when a command reads one: the secret of a webhook.
@@ -63,7 +66,17 @@ impl Runbook {
             esac"#,
             binary()?.display()
         );
-        for (name, text) in [("aws", aws), ("cargo", cargo)] {
+        let sam = format!(
+            r#"for argument in "$@"; do
+                case $argument in
+                    *=*) grep -qx "  ${{argument%%=*}}:" infra/template.yaml || {{ echo "no $argument"; exit 1; }} ;;
+                esac
+            done
+            case "$*" in *WebhookUrl=*) exit ;; esac
+            exec {} "$@""#,
+            tools("aws").await?.join("sam").display()
+        );
+        for (name, text) in [("aws", aws), ("cargo", cargo), ("sam", sam)] {
             std::fs::write(programs.join(name), format!("#!/bin/sh\n{text}\n"))?;
             std::fs::set_permissions(programs.join(name), Permissions::from_mode(0o755))?;
         }
@@ -72,6 +85,7 @@ impl Runbook {
         let mut bash = cloud.command("bash");
         bash.current_dir(&folder).env("SAM_TEMPLATE_FILE", &cloud.template);
         bash.env("ADDRESS", "operations@example.com");
+        bash.env("WEBHOOK_URL", "https://example.com/events").env("WEBHOOK_TENANT", TENANT);
         let mut shell = Shell::start(bash, &typed)?;
         let programs = programs.display();
         shell.run(&format!("PATH={programs}:$PATH; curl() {{ command curl -fsS \"$@\"; }}")).await?;
@@ -81,7 +95,7 @@ impl Runbook {
     /// Creates what MiniStack can't deploy: an archive, and a queue of undelivered events, into which a rule puts every event. The
     /// outputs of the stack, as the document's commands read them, name both.
     pub async fn complete(&mut self, cloud: &Cloud) -> Step {
-        let queue = cloud.queue_of_events("undelivered", "WebhookRule").await?;
+        let queue = cloud.queue_of_events("undelivered", "WebhookRule", TENANT).await?;
         let bus = cloud.stack_output("EventBusArn").await?;
         let options = ["--archive-name", "events", "--event-source-arn", &bus, "--query", "ArchiveArn"];
         let archive = cloud.aws(&[&["events", "create-archive"], &options[..]].concat()).await?;

@@ -40,8 +40,8 @@ impl Shell {
     pub async fn run(&mut self, commands: &str) -> Step<String> {
         self.commands += 1;
         let file = self.folder.path().join(self.commands.to_string());
-        // Every command counts, not only the last one.
-        std::fs::write(&file, format!("set -e\n{commands}\nset +e\n"))?;
+        // Every command counts, not only the last one of a block or of a pipe.
+        std::fs::write(&file, format!("set -eo pipefail\n{commands}\nset +eo pipefail\n"))?;
         self.stdin.write_all(format!("{}\n", file.display()).as_bytes()).await?;
         let code =
             timeout(LONGEST, self.lines.next_line()).await.map_err(|_| format!("no end: {commands}"))??;
