@@ -14,7 +14,7 @@ use crate::{CommandError, Session};
 /// The operator's commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Manage tenants, the operators that use the API
+    /// Manage tenants, the companies that use the API
     #[command(subcommand)]
     Tenants(Tenants),
     /// Manage the API keys of a tenant

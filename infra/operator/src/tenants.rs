@@ -1,4 +1,4 @@
-//! Tenants, the operators that use the API: created, listed, shown, and given another time zone.
+//! Tenants, the companies that use the API: created, listed, shown, and given another time zone.
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;

@@ -13,7 +13,7 @@
 //! - [`event`]: the changes that are published.
 //! - [`document`], [`import`]: the documents that are imported, and the subscriptions that they may replace.
 //! - [`json`], [`fault`], [`cancel_request`]: reading a request to cancel, with every fault at once.
-//! - [`api_key`], [`tenant`]: authentication, scopes, and the operators that use the API.
+//! - [`api_key`], [`tenant`]: authentication, scopes, and the companies that use the API.
 
 #![warn(missing_docs)]
 

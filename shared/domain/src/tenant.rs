@@ -1,9 +1,9 @@
-//! Tenants: the operators that use the API.
+//! Tenants: the telecom companies that use the API.
 
 use crate::calendar::TimeZone;
 use crate::identifiers::TenantId;
 
-/// An operator that uses the API.
+/// A telecom company that uses the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
     /// The id of the tenant.
