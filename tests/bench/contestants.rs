@@ -1,12 +1,14 @@
 //! The contestants: our functions, two alternatives, and the floor.
 
+use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Days, Utc};
 use domain::api_key::Token;
 use domain::import::{Existing, Rules};
-use serde_json::json;
+use serde_json::{Value, json};
 use service::import;
 use store::Admin;
 use store::tables::TableNames;
@@ -17,6 +19,9 @@ use crate::subscriptions as given;
 
 /// Rules of an import that adds every subscription that does not exist yet, overdue or not.
 const ANY: Rules = Rules { existing: Existing::Keep, takes_overdue: true };
+
+/// Executions that a sweep has under way at once: 16 in each of 4 shards.
+pub const EXECUTED_AT_ONCE: usize = 64;
 
 /// An implementation that is measured.
 pub struct Contestant {
@@ -31,29 +36,45 @@ enum Kind {
     Ours,
     /// One program for all, and a plain document in each item.
     Plain,
-    /// One program that reads one item, whatever the request.
+    /// One program that sends the requests of ours, and one that executes; with the items of ours.
     Floor,
 }
 
 /// An operation that is measured.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Operation {
+    /// Reads a subscription.
     Get,
+    /// Cancels a subscription, under a new idempotency key.
     Cancel,
+    /// Repeats a cancellation under its idempotency key.
+    Replay,
+    /// Executes cancellations that are due, in a sweep.
     Execute,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Get => "GET",
+            Self::Cancel => "cancel",
+            Self::Replay => "replay",
+            Self::Execute => "execution",
+        })
+    }
 }
 
 impl Contestant {
     /// Returns the contestants that are built in this folder.
     pub fn all(folder: &Path) -> Vec<Self> {
         [
-            ("Connect Subscriptions", Kind::Ours, "ours"),
+            ("ours", Kind::Ours, "ours"),
             ("opt-level 3", Kind::Ours, "opt-level-3"),
             ("opt-level 2", Kind::Ours, "opt-level-2"),
             ("opt-level s", Kind::Ours, "opt-level-s"),
-            ("TypeScript, Powertools", Kind::Plain, "typescript"),
-            ("Python, Powertools", Kind::Plain, "python"),
-            ("Floor: Rust, one GetItem", Kind::Floor, "floor"),
+            ("floor", Kind::Floor, "floor"),
+            ("TypeScript", Kind::Plain, "typescript"),
+            ("Python", Kind::Plain, "python"),
         ]
         .into_iter()
         .map(|(name, kind, built)| Self { name, kind, folder: folder.join(built) })
@@ -64,16 +85,24 @@ impl Contestant {
     /// Returns the program that Lambda would start for an operation.
     pub fn bootstrap(&self, operation: Operation) -> PathBuf {
         match (self.kind, operation) {
+            (Kind::Floor, Operation::Execute) => self.folder.join("updates/bootstrap"),
             (Kind::Plain | Kind::Floor, _) => self.folder.join("bootstrap"),
             (Kind::Ours, Operation::Get) => self.folder.join("get-subscription/bootstrap"),
-            (Kind::Ours, Operation::Cancel) => self.folder.join("cancel-subscription/bootstrap"),
+            (Kind::Ours, Operation::Cancel | Operation::Replay) => {
+                self.folder.join("cancel-subscription/bootstrap")
+            }
             (Kind::Ours, Operation::Execute) => self.folder.join("execute-cancellations/bootstrap"),
         }
     }
 
-    /// Returns true if the contestant cancels subscriptions.
-    pub fn cancels(&self) -> bool {
-        self.kind != Kind::Floor
+    /// Returns true if the contestant can withdraw a cancellation.
+    pub fn withdraws(&self) -> bool {
+        self.kind == Kind::Ours
+    }
+
+    /// Returns the folder of its programs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Creates new tables for the contestant, with so many subscriptions.
@@ -114,8 +143,7 @@ impl Prepared {
 
     async fn add(&self, number: u64) {
         match self.kind {
-            Kind::Floor => {}
-            Kind::Ours => {
+            Kind::Ours | Kind::Floor => {
                 let new = given::new(given::document(number), self.now);
                 import::import(&self.store, &TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
             }
@@ -130,12 +158,21 @@ impl Prepared {
         }
     }
 
-    /// Adds a subscription whose cancellation is due.
-    pub async fn add_due(&self, number: u64) {
-        let date = self.now.date_naive() - Days::new(1);
+    /// Adds subscriptions with these numbers whose cancellations are due.
+    pub async fn add_due(&self, numbers: Range<u64>) {
+        for number in numbers {
+            self.add_one_due(number).await;
+        }
+    }
+
+    async fn add_one_due(&self, number: u64) {
+        let date = match self.kind {
+            Kind::Ours | Kind::Plain => self.now.date_naive() - Days::new(1),
+            // Its updates have the condition that nothing is due, as no sweep has found it.
+            Kind::Floor => self.now.date_naive() + Days::new(100),
+        };
         match self.kind {
-            Kind::Floor => {}
-            Kind::Ours => {
+            Kind::Ours | Kind::Floor => {
                 let new = given::new(given::pending(number, date), self.now);
                 import::import(&self.store, &TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
             }
@@ -159,7 +196,17 @@ impl Prepared {
         }
     }
 
-    async fn put(&self, item: serde_json::Value) {
+    /// Returns the event that executes the due cancellations of these subscriptions.
+    pub fn execute(&self, numbers: Range<u64>) -> Value {
+        match self.kind {
+            Kind::Ours | Kind::Plain => given::execute(),
+            Kind::Floor => {
+                json!({"keys": numbers.map(given::key).collect::<Vec<_>>(), "concurrency": EXECUTED_AT_ONCE})
+            }
+        }
+    }
+
+    async fn put(&self, item: Value) {
         let item: std::collections::HashMap<String, AttributeValue> = serde_dynamo::to_item(item).unwrap();
         let endpoint = service::endpoint::Endpoint::local(self.url.clone());
         let client = aws_sdk_dynamodb::Client::new(&endpoint.sdk_config());

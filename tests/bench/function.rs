@@ -8,12 +8,15 @@ use harness::lambda;
 use procfs::process;
 use serde_json::Value;
 
+use crate::share::{Group, Share};
+
 /// Longest duration of an invocation: Lambda ends it after 15 minutes at the latest.
 const LONGEST: Duration = Duration::from_secs(900);
 
 /// A process that waits for events.
 pub struct Function {
     function: lambda::Function,
+    _group: Group,
     /// Time from the start of the process until it asked for an event.
     pub ready: Duration,
     /// Time from the start of the process until it had answered the first event.
@@ -29,28 +32,38 @@ pub struct Answer {
 }
 
 impl Function {
-    /// Starts a function, gives it its first event, and returns the answer, too.
-    pub async fn start(bootstrap: &Path, variables: &[(&str, &str)], first_event: &Value) -> (Self, Value) {
+    /// Starts a function, gives it its first event, and returns the answer, too. Lambda does not limit a function that starts, so
+    /// it has its share from its first event on. Its log is what `stdout` gets.
+    pub async fn start(
+        bootstrap: &Path,
+        variables: &[(&str, &str)],
+        share: Share,
+        stdout: Stdio,
+        first_event: &Value,
+    ) -> (Self, Value) {
         let variables = [&[("PATH", "/usr/local/bin:/usr/bin:/bin")], variables].concat();
-        let mut function = lambda::Function::spawn(bootstrap, &variables, Stdio::null(), LONGEST).await;
+        let mut function = lambda::Function::spawn(bootstrap, &variables, stdout, LONGEST).await;
+        let ready = function.ready().await;
+        let group = Group::new(share).unwrap_or_else(|error| panic!("{share}: {error}"));
+        group.add(function.id());
         function.give(first_event);
         let first = function.answer().await;
-        let (spawned, ready) = function.started();
-        (Self { function, ready, first_answer: first.at - spawned }, returned(first.outcome))
+        let first_answer = ready + first.after;
+        (Self { function, _group: group, ready, first_answer }, returned(first.outcome))
     }
 
     /// Gives the function one event, and waits for the answer.
     pub async fn invoke(&mut self, event: &Value) -> Answer {
         self.function.give(event);
-        let lambda::Answer { outcome, after, .. } = self.function.answer().await;
+        let lambda::Answer { outcome, after } = self.function.answer().await;
         Answer { value: returned(outcome), after }
     }
 
-    /// Returns the processor time used so far, in user and kernel mode.
+    /// Returns the processor time used so far, in user and kernel mode, by the threads that there are.
     pub fn processor_time(&self) -> Duration {
-        let stat = self.status().stat().unwrap();
-        let ticks = stat.utime + stat.stime;
-        Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64)
+        let threads = self.status().tasks().unwrap();
+        let used = threads.map(|thread| thread.unwrap().schedstat().unwrap().sum_exec_runtime);
+        Duration::from_nanos(used.sum())
     }
 
     /// Returns the peak memory so far, in bytes.

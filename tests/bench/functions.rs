@@ -1,186 +1,239 @@
-//! Cold and warm: time, memory and size of each contestant, when it starts and when it cancels.
+//! Each contestant under a function's share of a processor, when it starts and when it is warm: time, processor time, memory and
+//! size.
 //!
-//! The contestants take turns (A B C, A B C …), so that other work of the machine affects all of them alike. Each operation
-//! cancels a subscription under a key of its own, and is checked to have succeeded.
+//! The contestants take turns (A B C, A B C …), so that other work of the machine affects all of them alike. An operation follows
+//! the one before without a pause, as in a busy function. Each is checked to have succeeded.
 
-use std::path::Path;
-use std::time::Duration;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::contestants::{Contestant, Operation, Prepared};
 use crate::engine::Engine;
 use crate::function::Function;
-use crate::report::{Table, mebibytes, median, milliseconds, percentile, ratio};
+use crate::report::Section;
+use crate::share::{Group, Share};
 use crate::subscriptions as given;
 
 /// Number of subscriptions.
 const SUBSCRIPTIONS: u64 = 500;
+/// Number of cancellations that a sweep executes.
+const DUE: u64 = 50;
+/// Operations that are not measured at the beginning of a turn.
+const UNMEASURED: u64 = 20;
+/// Fewest operations in a turn that are measured.
+const FEWEST: u64 = 20;
 
 /// Amount of measurements.
-#[derive(Clone, Copy, clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Amount {
     /// Turns of each contestant
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 3)]
     rounds: u32,
     /// Starts of each contestant in each turn
     #[arg(long, default_value_t = 3)]
     starts: u32,
-    /// Operations of the last process in a turn, of which the first fifth is not measured
-    #[arg(long, default_value_t = 500)]
+    /// Most operations of the last process in a turn
+    #[arg(long, default_value_t = 400)]
     operations: u64,
+    /// Longest time for the operations of a turn, in seconds
+    #[arg(long, default_value_t = 3)]
+    seconds: u64,
+    /// Memory whose share of a processor the functions get, in MB; 0 is no limit
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 1_769, 1_024, 512, 256, 128])]
+    memory: Vec<u32>,
+    /// Operations to measure
+    #[arg(long, value_delimiter = ',', default_values_t = Operation::value_variants().to_owned())]
+    operation: Vec<Operation>,
+    /// Ways to the database
+    #[arg(long, value_delimiter = ',', default_values_t = Transport::value_variants().to_owned())]
+    transport: Vec<Transport>,
+    /// SVG file for a diagram of time and price by memory
+    #[arg(long)]
+    plot: Option<PathBuf>,
 }
 
-/// Measurements of a contestant.
+/// A way to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Transport {
+    Http,
+    Tls,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Http => "HTTP",
+            Self::Tls => "TLS",
+        })
+    }
+}
+
+/// The circumstances of a measurement.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Case {
+    operation: Operation,
+    transport: Transport,
+    share: Share,
+}
+
+/// Measurements of a contestant in a case.
 #[derive(Default)]
 struct Measured {
     ready: Vec<Duration>,
     first_answer: Vec<Duration>,
     warm: Vec<Duration>,
+    /// Processor time of an operation, one mean for each turn.
     processor: Vec<Duration>,
     peak_memory: Vec<u64>,
 }
 
-/// Measures all contestants, over HTTP and over TLS, and prints the tables.
-pub async fn measure(contestants: &[Contestant], amount: Amount, now: DateTime<Utc>) {
-    let engine = Engine::start().await;
-    for (transport, url) in [("HTTP", engine.url()), ("TLS", engine.tls_url())] {
-        let measured = measure_over(&engine, &url, contestants, amount, now).await;
-        print(transport, contestants, &measured);
-    }
-}
+/// Measurements of all contestants in each case.
+type All = BTreeMap<Case, Vec<Measured>>;
 
-async fn measure_over(
-    engine: &Engine,
-    url: &str,
-    contestants: &[Contestant],
-    amount: Amount,
-    now: DateTime<Utc>,
-) -> Vec<Measured> {
-    let mut turns = Vec::new();
+/// Measures all contestants. Prints a table of each case, and returns those that compare them.
+pub async fn measure(contestants: &[Contestant], amount: &Amount, now: DateTime<Utc>) -> Vec<Section> {
+    let engine = Engine::start().await;
+    let shares = amount.memory.iter().map(|memory| match memory {
+        0 => Share::Whole,
+        memory => Share::Memory(*memory),
+    });
+    let shares: Vec<_> = match Group::new(Share::Memory(256)) {
+        Ok(_) => shares.collect(),
+        Err(error) => {
+            println!("This machine lets nobody limit a process to a share of a processor: {error}.\n");
+            shares.filter(|share| *share == Share::Whole).collect()
+        }
+    };
+    let mut prepared = Vec::new();
     for contestant in contestants {
-        turns.push(Turn {
-            contestant,
-            tables: contestant.prepare(engine, SUBSCRIPTIONS, now).await,
-            operation: 0,
-            measured: Measured::default(),
-        });
+        let tables = contestant.prepare(&engine, SUBSCRIPTIONS, now).await;
+        prepared.push(Turns { contestant, engine: &engine, tables, operation: 0, due: SUBSCRIPTIONS });
     }
-    for round in 0..=amount.rounds {
-        for turn in &mut turns {
-            turn.take(url, engine.certificate(), amount).await;
-            if round == 0 {
-                // The first round does not count, because it reads the files from the disk.
-                turn.measured = Measured::default();
+    let mut all = All::new();
+    for &operation in &amount.operation {
+        for &transport in &amount.transport {
+            for &share in &shares {
+                let case = Case { operation, transport, share };
+                let of_case = all
+                    .entry(case)
+                    .or_insert_with(|| contestants.iter().map(|_| Measured::default()).collect());
+                for _ in 0..amount.rounds {
+                    for (turns, measured) in prepared.iter_mut().zip(of_case.iter_mut()) {
+                        turns.take(case, amount, measured).await;
+                    }
+                }
+                tables::of_case(case, contestants, of_case).print();
             }
         }
     }
-    turns.into_iter().map(|turn| turn.measured).collect()
+    tables::sections(contestants, &all, amount.plot.as_deref())
 }
 
-/// The turn of a contestant.
-struct Turn<'c> {
+/// The turns of a contestant.
+struct Turns<'c> {
     contestant: &'c Contestant,
+    engine: &'c Engine,
     tables: Prepared,
+    /// Number of the next cancellation.
     operation: u64,
-    measured: Measured,
+    /// Number of the next subscription whose cancellation is due.
+    due: u64,
 }
 
-impl Turn<'_> {
-    async fn take(&mut self, url: &str, certificate: &str, amount: Amount) {
-        let bootstrap = self.contestant.bootstrap(Operation::Cancel);
-        for start in 1..=amount.starts {
-            let event = self.next_event();
-            let variables = self.tables.variables(url, certificate);
-            let (mut function, answer) = Function::start(&bootstrap, &variables, &event).await;
-            expect_ok(self.contestant, &answer);
-            self.measured.ready.push(function.ready);
-            self.measured.first_answer.push(function.first_answer);
+impl Turns<'_> {
+    async fn take(&mut self, case: Case, amount: &Amount, measured: &mut Measured) {
+        let bootstrap = self.contestant.bootstrap(case.operation);
+        for start in 0..=amount.starts {
+            let event = self.next_event(case.operation).await;
+            let url = match case.transport {
+                Transport::Http => self.engine.url(),
+                Transport::Tls => self.engine.tls_url(),
+            };
+            let variables = self.tables.variables(&url, self.engine.certificate());
+            let (mut function, answer) =
+                Function::start(&bootstrap, &variables, case.share, Stdio::null(), &event).await;
+            self.expect_ok(case.operation, &answer);
+            // The first start does not count, because it may read files from the disk.
+            if start > 0 {
+                measured.ready.push(function.ready);
+                measured.first_answer.push(function.first_answer);
+            }
             if start == amount.starts {
-                self.warm(&mut function, amount.operations).await;
+                self.warm(case.operation, &mut function, amount, measured).await;
             }
             function.stop().await;
         }
     }
 
-    async fn warm(&mut self, function: &mut Function, operations: u64) {
-        let unmeasured = operations / 5;
-        let mut processor = Duration::ZERO;
-        for operation in 0..operations {
-            if operation == unmeasured {
-                processor = function.processor_time();
+    async fn warm(
+        &mut self,
+        operation: Operation,
+        function: &mut Function,
+        amount: &Amount,
+        measured: &mut Measured,
+    ) {
+        // An operation of a sweep is one execution.
+        let (each, unmeasured, fewest, most) = match operation {
+            Operation::Execute => (u32::try_from(DUE).unwrap(), 1, 1, amount.operations / DUE),
+            Operation::Get | Operation::Cancel | Operation::Replay => {
+                (1, UNMEASURED, FEWEST, amount.operations)
             }
-            let event = self.next_event();
+        };
+        for _ in 0..unmeasured {
+            let event = self.next_event(operation).await;
+            self.expect_ok(operation, &function.invoke(&event).await.value);
+        }
+        let (processor, begun, mut done) = (function.processor_time(), Instant::now(), 0);
+        while done < fewest || done < most && begun.elapsed() < Duration::from_secs(amount.seconds) {
+            let event = self.next_event(operation).await;
             let answer = function.invoke(&event).await;
-            expect_ok(self.contestant, &answer.value);
-            if operation >= unmeasured {
-                self.measured.warm.push(answer.after);
+            self.expect_ok(operation, &answer.value);
+            measured.warm.push(answer.after / each);
+            done += 1;
+        }
+        let done = u32::try_from(done).unwrap() * each;
+        measured.processor.push((function.processor_time() - processor) / done);
+        measured.peak_memory.push(function.peak_memory());
+    }
+
+    async fn next_event(&mut self, operation: Operation) -> Value {
+        match operation {
+            Operation::Get => {
+                self.operation += 1;
+                given::get(&self.tables.token, self.operation % SUBSCRIPTIONS)
+            }
+            Operation::Cancel => {
+                self.operation += 1;
+                given::cancel(&self.tables.token, SUBSCRIPTIONS, self.operation)
+            }
+            Operation::Replay => given::cancel(&self.tables.token, SUBSCRIPTIONS, 0),
+            Operation::Execute => {
+                let numbers = self.due..self.due + DUE;
+                self.due += DUE;
+                self.tables.add_due(numbers.clone()).await;
+                self.tables.execute(numbers)
             }
         }
-        let measured = u32::try_from(operations - unmeasured).unwrap();
-        self.measured.processor.push((function.processor_time() - processor) / measured);
-        self.measured.peak_memory.push(function.peak_memory());
     }
 
-    fn next_event(&mut self) -> Value {
-        self.operation += 1;
-        given::cancel(&self.tables.token, SUBSCRIPTIONS, self.operation)
+    fn expect_ok(&self, operation: Operation, answer: &Value) {
+        let name = self.contestant.name;
+        match operation {
+            Operation::Execute => {
+                let executed = answer.get("executed").or_else(|| answer.get("updated"));
+                assert_eq!(executed, Some(&json!(DUE)), "{name}: {answer}");
+            }
+            Operation::Get | Operation::Cancel | Operation::Replay => {
+                assert_eq!(answer["statusCode"], json!(200), "{name}: {answer}");
+            }
+        }
     }
-}
-
-fn expect_ok(contestant: &Contestant, answer: &Value) {
-    assert_eq!(answer["statusCode"], json!(200), "{}: {answer}", contestant.name);
-}
-
-fn print(transport: &str, contestants: &[Contestant], measured: &[Measured]) {
-    let mut table = Table::new(&[
-        transport,
-        "ready",
-        "first answer",
-        "p50",
-        "p99",
-        "p99.9",
-        "CPU",
-        "peak memory",
-        "size",
-    ]);
-    for (contestant, measured) in contestants.iter().zip(measured) {
-        table.row(&[
-            contestant.name.to_owned(),
-            milliseconds(median(&measured.ready)),
-            milliseconds(median(&measured.first_answer)),
-            milliseconds(percentile(&measured.warm, 0.5)),
-            milliseconds(percentile(&measured.warm, 0.99)),
-            milliseconds(percentile(&measured.warm, 0.999)),
-            milliseconds(mean(&measured.processor)),
-            mebibytes(median(&measured.peak_memory)),
-            mebibytes(size(&contestant.bootstrap(Operation::Cancel))),
-        ]);
-    }
-    let [ours, others @ ..] = measured else { return };
-    for (contestant, other) in contestants.iter().skip(1).zip(others) {
-        let of = |measure: fn(&Measured) -> f64| ratio(measure(ours) / measure(other));
-        table.row(&[
-            format!("ours / {}", contestant.name),
-            of(|measured| median(&measured.ready).as_secs_f64()),
-            of(|measured| median(&measured.first_answer).as_secs_f64()),
-            of(|measured| percentile(&measured.warm, 0.5).as_secs_f64()),
-            of(|measured| percentile(&measured.warm, 0.99).as_secs_f64()),
-            of(|measured| percentile(&measured.warm, 0.999).as_secs_f64()),
-            of(|measured| mean(&measured.processor).as_secs_f64()),
-            of(|measured| median(&measured.peak_memory) as f64),
-            String::new(),
-        ]);
-    }
-    table.print();
-}
-
-fn mean(durations: &[Duration]) -> Duration {
-    durations.iter().sum::<Duration>() / u32::try_from(durations.len()).unwrap()
-}
-
-/// Returns the size of the deployed zip file, which is beside the bootstrap.
-fn size(bootstrap: &Path) -> u64 {
-    bootstrap.with_extension("zip").metadata().map_or(0, |file| file.len())
 }

@@ -1,13 +1,14 @@
 //! Measures the functions of Connect Subscriptions, and alternatives to them. `run` builds and measures all.
 
+mod bill;
 mod contestants;
 mod engine;
 mod function;
 mod functions;
 mod report;
 mod scale;
+mod share;
 mod subscriptions;
-mod units;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,12 @@ struct Arguments {
     /// Folder of the contestants, as `run` builds them
     #[arg(long)]
     contestants: PathBuf,
+    /// Document that the tables are written into
+    #[arg(long, requires = "measured")]
+    into: Option<PathBuf>,
+    /// When, where and with what is measured, for the document
+    #[arg(long)]
+    measured: Option<String>,
     #[command(subcommand)]
     measure: Measure,
 }
@@ -30,8 +37,8 @@ struct Arguments {
 enum Measure {
     /// Cold starts and warm cancellations
     Functions(Amount),
-    /// Requests and capacity units of each operation
-    Units,
+    /// The whole bill of a million of each operation
+    Bill,
     /// Many subscriptions, and many cancellations due at once
     Scale(scale::Amount),
 }
@@ -41,15 +48,19 @@ async fn main() {
     let arguments = Arguments::parse();
     let contestants = Contestant::all(&arguments.contestants);
     let now = Clock::system().now();
-    match arguments.measure {
-        Measure::Functions(amount) => {
-            functions::measure(&contestants, amount, now).await;
-        }
-        Measure::Units => units::measure(&contestants, now).await,
+    let sections = match arguments.measure {
+        Measure::Functions(amount) => functions::measure(&contestants, &amount, now).await,
+        Measure::Bill => bill::measure(&contestants, now).await,
         Measure::Scale(amount) => {
             let ours = contestants.first().expect("no functions are built");
-            let updates = arguments.contestants.join("updates/bootstrap");
-            scale::measure(ours, &updates, &amount, now).await;
+            let updates = arguments.contestants.join("floor/updates/bootstrap");
+            scale::measure(ours, &updates, &amount, now).await
+        }
+    };
+    for section in sections {
+        section.print();
+        if let (Some(document), Some(measured)) = (&arguments.into, &arguments.measured) {
+            section.write_into(document, measured);
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Numbers in tables of Markdown.
 
+use std::fmt;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::presets;
+use plotters::prelude::*;
 
 /// A table.
 pub struct Table(comfy_table::Table);
@@ -19,7 +23,39 @@ impl Table {
     }
 
     pub fn print(&self) {
-        println!("{}\n", self.0);
+        println!("{self}\n");
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// A part of a document that a measurement writes.
+pub struct Section {
+    name: &'static str,
+    text: String,
+}
+
+impl Section {
+    pub fn new(name: &'static str, text: impl fmt::Display) -> Self {
+        Self { name, text: text.to_string() }
+    }
+
+    pub fn print(&self) {
+        println!("{}\n", self.text);
+    }
+
+    /// Writes the section into a document, between the comments that name it. `measured` says when, where and with what.
+    pub fn write_into(&self, document: &Path, measured: &str) {
+        let text = fs::read_to_string(document).unwrap();
+        let (begin, end) = (format!("<!-- figures: {} -->\n", self.name), "<!-- end of figures -->");
+        let (before, rest) = text.split_once(&begin).unwrap_or_else(|| panic!("no {begin}"));
+        let (_, after) = rest.split_once(end).unwrap_or_else(|| panic!("no {end}"));
+        let text = format!("{before}{begin}\n{measured}\n\n{}\n\n{end}{after}", self.text);
+        fs::write(document, text).unwrap();
     }
 }
 
@@ -49,4 +85,51 @@ pub fn ratio(ratio: f64) -> String {
 
 pub fn dollars(amount: f64) -> String {
     format!("${amount:.3}")
+}
+
+/// Rounds a duration up to whole milliseconds, as Lambda bills it.
+pub fn whole_milliseconds(duration: Duration) -> Duration {
+    Duration::from_millis(duration.as_micros().div_ceil(1_000).try_into().unwrap())
+}
+
+/// Draws lines through points, by a logarithmic scale on the horizontal axis.
+pub fn diagram(file: &Path, horizontal: &str, vertical: &str, series: &[(&'static str, Vec<(f64, f64)>)]) {
+    const COLOURS: [RGBColor; 3] = [RGBColor(192, 57, 43), RGBColor(41, 98, 168), RGBColor(39, 134, 84)];
+    let points = || series.iter().flat_map(|(_, points)| points);
+    let highest = points().map(|(_, y)| *y).fold(0.0, f64::max);
+    let (least, most) =
+        points().fold((f64::MAX, f64::MIN), |(least, most), (x, _)| (least.min(*x), most.max(*x)));
+    let root = SVGBackend::new(file, (760, 360)).into_drawing_area();
+    root.fill(&WHITE).unwrap();
+    let mut chart = ChartBuilder::on(&root)
+        .margin(16)
+        .x_label_area_size(40)
+        .y_label_area_size(52)
+        .build_cartesian_2d((least..most).log_scale(), 0.0..highest * 1.3)
+        .unwrap();
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .x_desc(horizontal)
+        .y_desc(vertical)
+        .x_label_formatter(&|x| format!("{x:.0}"))
+        .draw()
+        .unwrap();
+    for ((name, points), colour) in series.iter().zip(COLOURS) {
+        chart
+            .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))
+            .unwrap()
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+        chart.draw_series(points.iter().map(|place| Circle::new(*place, 3, colour.filled()))).unwrap();
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE)
+        .border_style(TRANSPARENT)
+        .draw()
+        .unwrap();
+    root.present().unwrap();
 }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
@@ -13,20 +14,18 @@ use dynoxide::{AttributeValue, ImportOptions};
 use futures::{StreamExt, stream};
 use harness::Wire;
 use harness::capacity::Capacity;
-use plotters::prelude::*;
 use serde_json::{Value, json};
 use service::import;
 use store::compression::compress;
 use store::import::TOGETHER;
 
-use crate::contestants::{Contestant, Operation, Prepared};
+use crate::contestants::{Contestant, EXECUTED_AT_ONCE, Operation, Prepared};
 use crate::engine::{Engine, TENANT};
 use crate::function::Function;
-use crate::report::{Table, mebibytes, median, milliseconds, percentile, ratio};
+use crate::report::{Section, Table, diagram, mebibytes, median, milliseconds, percentile, ratio};
+use crate::share::Share;
 use crate::subscriptions as given;
 
-/// Executions that a sweep has under way at once: 16 in each of 4 shards.
-const AT_ONCE: usize = 64;
 /// Number of turns of a short sweep and its floor, and number of items that each writes.
 const ROUNDS: u64 = 10;
 const SHORT: u64 = 1_000;
@@ -63,8 +62,8 @@ struct Operations {
     used: Capacity,
 }
 
-/// Measures our functions, and prints the tables.
-pub async fn measure(ours: &Contestant, updates: &Path, amount: &Amount, now: DateTime<Utc>) {
+/// Measures our functions.
+pub async fn measure(ours: &Contestant, updates: &Path, amount: &Amount, now: DateTime<Utc>) -> Vec<Section> {
     assert!(amount.subscriptions.to_string().trim_end_matches('0') == "1", "not a power of ten");
     assert!(amount.due + 2 * ROUNDS * SHORT <= amount.subscriptions, "there are too few subscriptions");
     assert!(amount.operations <= 1_000, "the smallest size has only 1000 subscriptions");
@@ -85,11 +84,10 @@ pub async fn measure(ours: &Contestant, updates: &Path, amount: &Amount, now: Da
         eprintln!("{size} subscriptions");
         points.push(scale.point(size, nth, amount.operations).await);
     }
-    print_growth(&points);
     if let Some(file) = &amount.plot {
         plot(&points, file);
     }
-    scale.sweep(updates, amount).await;
+    vec![Section::new("growth", growth(&points)), Section::new("sweep", scale.sweep(updates, amount).await)]
 }
 
 struct Scale<'c> {
@@ -138,7 +136,7 @@ impl Scale<'_> {
 
     async fn start(&self, bootstrap: &Path, url: &str, first: &Value) -> (Function, Value) {
         let variables = self.tables.variables(url, self.engine.certificate());
-        Function::start(bootstrap, &variables, first).await
+        Function::start(bootstrap, &variables, Share::Whole, Stdio::null(), first).await
     }
 
     /// Measures each operation at one size, the `nth` of them.
@@ -180,7 +178,7 @@ impl Scale<'_> {
     }
 
     /// Executes cancellations that are due at one instant: first a few, in turns with the floor, then many.
-    async fn sweep(&self, updates: &Path, amount: &Amount) {
+    async fn sweep(&self, updates: &Path, amount: &Amount) -> String {
         let past = self.now.date_naive() - Days::new(1);
         let future = NaiveDate::from_ymd_opt(2200, 1, 1).unwrap();
         let short = |round: u64| amount.due + 2 * round * SHORT;
@@ -196,7 +194,7 @@ impl Scale<'_> {
         self.make_pending(0..amount.due, past).await;
         let all = self.execute(amount.due).await;
 
-        let name = format!("{AT_ONCE} at once");
+        let name = format!("{EXECUTED_AT_ONCE} at once");
         let mut table = Table::new(&[&name, "items", "time", "per second", "CPU per item", "peak memory"]);
         for (name, swept) in [
             ("UpdateItem, nothing else", middle_of(&floor)),
@@ -212,9 +210,8 @@ impl Scale<'_> {
                 mebibytes(swept.peak_memory),
             ]);
         }
-        table.print();
         let rate = middle_of(&sweeps).per_second() / middle_of(&floor).per_second();
-        println!("a short sweep / UpdateItem, in items per second: {}\n", ratio(rate));
+        format!("{table}\n\nA short sweep / UpdateItem, in items a second: {}", ratio(rate))
     }
 
     async fn execute(&self, due: u64) -> Swept {
@@ -228,7 +225,8 @@ impl Scale<'_> {
     async fn update(&self, updates: &Path, numbers: Range<u64>) -> Swept {
         let items = numbers.end - numbers.start;
         let keys: Vec<_> = numbers.map(given::key).collect();
-        let (swept, answer) = self.time(updates, &json!({"keys": keys, "concurrency": AT_ONCE}), items).await;
+        let (swept, answer) =
+            self.time(updates, &json!({"keys": keys, "concurrency": EXECUTED_AT_ONCE}), items).await;
         assert_eq!(answer["updated"], json!(items));
         swept
     }
@@ -289,11 +287,13 @@ fn middle_of(all: &[Swept]) -> &Swept {
 fn expect_ok(operation: Operation, answer: &Value) {
     match operation {
         Operation::Execute => assert_eq!(answer["due"], json!(0), "{answer}"),
-        Operation::Get | Operation::Cancel => assert_eq!(answer["statusCode"], json!(200), "{answer}"),
+        Operation::Get | Operation::Cancel | Operation::Replay => {
+            assert_eq!(answer["statusCode"], json!(200), "{answer}")
+        }
     }
 }
 
-fn print_growth(points: &[Point]) {
+fn growth(points: &[Point]) -> Table {
     let mut table = Table::new(&["subscriptions", "operation", "p50", "p99", "read units", "write units"]);
     for point in points {
         let operations =
@@ -309,56 +309,24 @@ fn print_growth(points: &[Point]) {
             ]);
         }
     }
-    table.print();
+    table
 }
 
 /// Draws the medians against the number of subscriptions.
 fn plot(points: &[Point], file: &Path) {
-    type Series = (&'static str, fn(&Point) -> &Operations, RGBColor);
-    const SERIES: [Series; 3] = [
-        ("cancel", |point| &point.cancel, RGBColor(192, 57, 43)),
-        ("GET", |point| &point.get, RGBColor(41, 98, 168)),
-        ("sweep, nothing due", |point| &point.idle_sweep, RGBColor(39, 134, 84)),
-    ];
-    let at = |point: &Point, of: fn(&Point) -> &Operations| {
-        (point.subscriptions as f64, median(&of(point).took).as_secs_f64() * 1_000.0)
+    let series = |of: fn(&Point) -> &Operations| {
+        let at =
+            |point: &Point| (point.subscriptions as f64, median(&of(point).took).as_secs_f64() * 1_000.0);
+        points.iter().map(at).collect()
     };
-    let highest =
-        points.iter().flat_map(|point| SERIES.map(|(_, of, _)| at(point, of).1)).fold(0.0, f64::max);
-    let (least, most) = (points[0].subscriptions as f64, points[points.len() - 1].subscriptions as f64);
-
-    let root = SVGBackend::new(file, (760, 360)).into_drawing_area();
-    root.fill(&WHITE).unwrap();
-    let mut chart = ChartBuilder::on(&root)
-        .margin(16)
-        .x_label_area_size(40)
-        .y_label_area_size(52)
-        .build_cartesian_2d((least..most).log_scale(), 0.0..highest * 1.3)
-        .unwrap();
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .x_desc("subscriptions")
-        .y_desc("median, ms")
-        .x_label_formatter(&|size| format!("{size:.0}"))
-        .draw()
-        .unwrap();
-    for (name, of, colour) in SERIES {
-        let line = || points.iter().map(|point| at(point, of));
-        chart
-            .draw_series(LineSeries::new(line(), colour.stroke_width(2)))
-            .unwrap()
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
-        chart.draw_series(line().map(|place| Circle::new(place, 3, colour.filled()))).unwrap();
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE)
-        .border_style(TRANSPARENT)
-        .draw()
-        .unwrap();
-    root.present().unwrap();
+    diagram(
+        file,
+        "subscriptions",
+        "median, ms",
+        &[
+            ("cancel", series(|point| &point.cancel)),
+            ("GET", series(|point| &point.get)),
+            ("sweep, nothing due", series(|point| &point.idle_sweep)),
+        ],
+    );
 }

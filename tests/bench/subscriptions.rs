@@ -60,6 +60,34 @@ pub fn cancel(token: &Token, subscriptions: u64, operation: u64) -> Value {
     event
 }
 
+/// Returns the event that withdraws the cancellation of the subscription with this number.
+pub fn withdraw(token: &Token, number: u64) -> Value {
+    let mut event = about(
+        event(include_str!("../data/events/cancel-subscription/ok_withdrawn.json")),
+        "/cancel",
+        token,
+        number,
+    );
+    event["headers"]["x-idempotency-key"] = json!(Uuid::new_v4());
+    event
+}
+
+/// Returns the event with so many changes that the table's stream delivers at once.
+pub fn changes(count: u32) -> Value {
+    let mut event = event(include_str!("../data/events/publish-events/ok.json"));
+    let record = event["Records"][0].clone();
+    let records = (0..count).map(|number| {
+        let (mut record, key) = (record.clone(), json!({"S": key(number.into())}));
+        record["dynamodb"]["SequenceNumber"] = json!(number.to_string());
+        for place in ["Keys", "OldImage", "NewImage"] {
+            record["dynamodb"][place]["pk"] = key.clone();
+        }
+        record
+    });
+    event["Records"] = records.collect();
+    event
+}
+
 /// Returns the event that executes the due cancellations.
 pub fn execute() -> Value {
     event(include_str!("../data/events/execute-cancellations/ok.json"))

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 pub struct Capacity {
     /// The operations, in their order.
     pub requests: Vec<String>,
+    /// Bytes of their bodies.
+    pub bytes: usize,
     /// Read units.
     pub read: f64,
     /// Write units.
@@ -29,6 +31,7 @@ impl Capacity {
     /// This without an earlier part of it.
     pub fn without(mut self, earlier: &Self) -> Self {
         self.requests.drain(..earlier.requests.len());
+        self.bytes -= earlier.bytes;
         self.read -= earlier.read;
         self.write -= earlier.write;
         self.by_emulator -= earlier.by_emulator;
@@ -49,6 +52,7 @@ impl Capacity {
         for (write, (before, after)) in request.writes.iter().zip(before.iter().zip(after)) {
             self.write += write.units(before.as_ref(), after.as_ref());
         }
+        self.bytes += request.bytes;
         self.requests.push(request.operation);
     }
 }
@@ -56,6 +60,7 @@ impl Capacity {
 /// A request whose units are counted.
 pub(crate) struct Counted {
     operation: String,
+    bytes: usize,
     request: Value,
     writes: Vec<Write>,
 }
@@ -65,7 +70,7 @@ impl Counted {
         let mut request: Value = serde_json::from_slice(body).unwrap();
         request["ReturnConsumedCapacity"] = json!("TOTAL");
         let writes = writes(operation, &request);
-        Self { operation: operation.to_owned(), request, writes }
+        Self { operation: operation.to_owned(), bytes: body.len(), request, writes }
     }
 
     /// The request with a question: the emulator's account.

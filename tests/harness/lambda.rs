@@ -23,6 +23,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -104,15 +105,14 @@ pub struct Answer {
     pub outcome: Result<Value, Value>,
     /// Time from handing out the event to the answer.
     pub after: Duration,
-    /// Instant at which the answer arrived.
-    pub at: Instant,
 }
 
 struct RuntimeApi {
     longest: Duration,
     events: tokio::sync::Mutex<UnboundedReceiver<String>>,
     handed_out: Mutex<Instant>,
-    asked: Mutex<Option<Instant>>,
+    /// Time of the first request for an event.
+    asked: watch::Sender<Option<Instant>>,
     answers: UnboundedSender<Answer>,
 }
 
@@ -134,7 +134,7 @@ impl Function {
             longest,
             events: tokio::sync::Mutex::new(queue),
             handed_out: Mutex::new(Instant::now()),
-            asked: Mutex::default(),
+            asked: watch::Sender::default(),
             answers: sender,
         });
         let routes = Router::new()
@@ -184,9 +184,11 @@ impl Function {
         self.process.id().unwrap()
     }
 
-    /// Returns the instant at which the process was started, and the time until it first asked for an event.
-    pub fn started(&self) -> (Instant, Duration) {
-        (self.spawned, self.api.asked.lock().unwrap().unwrap() - self.spawned)
+    /// Waits until the process asks for its first event. Returns the time from its start until then.
+    pub async fn ready(&self) -> Duration {
+        let mut asked = self.api.asked.subscribe();
+        let asked = timeout(self.longest, asked.wait_for(Option::is_some)).await;
+        asked.expect("the function does not ask for an event").unwrap().unwrap() - self.spawned
     }
 
     /// Kills the process (SIGKILL), waits until it has ended, and returns its log lines.
@@ -202,7 +204,7 @@ impl Function {
 }
 
 async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
-    api.asked.lock().unwrap().get_or_insert_with(Instant::now);
+    api.asked.send_if_modified(|asked| asked.replace(asked.unwrap_or_else(Instant::now)).is_none());
     // Waits forever if no more events can come. Lambda would freeze the function here.
     let Some(event) = api.events.lock().await.recv().await else { return std::future::pending().await };
     let headers = [
@@ -225,10 +227,9 @@ async fn finish(
     extract::Path((_, kind)): extract::Path<(String, String)>,
     body: Bytes,
 ) -> StatusCode {
-    let at = Instant::now();
-    let after = at - *api.handed_out.lock().unwrap();
+    let after = api.handed_out.lock().unwrap().elapsed();
     let body = serde_json::from_slice(&body).unwrap();
     let outcome = if kind == "response" { Ok(body) } else { Err(body) };
-    let _ = api.answers.send(Answer { outcome, after, at });
+    let _ = api.answers.send(Answer { outcome, after });
     StatusCode::ACCEPTED
 }

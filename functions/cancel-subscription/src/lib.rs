@@ -10,8 +10,8 @@ use service::http::response::respond;
 
 /// Answers a request.
 pub async fn handle(service: &Service, request: Request) -> Response<Body> {
-    respond(&request, async {
-        let call = request::call(&request)?;
+    respond(&request, async |named| {
+        let call = request::call(&request, named);
         if request.method() == Method::DELETE {
             withdraw(service, call).await
         } else {

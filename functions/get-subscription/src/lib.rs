@@ -7,17 +7,11 @@ use service::get::get;
 use service::http::problem::etag;
 use service::http::request;
 use service::http::response::{Answered, not_modified, respond, subscription};
-use service::telemetry::{log_caller, log_name};
 
 /// Answers a request.
 pub async fn handle(service: &Service, request: Request) -> Response<Body> {
-    respond(&request, async {
-        let token = request::token(&request)?;
-        log_caller(&token);
-        let name = request::subscription_name(&request);
-        log_name(name.as_ref().ok());
-
-        let stored = get(service, &token, name).await?;
+    respond(&request, async |named| {
+        let stored = get(service, named).await?;
         let etag = etag(&stored.revision);
         if request::has_version(request.headers(), &etag) {
             return Ok(Answered::ok(not_modified(etag)));

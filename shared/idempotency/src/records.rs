@@ -3,6 +3,7 @@
 //! The table has the hash key `pk`, a string, and a time to live by [`TTL_ATTRIBUTE`].
 
 use std::fmt::Display;
+use std::iter;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -140,8 +141,8 @@ impl Records {
                     Writes::Record(record, attempt)
                 } else {
                     // The record goes first: if the key has a record already, that decides, whatever the conditions of the effect.
-                    let writes = [vec![self.put_in_transaction(record, &attempt)?], effect].concat();
-                    Writes::Both(Transaction::new(writes), attempt)
+                    let record = self.put_in_transaction(record, &attempt)?;
+                    Writes::Both(Transaction::new(iter::once(record).chain(effect).collect()), attempt)
                 }
             }
         };

@@ -7,7 +7,8 @@
 //! If two requests meet, the database lets one commit. The other gets the changed subscription with the refusal, and decides again.
 //! The same holds for a withdrawal that meets the execution: one of the two is done, and the answer says which.
 
-use domain::api_key::{Scope, Token};
+use chrono::{DateTime, Utc};
+use domain::api_key::Scope;
 use domain::calendar::Calendar;
 use domain::cancel::{Asking, Decision, Refusal, decide_cancel};
 use domain::cancellation::CancelRequest;
@@ -19,10 +20,11 @@ use idempotency::{Attempt, Commit, Fingerprint, Key, Verdict};
 use metrics::counter;
 use store::answer::Answer;
 use store::commit::Committed;
+use store::load::Loaded;
 use store::{Store, StoreError};
 
 use crate::http::problem::{Problem, etag};
-use crate::http::request::Precondition;
+use crate::http::request::{Named, Precondition};
 use crate::http::response::{Answered, subscription};
 use crate::telemetry::{CANCELLATIONS_SCHEDULED, CANCELLATIONS_WITHDRAWN, REASON, log_found};
 use crate::{Service, ids};
@@ -33,10 +35,8 @@ const MOST_DECISIONS: u32 = 8;
 /// A request to change a subscription, as far as it is read before the caller is authenticated. Problems with its parts are
 /// answered only after that.
 pub struct Call<'r> {
-    /// The API key.
-    pub token: Token,
-    /// The subscription.
-    pub name: Result<SubscriptionName, Problem>,
+    /// The caller and the subscription.
+    pub named: Named,
     /// The idempotency key, if there is one.
     pub key: Result<Option<Key>, Problem>,
     /// The fingerprint. Requests with equal fingerprints are the same request.
@@ -85,17 +85,42 @@ async fn change(
     body: Option<impl FnOnce(&Calendar) -> Result<CancelRequest, Problem>>,
 ) -> Result<Answered, Problem> {
     let (store, now) = (&service.store, service.clock.now());
-    let known_key = call.key.as_ref().ok().and_then(Option::as_ref);
-    let sealed = store.load(&call.token, call.name.as_ref().ok(), known_key, body.is_some()).await?;
-    let loaded = sealed.open(Scope::Cancel, now)?;
-
+    let (Named { token, name }, key) = (&call.named, call.key.as_ref().ok().and_then(Option::as_ref));
+    let sealed = store.load(token, name.as_ref().ok(), key, body.is_some()).await?;
     // Authentication comes first, then the record of an earlier answer, and then the request itself.
-    let Call { token, name, key, fingerprint, request_id, parameters, precondition } = call;
+    let loaded = sealed.open(Scope::Cancel, now)?;
+    match read(store, call, loaded, body, now).await? {
+        Read::Answered(answered) => Ok(answered),
+        Read::Asked(request, name, stored) => request.settle(store, &name, stored).await,
+    }
+}
+
+/// A request of an authenticated caller.
+pub enum Read<'r> {
+    /// It was answered before.
+    Answered(Answered),
+    /// It asks for a change of the subscription with this name, as it is now.
+    Asked(Request<'r>, SubscriptionName, Option<StoredSubscription>),
+}
+
+/// Reads a request with what was loaded for it. If it names the subscription by its reference id, one more round trip reads the
+/// subscription.
+///
+/// # Errors
+/// The request is not valid, or the database can't be reached or refuses.
+pub async fn read<'r>(
+    store: &Store,
+    call: Call<'r>,
+    loaded: Loaded,
+    body: Option<impl FnOnce(&Calendar) -> Result<CancelRequest, Problem>>,
+    now: DateTime<Utc>,
+) -> Result<Read<'r>, Problem> {
+    let Call { named: Named { token, name }, key, fingerprint, request_id, parameters, precondition } = call;
     let attempt = key?.map(|key| Attempt { key, fingerprint, request_id: request_id.to_owned(), now });
     if let (Some(attempt), Some(record)) = (&attempt, loaded.record) {
         match attempt.verdict(record) {
             Verdict::Expired => {}
-            Verdict::Replay(answer) => return Ok(Answered::replay(answer)),
+            Verdict::Replay(answer) => return Ok(Read::Answered(Answered::replay(answer))),
             Verdict::Mismatch => return Err(Problem::IdempotencyKeyMismatch),
         }
     }
@@ -115,8 +140,7 @@ async fn change(
     }
     let asking = Asking { ids: ids::new(), requested_by: token.key_id().clone(), now };
     let tenant = token.tenant().clone();
-    let request = Request { tenant, attempt, request_id, precondition, wish, asking };
-    request.settle(store, &name, stored).await
+    Ok(Read::Asked(Request { tenant, attempt, request_id, precondition, wish, asking }, name, stored))
 }
 
 /// A request of an authenticated caller that was not answered before.

@@ -1,11 +1,11 @@
 //! Reading a subscription, as it is now: a caller reads its own writes.
 
-use domain::api_key::{Scope, Token};
-use domain::identifiers::SubscriptionName;
+use domain::api_key::Scope;
 use domain::stored::StoredSubscription;
 
 use crate::Service;
 use crate::http::problem::Problem;
+use crate::http::request::Named;
 use crate::telemetry::log_found;
 
 /// Reads the subscription that a caller names.
@@ -13,12 +13,9 @@ use crate::telemetry::log_found;
 /// # Errors
 /// The caller may not read subscriptions, the name is malformed, or the subscription does not exist. Only a caller that may read
 /// learns of the last two.
-pub async fn get(
-    service: &Service,
-    token: &Token,
-    name: Result<SubscriptionName, Problem>,
-) -> Result<StoredSubscription, Problem> {
-    let sealed = service.store.load(token, name.as_ref().ok(), None, false).await?;
+pub async fn get(service: &Service, named: Named) -> Result<StoredSubscription, Problem> {
+    let Named { token, name } = named;
+    let sealed = service.store.load(&token, name.as_ref().ok(), None, false).await?;
     let loaded = sealed.open(Scope::Read, service.clock.now())?;
     let name = name?;
     let stored = service.store.follow(token.tenant(), &name, loaded.found).await?;

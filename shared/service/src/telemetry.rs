@@ -8,9 +8,8 @@
 //! service on one machine, counting does nothing.
 
 use std::env;
-use std::io;
+use std::io::{self, Write};
 
-use domain::api_key::Token;
 use domain::identifiers::SubscriptionName;
 use domain::stored::StoredSubscription;
 use metrics::Unit;
@@ -107,7 +106,12 @@ impl Telemetry {
     /// Telemetry was started before.
     pub fn start() -> Result<Self, metrics_cloudwatch_embedded::Error> {
         let level = env::var("AWS_LAMBDA_LOG_LEVEL").ok().and_then(|level| level.parse().ok());
-        let json = fmt::layer().json().flatten_event(true).with_current_span(true).with_span_list(false);
+        let json = fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .with_target(false);
         registry().with(json).with(filter(level.unwrap_or(LevelFilter::INFO))).init();
 
         let function = env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "unknown".to_owned());
@@ -123,22 +127,12 @@ impl Telemetry {
     /// Runs an invocation, and writes what it has counted.
     pub async fn invocation<T>(self, invocation: impl Future<Output = T>) -> T {
         let outcome = invocation.await;
-        if let Err(cause) = self.0.flush(io::stdout().lock()) {
+        // Written at once: the collector writes many small pieces.
+        let mut lines = Vec::with_capacity(1024);
+        if let Err(cause) = self.0.flush(&mut lines).and_then(|()| io::stdout().write_all(&lines)) {
             error!(%cause, "the metrics could not be written");
         }
         outcome
-    }
-}
-
-/// Adds the tenant and the id of the API key to the log.
-pub fn log_caller(token: &Token) {
-    Span::current().record("tenant", display(token.tenant())).record("keyId", display(token.key_id()));
-}
-
-/// Adds the subscription to the log, if the request names it by its subscription id. A reference id may say more than a log should.
-pub fn log_name(name: Option<&SubscriptionName>) {
-    if let Some(SubscriptionName::Id(id)) = name {
-        Span::current().record("subscription", display(id));
     }
 }
 
@@ -150,10 +144,12 @@ pub fn log_found(name: &SubscriptionName, stored: &StoredSubscription) {
 }
 
 /// Returns the id under which X-Ray shows an invocation, from the trace header that Lambda gives it
-/// (`Root=1-5759e988-bd862e3fe1be46a994272793;Parent=…;Sampled=1`).
+/// (`Root=1-5759e988-bd862e3fe1be46a994272793;Parent=…;Sampled=1`); `None` if X-Ray does not record it.
 #[must_use]
 pub fn trace_id(header: Option<&str>) -> Option<&str> {
-    header?.split(';').find_map(|part| part.trim().strip_prefix("Root="))
+    let mut parts = header?.split(';').map(str::trim);
+    let root = parts.clone().find_map(|part| part.strip_prefix("Root="));
+    root.filter(|_| parts.any(|part| part == "Sampled=1"))
 }
 
 #[cfg(test)]
@@ -161,12 +157,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trace_id_is_the_root_of_a_trace_header() {
+    fn a_trace_id_is_the_root_of_the_header_of_a_trace_that_is_recorded() {
         let root = "1-5759e988-bd862e3fe1be46a994272793";
         let header = format!("Root={root};Parent=53995c3f42cd8ad8;Sampled=1");
         assert_eq!(trace_id(Some(&header)), Some(root));
-        assert_eq!(trace_id(Some("Self=1-2-3; Root=1-a-b")), Some("1-a-b"));
-        assert_eq!(trace_id(Some("Sampled=0")), None);
+        assert_eq!(trace_id(Some("Sampled=1;Self=1-2-3; Root=1-a-b")), Some("1-a-b"));
+        assert_eq!(trace_id(Some(&header.replace("Sampled=1", "Sampled=0"))), None);
+        assert_eq!(trace_id(Some("Root=1-a-b")), None);
+        assert_eq!(trace_id(Some("Sampled=1")), None);
         assert_eq!(trace_id(None), None);
     }
 }

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use dynamodb::Item;
 
 use super::StoreError;
-use super::compression::{compress, decompress};
+use super::compression::{compress_fast, decompress};
 use super::items::{number, text};
 use super::layout::{BODY, HEADERS, STATUS};
 
@@ -36,7 +36,7 @@ impl idempotency::Answer for Answer {
         Ok(Item::from([
             (STATUS.to_owned(), number(self.status)),
             (HEADERS.to_owned(), AttributeValue::M(headers)),
-            (BODY.to_owned(), AttributeValue::B(Blob::new(compress(self.body.as_bytes())?))),
+            (BODY.to_owned(), AttributeValue::B(Blob::new(compress_fast(self.body.as_bytes())?))),
         ]))
     }
 

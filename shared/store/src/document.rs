@@ -6,11 +6,20 @@
 //! also write a new `version`, on the condition of the one they read, and leave `pendingStatus` as it was. A cancellation is not
 //! executed if the document does not name it, or names another date.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet, hash_map};
+use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::document::{StoredDocument, StoredValue};
-use serde_dynamo::{AttributeValue as Stored, Item, from_attribute_value, to_attribute_value, to_item};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, IntoDeserializer, MapAccess,
+    Visitor,
+};
+use serde::{Deserialize, forward_to_deserialize_any};
+use serde_dynamo::{
+    AttributeValue as Stored, Item, from_attribute_value, from_item, to_attribute_value, to_item,
+};
 use serde_json::{Map, Value};
 
 use super::StoreError;
@@ -114,6 +123,105 @@ fn is_storable(value: &Stored, levels: u32) -> bool {
             levels > 0 && map.iter().all(|(name, value)| !name.is_empty() && is_storable(value, levels - 1))
         }
         _ => true,
+    }
+}
+
+/// Reads the document of a subscription's item. `None` if it is malformed.
+///
+/// Attributes and compressed members are read one after another, as if they were members of one object.
+pub(super) fn read_document<T: DeserializeOwned>(mut attributes: Attributes) -> Option<T> {
+    match attributes.remove(COMPRESSED) {
+        Some(Stored::B(bytes)) => {
+            let text = decompress(&bytes)?;
+            let mut compressed = serde_json::Deserializer::from_slice(&text);
+            let document = T::deserialize(Together { attributes, compressed: &mut compressed }).ok()?;
+            compressed.end().ok()?;
+            Some(document)
+        }
+        other => {
+            attributes.extend(other.map(|value| (COMPRESSED.to_owned(), value)));
+            from_item(Item::from(attributes)).ok()
+        }
+    }
+}
+
+/// The members of a document: attributes, and an object in JSON with the others.
+struct Together<D> {
+    attributes: Attributes,
+    compressed: D,
+}
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Together<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.compressed.deserialize_map(TogetherVisitor { attributes: self.attributes, visitor })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+struct TogetherVisitor<V> {
+    attributes: Attributes,
+    visitor: V,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for TogetherVisitor<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(formatter)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, compressed: A) -> Result<V::Value, A::Error> {
+        let names = self.attributes.keys().cloned().collect();
+        let attributes = self.attributes.into_iter();
+        self.visitor.visit_map(TogetherAccess { names, attributes, value: None, compressed })
+    }
+}
+
+/// The name of a member, borrowed from the text if it has no escapes.
+#[derive(Deserialize)]
+struct Name<'n>(#[serde(borrow)] Cow<'n, str>);
+
+struct TogetherAccess<A> {
+    /// The names of all attributes, which take precedence.
+    names: HashSet<String>,
+    /// The attributes that were not read yet.
+    attributes: hash_map::IntoIter<String, Stored>,
+    /// The value of the attribute whose name was read.
+    value: Option<Stored>,
+    compressed: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for TogetherAccess<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        if let Some((name, value)) = self.attributes.next() {
+            self.value = Some(value);
+            return seed.deserialize(name.into_deserializer()).map(Some);
+        }
+        while let Some(Name(name)) = self.compressed.next_key()? {
+            if !self.names.contains(name.as_ref()) {
+                return seed.deserialize(name.into_deserializer()).map(Some);
+            }
+            self.compressed.next_value::<IgnoredAny>()?;
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
+        match self.value.take() {
+            Some(value) => {
+                let attribute = serde_dynamo::Deserializer::from_attribute_value(value);
+                seed.deserialize(attribute).map_err(A::Error::custom)
+            }
+            None => self.compressed.next_value_seed(seed),
+        }
     }
 }
 

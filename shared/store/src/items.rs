@@ -24,9 +24,9 @@ use serde_bytes::ByteArray;
 use serde_dynamo::{AttributeValue as Stored, from_item, to_attribute_value};
 
 use super::StoreError;
-use super::document::{assemble, stored_document, stored_value};
+use super::document::{assemble, read_document, stored_document, stored_value};
 use super::layout::{
-    CANCELLATION_ID, CREATED_AT, DUE_AT, DUE_SHARD, EXPIRES_AT, LAST_FOUR, NAME, PK, REFERENCE_ID,
+    CANCELLATION_ID, CREATED_AT, DOCUMENT, DUE_AT, DUE_SHARD, EXPIRES_AT, LAST_FOUR, NAME, PK, REFERENCE_ID,
     REVOKED_AT, SCOPES, SECRET_HASH, SUBSCRIPTION_ID, TIME_ZONE, VERSION, WRITE_ID, api_key_key,
     reference_key, tenant_key,
 };
@@ -78,18 +78,20 @@ fn tenant_of(key: &str) -> &str {
     key.split('#').next().unwrap_or_default()
 }
 
+/// What belongs to a subscription's item beside its document.
 #[derive(Deserialize)]
 struct SubscriptionItem {
-    document: Subscription,
     version: u64,
     cancellation: Option<Cancellation>,
 }
 
 /// Reads a subscription from an item of the table or its stream. `None` if the item is malformed.
-pub(super) fn subscription(mut item: serde_dynamo::Item) -> Option<StoredSubscription> {
-    assemble(&mut item)?;
+pub(super) fn subscription(item: serde_dynamo::Item) -> Option<StoredSubscription> {
     let (entry, write_id) = (index_entry(&item), parse(&item, WRITE_ID));
-    let SubscriptionItem { document, version, cancellation } = from_item(item).ok()?;
+    let mut attributes = item.into_inner();
+    let Some(Stored::M(document)) = attributes.remove(DOCUMENT) else { return None };
+    let document: Subscription = read_document(document)?;
+    let SubscriptionItem { version, cancellation } = from_item(serde_dynamo::Item::from(attributes)).ok()?;
     Some(StoredSubscription::new(document, Revision { version, write_id }, cancellation, entry))
 }
 
@@ -153,8 +155,8 @@ fn read_claims(item: serde_dynamo::Item) -> Option<(Claims, Option<KeptOnly>)> {
 }
 
 pub(super) fn read_subscription(item: Item) -> Result<StoredSubscription, StoreError> {
-    let name = format!("the subscription {}", key_of(&item));
-    subscription(item.into()).ok_or_else(|| unreadable(&name))
+    let key = key_of(&item).to_owned();
+    subscription(item.into()).ok_or_else(|| unreadable(&format!("the subscription {key}")))
 }
 
 /// Reads the item that is stored under the id of a subscription.

@@ -30,14 +30,25 @@ const LONGEST_CONNECT: Duration = Duration::from_secs(2);
 /// Most times that a reference id is followed, if it keeps moving.
 const MOST_ROUNDS: u32 = 5;
 
+/// The items of a request, each if it was read and exists.
+#[derive(Clone, Default)]
+pub struct Items {
+    /// The tenant.
+    pub tenant: Option<Item>,
+    /// The API key.
+    pub api_key: Option<Item>,
+    /// The subscription, if it is named by its subscription id.
+    pub subscription: Option<Item>,
+    /// The pointer to the subscription, if it is named by its reference id.
+    pub pointer: Option<Item>,
+    /// The idempotency record.
+    pub record: Option<Item>,
+}
+
 /// The items read for a request whose API key has not been verified yet.
 pub struct Sealed<'r> {
     token: &'r Token,
-    tenant: Option<Item>,
-    api_key: Option<Item>,
-    subscription: Option<Item>,
-    pointer: Option<Item>,
-    record: Option<Item>,
+    items: Items,
 }
 
 /// The values read for a request whose API key is valid.
@@ -74,25 +85,32 @@ impl From<StoreError> for NotOpened {
     }
 }
 
-impl Sealed<'_> {
+impl<'r> Sealed<'r> {
+    /// Seals the items that were read for a request of `token`.
+    #[must_use]
+    pub fn new(token: &'r Token, items: Items) -> Self {
+        Self { token, items }
+    }
+
     /// Verifies the API key, and only then reads the rest.
     ///
     /// # Errors
     /// The key is missing, is not valid at `now` or lacks `scope`; or an item can't be read.
     pub fn open(self, scope: Scope, now: DateTime<Utc>) -> Result<Loaded, NotOpened> {
-        let api_key = self.api_key.ok_or(NotOpened::NotAdmitted(NotAdmitted::KeyInvalid))?;
+        let Items { tenant, api_key, subscription, pointer, record } = self.items;
+        let api_key = api_key.ok_or(NotOpened::NotAdmitted(NotAdmitted::KeyInvalid))?;
         read_api_key(api_key)?.admits(self.token, scope, now).map_err(NotOpened::NotAdmitted)?;
 
-        let found = match (self.subscription, self.pointer) {
+        let found = match (subscription, pointer) {
             (Some(item), _) => Found::Subscription(Box::new(read_subscription(item)?)),
             (None, Some(item)) => Found::Reference(read_pointer(item)?),
             (None, None) => Found::Nothing,
         };
-        let tenant = self.tenant.map(|item| read_tenant(self.token.tenant().clone(), item));
+        let tenant = tenant.map(|item| read_tenant(self.token.tenant().clone(), item));
         Ok(Loaded {
             tenant: tenant.transpose()?,
             found,
-            record: self.record.map(|item| Records::read(&item)).transpose()?,
+            record: record.map(|item| Records::read(&item)).transpose()?,
         })
     }
 }
@@ -142,14 +160,14 @@ impl Store {
         let mut items = self.batch_get(wanted).await?;
 
         let mut take = |table: &str, key: Option<&String>| items.remove(&(table.to_owned(), key?.clone()));
-        Ok(Sealed {
-            token,
+        let items = Items {
             tenant: take(&self.tables.tenants, tenant_key.as_ref()),
             api_key: take(&self.tables.tenants, Some(&api_key_key)),
             subscription: take(&self.tables.subscriptions, subscription_key.as_ref()),
             pointer: take(&self.tables.subscriptions, pointer_key.as_ref()),
             record: take(&self.tables.idempotency, record_key.as_ref()),
-        })
+        };
+        Ok(Sealed::new(token, items))
     }
 
     /// Returns the subscription that was found. If it was named by its reference id, reads it in one more round trip.
@@ -266,11 +284,11 @@ impl Store {
 
     /// Reads items by table and key. DynamoDB may leave some unprocessed when it is busy. Those are requested again, a limited
     /// number of times.
-    async fn batch_get(&self, wanted: Wanted) -> Result<Items, StoreError> {
+    async fn batch_get(&self, wanted: Wanted) -> Result<Read, StoreError> {
         self.batch_get_with(wanted, None).await
     }
 
-    async fn batch_get_with(&self, wanted: Wanted, date: Option<&DateHeader>) -> Result<Items, StoreError> {
+    async fn batch_get_with(&self, wanted: Wanted, date: Option<&DateHeader>) -> Result<Read, StoreError> {
         let wanted = wanted
             .into_iter()
             .filter(|(_, keys)| !keys.is_empty())
@@ -290,15 +308,15 @@ impl Store {
     async fn batch_get_once(
         &self,
         wanted: HashMap<String, KeysAndAttributes>,
-        mut items: Items,
+        mut items: Read,
         date: Option<&DateHeader>,
-    ) -> Result<(HashMap<String, KeysAndAttributes>, Items), StoreError> {
-        let request = self.client.batch_get_item().set_request_items(Some(wanted)).customize();
-        let request = match date {
-            Some(date) => request.interceptor(date.clone()),
-            None => request,
+    ) -> Result<(HashMap<String, KeysAndAttributes>, Read), StoreError> {
+        let request = self.client.batch_get_item().set_request_items(Some(wanted));
+        let output = match date {
+            Some(date) => request.customize().interceptor(date.clone()).send().await,
+            None => request.send().await,
         };
-        let output = request.send().await.map_err(StoreError::from_sdk)?;
+        let output = output.map_err(StoreError::from_sdk)?;
         for (table, found) in output.responses.unwrap_or_default() {
             items.extend(found.into_iter().map(|item| ((table.clone(), key_of(&item).to_owned()), item)));
         }
@@ -307,7 +325,7 @@ impl Store {
 }
 
 /// Items by table and key.
-type Items = HashMap<(String, String), Item>;
+type Read = HashMap<(String, String), Item>;
 
 /// Keys by table.
 type Wanted = HashMap<String, Vec<String>>;

@@ -2,6 +2,7 @@
 //!
 //! No rule is here. A change is destructured completely: if a part is not written, the code does not compile.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{
@@ -63,8 +64,16 @@ pub(super) struct ItemUpdate {
     pub names: HashMap<String, String>,
     /// The values behind the placeholders.
     pub values: HashMap<String, AttributeValue>,
-    sets: Vec<String>,
-    removes: Vec<String>,
+    sets: String,
+    removes: String,
+}
+
+/// Adds a part to a list, behind a comma if it is not the first.
+fn add(list: &mut String, part: &str) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    list.push_str(part);
 }
 
 impl ItemUpdate {
@@ -79,7 +88,7 @@ impl ItemUpdate {
             Some(version) => update.set(VERSION, number(version)),
             None => {
                 let one = update.value("one", number(1));
-                update.sets.push(format!("{VERSION} = {VERSION} + {one}"));
+                add(&mut update.sets, &format!("{VERSION} = {VERSION} + {one}"));
             }
         }
         update.set(WRITE_ID, attribute(write_id)?);
@@ -87,7 +96,9 @@ impl ItemUpdate {
             DocumentChange::Whole(document) => update.set(DOCUMENT, document_attribute(document)?),
             DocumentChange::Members(edits) => {
                 for (name, edit) in members(edits)? {
-                    update.edit(&format!("{DOCUMENT}.{name}"), edit);
+                    if !matches!(edit, Edit::Keep) {
+                        update.edit(&format!("{DOCUMENT}.{name}"), edit);
+                    }
                 }
             }
         }
@@ -99,12 +110,12 @@ impl ItemUpdate {
                 update.set(DUE_SHARD, number(due_shard(id)));
                 update.set(DUE_AT, instant(*at));
             }
-            Edit::Remove => update.removes.extend([DUE_SHARD, DUE_AT].map(str::to_owned)),
+            Edit::Remove => [DUE_SHARD, DUE_AT].iter().for_each(|name| add(&mut update.removes, name)),
         }
         update.condition = update.condition(decided_from)?;
-        update.expression = format!("SET {}", update.sets.join(", "));
+        update.expression = format!("SET {}", update.sets);
         if !update.removes.is_empty() {
-            update.expression += &format!(" REMOVE {}", update.removes.join(", "));
+            update.expression += &format!(" REMOVE {}", update.removes);
         }
         Ok(update)
     }
@@ -137,7 +148,7 @@ impl ItemUpdate {
             Edit::Set(value) => self.set(path, value),
             Edit::Remove => {
                 let path = self.path(path);
-                self.removes.push(path);
+                add(&mut self.removes, &path);
             }
         }
     }
@@ -146,7 +157,9 @@ impl ItemUpdate {
         let name = path.rsplit('.').next().unwrap_or(path);
         let value = self.value(name, value);
         let path = self.path(path);
-        self.sets.push(format!("{path} = {value}"));
+        add(&mut self.sets, &path);
+        self.sets += " = ";
+        self.sets += &value;
     }
 
     /// Adds a value. Returns its placeholder for the expressions.
@@ -157,13 +170,13 @@ impl ItemUpdate {
     }
 
     /// Returns a path of attributes for the expressions. `status` is reserved by DynamoDB, and becomes a placeholder.
-    fn path(&mut self, path: &str) -> String {
+    fn path<'p>(&mut self, path: &'p str) -> Cow<'p, str> {
         match path.strip_suffix(STATUS) {
             Some(parent) => {
                 self.names.insert(STATUS_IN_EXPRESSIONS.to_owned(), STATUS.to_owned());
-                format!("{parent}{STATUS_IN_EXPRESSIONS}")
+                format!("{parent}{STATUS_IN_EXPRESSIONS}").into()
             }
-            None => path.to_owned(),
+            None => path.into(),
         }
     }
 
@@ -200,7 +213,7 @@ impl ItemUpdate {
         for (number, status) in statuses.iter().enumerate() {
             allowed.push(self.value(&format!("{STATUS}{number}"), attribute(status)?));
         }
-        let status = self.path(&format!("{DOCUMENT}.{STATUS}"));
+        let status = self.path(&format!("{DOCUMENT}.{STATUS}")).into_owned();
         let pending =
             self.is(&format!("{DOCUMENT}.{PENDING_STATUS}.{STATUS}"), attribute(pending_status.status)?);
         let pending_date = self.is(

@@ -1,4 +1,4 @@
-//! The instructions of each path, counted with Callgrind. The benchmark fails if a path takes over 10 % more instructions than
+//! The instructions of each path, counted with Callgrind. The benchmark fails if a path takes over 5 % more instructions than
 //! are written here. A count does not depend on the load of a machine, so it shows changes that a clock can't. It depends a
 //! little on the compiler and the C library, hence the margin.
 
@@ -16,10 +16,10 @@ const PUBLISH: u64 = if cfg!(debug_assertions) { 3_347_573 } else { 846_910 };
 // In the build of the tests, nearly all of these copy one large value.
 const ZONE: u64 = if cfg!(debug_assertions) { 11_806_863 } else { 36_693 };
 
-/// Returns the configuration for a path for which so many instructions were counted, with a limit 10 % above.
+/// Returns the configuration for a path for which so many instructions were counted, with a limit 5 % above.
 fn counted(instructions: u64) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
-    callgrind.hard_limits([(EventKind::Ir, instructions + instructions / 10)]);
+    callgrind.hard_limits([(EventKind::Ir, instructions + instructions / 20)]);
     let mut config = LibraryBenchmarkConfig::default();
     config.tool(callgrind);
     config

@@ -9,18 +9,13 @@
 //! body decoded. The URI of a request has no meaning, and its `Host` is removed.
 
 use std::convert::Infallible;
-use std::mem;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use lambda_http::aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use lambda_http::http::header::HOST;
 use lambda_http::request::LambdaRequest;
-use lambda_http::tower::Service;
-use lambda_http::{
-    Adapter, Body, Error, LambdaEvent, Request, RequestExt, Response, lambda_runtime, service_fn,
-};
-use serde::Serialize;
+use lambda_http::{Body, Error, LambdaEvent, Request, RequestExt, Response, lambda_runtime, service_fn};
 
 /// Runs a function of the API: asks Lambda for one event after another, and answers each.
 ///
@@ -40,17 +35,20 @@ where
 pub async fn answer<F>(
     event: LambdaEvent<ApiGatewayV2httpRequest>,
     handle: impl Fn(Request) -> F,
-) -> Result<impl Serialize, Infallible>
+) -> Result<ApiGatewayV2httpResponse, Infallible>
 where
     F: Future<Output = Response<Body>> + Send,
 {
     let LambdaEvent { mut payload, context } = event;
-    let mut sent = Sent::take(&mut payload);
-    let handler = service_fn(|request| {
-        let answer = handle(mem::take(&mut sent).put(request));
-        async { Ok(answer.await) }
-    });
-    Adapter::from(handler).call(LambdaEvent::new(LambdaRequest::ApiGatewayV2(payload), context)).await
+    let sent = Sent::take(&mut payload);
+    let request = sent.put(LambdaRequest::ApiGatewayV2(payload).into()).with_lambda_context(context);
+    let (parts, body) = handle(request).await.into_parts();
+    let mut answer = ApiGatewayV2httpResponse::default();
+    answer.status_code = parts.status.as_u16().into();
+    answer.headers = parts.headers;
+    answer.is_base64_encoded = matches!(body, Body::Binary(_));
+    answer.body = Some(body).filter(|body| !body.is_empty());
+    Ok(answer)
 }
 
 /// Returns the query of a request as it was sent, without its `?`; empty if there is none.

@@ -16,30 +16,38 @@ use super::event::raw_query;
 use super::problem::{MAX_BODY_BYTES, Problem, Unsupported};
 use super::response::request_id;
 use crate::cancel::Call;
-use crate::telemetry::{log_caller, log_name};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("x-idempotency-key");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Reads a request to change a subscription, as far as possible before the caller is authenticated.
+/// The caller of a request, and the subscription that it names. The caller is not authenticated yet.
+pub struct Named {
+    /// The API key.
+    pub token: Token,
+    /// The subscription.
+    pub name: Result<SubscriptionName, Problem>,
+}
+
+/// Reads who calls, and the subscription that the request names.
 ///
 /// # Errors
 /// The API key is missing or malformed.
-pub fn call(request: &Request) -> Result<Call<'_>, Problem> {
-    let token = token(request)?;
-    log_caller(&token);
-    let name = subscription_name(request);
-    log_name(name.as_ref().ok());
-    Ok(Call {
-        token,
-        name,
+pub fn named(request: &Request) -> Result<Named, Problem> {
+    Ok(Named { token: token(request)?, name: subscription_name(request) })
+}
+
+/// Reads a request to change a subscription, as far as possible before the caller is authenticated.
+#[must_use]
+pub fn call(request: &Request, named: Named) -> Call<'_> {
+    Call {
+        named,
         key: idempotency_key(request),
         fingerprint: fingerprint(request),
         request_id: request_id(request),
         parameters: no_parameters(request),
         precondition: precondition(request),
-    })
+    }
 }
 
 /// Reads the body of a request to cancel, in the tenant's calendar.

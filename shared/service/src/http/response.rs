@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use domain::identifiers::SubscriptionName;
 use domain::stored::StoredSubscription;
 use lambda_http::http::header::{CACHE_CONTROL, HeaderName};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use metrics::counter;
 use store::answer::Answer;
-use tracing::{Instrument, error, field, info, info_span, warn};
+use tracing::{Instrument, Span, error, field, info, info_span, warn};
 
 use super::problem::{Problem, etag};
+use super::request::{self, Named};
 use crate::telemetry::{self, OUTCOME, REQUESTS};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -84,22 +86,23 @@ fn trace_id(request: &Request) -> Option<&str> {
     telemetry::trace_id(request.lambda_context_ref()?.xray_trace_id.as_deref())
 }
 
-/// Runs an operation and answers with its outcome. Every answer of the service leaves here.
-pub async fn respond(
-    request: &Request,
-    operation: impl Future<Output = Result<Answered, Problem>>,
-) -> Response<Body> {
+/// Runs an operation and answers with its outcome. Every answer of the service leaves here. A request without a readable API key is
+/// answered before the operation.
+pub async fn respond<F>(request: &Request, operation: impl FnOnce(Named) -> F) -> Response<Body>
+where
+    F: Future<Output = Result<Answered, Problem>>,
+{
     let begun = Instant::now();
     let request_id = request_id(request);
-    let span = info_span!(
-        "request",
-        requestId = request_id,
-        traceId = trace_id(request),
-        method = %request.method(),
-        tenant = field::Empty,
-        keyId = field::Empty,
-        subscription = field::Empty,
-    );
+    let named = request::named(request);
+    let span = span(request, named.as_ref().ok());
+    // On the heap, because futures are moved as they are wrapped, and this one is large.
+    let operation = Box::pin(async {
+        match named {
+            Ok(named) => operation(named).await,
+            Err(problem) => Err(problem),
+        }
+    });
     async {
         let in_time = tokio::time::timeout(LONGEST, operation).await;
         let late = |_| Err(Problem::TemporarilyUnavailable("the operation timed out".to_owned()));
@@ -114,7 +117,6 @@ pub async fn respond(
         info!(
             outcome = answered.outcome,
             status = answered.answer.status,
-            replayed = answered.replayed,
             milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             "answered"
         );
@@ -123,6 +125,24 @@ pub async fn respond(
     }
     .instrument(span)
     .await
+}
+
+/// Returns the span of a request, whose fields are in each line of its log. A subscription is named by its subscription id only: a
+/// reference id may say more than a log should.
+fn span(request: &Request, named: Option<&Named>) -> Span {
+    let subscription = named.and_then(|named| match &named.name {
+        Ok(SubscriptionName::Id(id)) => Some(id),
+        Ok(SubscriptionName::Reference(_)) | Err(_) => None,
+    });
+    info_span!(
+        "request",
+        requestId = request_id(request),
+        traceId = trace_id(request),
+        method = %request.method(),
+        tenant = named.map(|named| field::display(named.token.tenant())),
+        keyId = named.map(|named| field::display(named.token.key_id())),
+        subscription = subscription.map(field::display),
+    )
 }
 
 fn into_response(answered: Answered, request_id: &str) -> Response<Body> {

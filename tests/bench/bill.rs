@@ -1,0 +1,414 @@
+//! The whole bill of a million of each operation, for each contestant: the requests and capacity units of DynamoDB, the time that
+//! Lambda bills under the share of a processor that comes with the template's memory, the log, and the API's gateway.
+
+use std::fs::File;
+use std::process::Stdio;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use harness::Wire;
+use harness::capacity::Capacity;
+use harness::template::template;
+use local::bus;
+use serde_json::{Value, json};
+
+use crate::contestants::{Contestant, Operation, Prepared};
+use crate::engine::Engine;
+use crate::function::Function;
+use crate::report::{Section, Table, dollars, whole_milliseconds};
+use crate::share::{Group, Share};
+use crate::subscriptions as given;
+
+/// List prices of us-east-1, in dollars, without free tiers: a million read units and write units on demand, a million
+/// invocations, a second of a GB of memory on arm64, a million requests to an HTTP API, a GB of log, a million events on a bus.
+/// <https://aws.amazon.com/dynamodb/pricing/on-demand/>, <https://aws.amazon.com/lambda/pricing/>,
+/// <https://aws.amazon.com/api-gateway/pricing/>, <https://aws.amazon.com/cloudwatch/pricing/>,
+/// <https://aws.amazon.com/eventbridge/pricing/>
+const MILLION_READ_UNITS: f64 = 0.125;
+const MILLION_WRITE_UNITS: f64 = 0.625;
+const MILLION_INVOCATIONS: f64 = 0.20;
+pub const GB_SECOND: f64 = 0.000_013_333_4;
+const MILLION_REQUESTS: f64 = 1.00;
+const GB_OF_LOG: f64 = 0.50;
+const MILLION_EVENTS: f64 = 1.00;
+/// Bytes that CloudWatch adds to each line of a log.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
+const LINE: f64 = 26.0;
+
+/// Number of operations of each kind that are timed.
+const TIMED: u64 = 100;
+/// Number of changes in a batch of the stream.
+const BATCH: u32 = 10;
+/// Most bytes of log that a request of ours may write, without its metrics.
+const MOST_LOGGED: f64 = 400.0;
+
+/// Read and write units of our functions: of a GET, a cancellation, its withdrawal, its replay, and an execution, with the one
+/// read for each tenant in a sweep.
+const EXPECTED: [(&str, f64, f64); 5] = [
+    ("GET", 2.0, 0.0),
+    ("cancel", 4.0, 5.0),
+    ("withdraw", 3.0, 5.0),
+    ("replay", 4.0, 0.0),
+    ("execution", 1.0, 2.0),
+];
+
+/// Counts and times each operation, and prints the tables.
+pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) -> Vec<Section> {
+    let engine = Engine::start().await;
+    let memory = template()["Parameters"]["MemorySize"]["Default"].as_u64().unwrap().try_into().unwrap();
+    let share = match Group::new(Share::Memory(memory)) {
+        Ok(_) => Share::Memory(memory),
+        Err(error) => {
+            println!("This machine lets nobody limit a process to a share of a processor: {error}.\n");
+            Share::Whole
+        }
+    };
+    let mut all = Vec::new();
+    for contestant in contestants {
+        let meter = Wire::metered(&engine.url()).await;
+        let tables = contestant.prepare(&engine, TIMED, now).await;
+        let metered = Metered { contestant, engine: &engine, tables, meter, share };
+        all.extend(metered.all().await);
+    }
+    if let Some(event) = event(contestants, share).await {
+        all.push(event);
+    }
+    let (units, costs) = tables(&all, f64::from(memory) / 1024.0);
+    for (operation, read, write) in EXPECTED {
+        let is_ours = |taken: &&Taken| taken.contestant == "ours" && taken.operation == operation;
+        let Taken { used, log, .. } = all.iter().find(is_ours).unwrap();
+        assert_eq!((used.read, used.write), (read, write), "{operation}");
+        let logged = log.bytes - log.of_metrics;
+        assert!(logged <= MOST_LOGGED, "{operation}: {logged} bytes of log");
+    }
+    same_requests(&all);
+    vec![Section::new("units", units), Section::new("bill", costs)]
+}
+
+/// The floor must send what ours send: the same requests, of nearly the same size. A sweep's floor only writes.
+fn same_requests(all: &[Taken]) {
+    for floor in all.iter().filter(|taken| taken.contestant == "floor" && taken.operation != "execution") {
+        let ours = all.iter().find(|taken| taken.contestant == "ours" && taken.operation == floor.operation);
+        let ours = &ours.unwrap().used;
+        assert_eq!(floor.used.requests, ours.requests, "{}", floor.operation);
+        assert_eq!((floor.used.read, floor.used.write), (ours.read, ours.write), "{}", floor.operation);
+        let part = floor.used.bytes as f64 / ours.bytes as f64;
+        assert!((0.95..1.05).contains(&part), "{}: {part} of the bytes", floor.operation);
+    }
+}
+
+/// Measurements of one operation.
+struct Taken {
+    operation: &'static str,
+    contestant: &'static str,
+    used: Capacity,
+    /// Time that Lambda bills, on average: whole milliseconds of an invocation, or the operation's part of them.
+    billed: Duration,
+    /// Number of invocations for the operation.
+    invocations: f64,
+    log: Logged,
+    /// Requests to the gateway.
+    requests: f64,
+    /// Events on the bus.
+    events: f64,
+}
+
+/// What an operation writes into the log.
+#[derive(Clone, Copy, Default)]
+struct Logged {
+    bytes: f64,
+    lines: f64,
+    of_metrics: f64,
+}
+
+/// A contestant whose requests are counted.
+struct Metered<'c> {
+    contestant: &'c Contestant,
+    engine: &'c Engine,
+    tables: Prepared,
+    meter: Wire,
+    share: Share,
+}
+
+impl Metered<'_> {
+    async fn all(&self) -> Vec<Taken> {
+        let token = &self.tables.token;
+        let get = |number| given::get(token, number);
+        let cancel = |number| given::cancel(token, TIMED, number);
+        // Another date than that of the cancellation before.
+        let again = |number| given::cancel(token, TIMED, TIMED + number);
+        // All operations after the first are replays.
+        let replay = |_| given::cancel(token, TIMED, 0);
+        let withdraw = |number| given::withdraw(token, number);
+        let mut all = vec![
+            self.operation("GET", Operation::Get, None, &get).await,
+            self.operation("cancel", Operation::Cancel, None, &cancel).await,
+            self.operation("replay", Operation::Replay, None, &replay).await,
+        ];
+        if self.contestant.withdraws() {
+            all.push(self.operation("withdraw", Operation::Cancel, Some(&again), &withdraw).await);
+        }
+        all.push(self.execution().await);
+        all
+    }
+
+    /// Counts the units of the second of two events, because the first may be the first of its process. Measures the time and the
+    /// log of other events. `before` makes the event that goes before each.
+    async fn operation(
+        &self,
+        name: &'static str,
+        operation: Operation,
+        before: Option<&dyn Fn(u64) -> Value>,
+        event: &dyn Fn(u64) -> Value,
+    ) -> Taken {
+        let first = before.unwrap_or(event);
+        let mut function = self.start(operation, &self.meter.url, Stdio::null(), &first(0)).await;
+        if let Some(before) = before {
+            self.expect_ok(operation, &function.invoke(&before(1)).await.value);
+        }
+        self.meter.take_capacity();
+        self.expect_ok(operation, &function.invoke(&event(1)).await.value);
+        function.stop().await;
+        let used = self.meter.take_capacity();
+
+        let log = Log::new();
+        let mut function = self.start(operation, &self.engine.tls_url(), log.stdout(), &first(2)).await;
+        let (mut billed, mut logged) = (Duration::ZERO, Logged::default());
+        for number in 3..TIMED {
+            if let Some(before) = before {
+                self.expect_ok(operation, &function.invoke(&before(number)).await.value);
+            }
+            log.take();
+            let answer = function.invoke(&event(number)).await;
+            self.expect_ok(operation, &answer.value);
+            billed += whole_milliseconds(answer.after);
+            logged = log.take();
+        }
+        function.stop().await;
+        Taken {
+            operation: name,
+            contestant: self.contestant.name,
+            used,
+            billed: billed / u32::try_from(TIMED - 3).unwrap(),
+            invocations: 1.0,
+            log: logged,
+            requests: 1.0,
+            events: 0.0,
+        }
+    }
+
+    /// Counts the units of a sweep that finds cancellations, without those of a sweep that finds none.
+    async fn execution(&self) -> Taken {
+        let (operation, nothing) = (Operation::Execute, self.tables.execute(0..0));
+        let mut function = self.start(operation, &self.meter.url, Stdio::null(), &nothing).await;
+        let nothing_due = self.meter.take_capacity();
+        self.tables.add_due(TIMED..TIMED + 1).await;
+        let answer = function.invoke(&self.tables.execute(TIMED..TIMED + 1)).await;
+        self.expect_ok(operation, &answer.value);
+        function.stop().await;
+        let used = self.meter.take_capacity().without(&nothing_due);
+
+        let log = Log::new();
+        let mut function = self.start(operation, &self.engine.tls_url(), log.stdout(), &nothing).await;
+        let numbers = TIMED + 1..2 * TIMED + 1;
+        self.tables.add_due(numbers.clone()).await;
+        log.take();
+        let answer = function.invoke(&self.tables.execute(numbers)).await;
+        let executed = answer.value.get("executed").or_else(|| answer.value.get("updated"));
+        assert_eq!(executed, Some(&json!(TIMED)), "{}: {}", self.contestant.name, answer.value);
+        function.stop().await;
+        let executed = u32::try_from(TIMED).unwrap();
+        let Logged { bytes, lines, of_metrics } = log.take();
+        let each = |all: f64| all / f64::from(executed);
+        Taken {
+            operation: "execution",
+            contestant: self.contestant.name,
+            used,
+            billed: answer.after / executed,
+            invocations: 0.0,
+            log: Logged { bytes: each(bytes), lines: each(lines), of_metrics: each(of_metrics) },
+            requests: 0.0,
+            events: 0.0,
+        }
+    }
+
+    async fn start(&self, operation: Operation, url: &str, stdout: Stdio, first: &Value) -> Function {
+        let variables = self.tables.variables(url, self.engine.certificate());
+        let bootstrap = self.contestant.bootstrap(operation);
+        let (function, answer) = Function::start(&bootstrap, &variables, self.share, stdout, first).await;
+        self.expect_ok(operation, &answer);
+        function
+    }
+
+    fn expect_ok(&self, operation: Operation, answer: &Value) {
+        let is_ok = match operation {
+            Operation::Execute => answer.get("failed").unwrap_or(&json!(0)) == 0,
+            Operation::Get | Operation::Cancel | Operation::Replay => answer["statusCode"] == 200,
+        };
+        assert!(is_ok, "{}: {answer}", self.contestant.name);
+    }
+}
+
+/// Measures the publication of an event, in batches as the stream delivers them. Only ours publish any.
+async fn event(contestants: &[Contestant], share: Share) -> Option<Taken> {
+    let ours = contestants.iter().find(|contestant| contestant.name == "ours")?;
+    let bootstrap = ours.folder().join("publish-events/bootstrap");
+    let service = harness::Service::start().await;
+    let url = service.bus_url();
+    let variables = [
+        ("AWS_ENDPOINT_URL_EVENTBRIDGE", url.as_str()),
+        ("AWS_ENDPOINT_URL_SQS", url.as_str()),
+        ("EVENT_BUS_NAME", bus::NAME),
+        ("FAILED_EVENTS_QUEUE_URL", bus::QUEUE),
+    ];
+    let log = Log::new();
+    let batch = given::changes(BATCH);
+    let expect_ok = |answer: &Value| assert_eq!(*answer, json!({"batchItemFailures": []}));
+    let (mut function, answer) = Function::start(&bootstrap, &variables, share, log.stdout(), &batch).await;
+    expect_ok(&answer);
+    let (mut billed, mut logged) = (Duration::ZERO, Logged::default());
+    for _ in 0..TIMED {
+        log.take();
+        let answer = function.invoke(&batch).await;
+        expect_ok(&answer.value);
+        billed += whole_milliseconds(answer.after);
+        logged = log.take();
+    }
+    function.stop().await;
+    let each = |all: f64| all / f64::from(BATCH);
+    Some(Taken {
+        operation: "event",
+        contestant: ours.name,
+        used: Capacity::default(),
+        billed: billed / u32::try_from(TIMED).unwrap() / BATCH,
+        invocations: each(1.0),
+        log: Logged {
+            bytes: each(logged.bytes),
+            lines: each(logged.lines),
+            of_metrics: each(logged.of_metrics),
+        },
+        requests: 0.0,
+        events: 1.0,
+    })
+}
+
+/// The log of a process.
+struct Log {
+    file: tempfile::NamedTempFile,
+    read: std::cell::Cell<usize>,
+}
+
+impl Log {
+    fn new() -> Self {
+        Self { file: tempfile::NamedTempFile::new().unwrap(), read: std::cell::Cell::new(0) }
+    }
+
+    fn stdout(&self) -> Stdio {
+        File::options().append(true).open(self.file.path()).unwrap().into()
+    }
+
+    /// Returns what was written since the last time.
+    fn take(&self) -> Logged {
+        let text = std::fs::read_to_string(self.file.path()).unwrap();
+        let new = text.get(self.read.replace(text.len())..).unwrap();
+        let of_metrics = new.lines().filter(|line| line.contains("\"CloudWatchMetrics\""));
+        Logged {
+            bytes: new.len() as f64,
+            lines: new.lines().count() as f64,
+            of_metrics: of_metrics.map(|line| line.len() + 1).sum::<usize>() as f64,
+        }
+    }
+}
+
+/// Returns the length of a usual line of the gateway's log, as the template has it.
+fn access_line() -> f64 {
+    let stage = &template()["Resources"]["HttpStage"]["Properties"];
+    let mut line = stage["AccessLogSettings"]["Format"].as_str().unwrap().to_owned();
+    for (variable, value) in [
+        ("$context.integration.requestId", "0637a8be-7b15-4d64-83ab-c9aaef8f50bd"),
+        ("$context.integrationErrorMessage", "-"),
+        ("$context.error.message", "-"),
+        ("$context.responseLatency", "14"),
+        ("$context.requestTime", "31/Jan/2026:22:30:00 +0000"),
+        ("$context.requestId", "tbkGHQv1s2SOGB="),
+        ("$context.identity.sourceIp", "203.0.113.17"),
+        ("$context.routeKey", "POST /subscriptions/{subscriptionId}/cancel"),
+        ("$context.status", "200"),
+    ] {
+        line = line.replace(variable, value);
+    }
+    assert!(!line.contains('$'), "{line}");
+    line.len() as f64
+}
+
+fn tables(all: &[Taken], memory: f64) -> (Table, Table) {
+    let mut units = Table::new(&[
+        "operation",
+        "contestant",
+        "requests",
+        "bytes sent",
+        "read units",
+        "write units",
+        "emulator's account",
+        "log, bytes",
+        "metrics, bytes",
+    ]);
+    let mut costs = Table::new(&[
+        "a million of",
+        "contestant",
+        "DynamoDB",
+        "billed",
+        "Lambda",
+        "gateway",
+        "log",
+        "events",
+        "all in",
+        "ours / it",
+    ]);
+    let access_line = access_line();
+    let cost = |taken: &Taken| {
+        let database = taken.used.read * MILLION_READ_UNITS + taken.used.write * MILLION_WRITE_UNITS;
+        let billed = taken.billed.as_secs_f64() * 1_000_000.0 * memory * GB_SECOND;
+        let lambda = taken.invocations * MILLION_INVOCATIONS + billed;
+        let bytes = taken.log.bytes + taken.log.lines * (LINE - 1.0) + taken.requests * (access_line + LINE);
+        let log = bytes * 1_000_000.0 / 1e9 * GB_OF_LOG;
+        [database, lambda, taken.requests * MILLION_REQUESTS, log, taken.events * MILLION_EVENTS]
+    };
+    let all_in = |taken: &Taken| cost(taken).iter().sum::<f64>();
+    for operation in ["GET", "cancel", "withdraw", "replay", "execution", "event"] {
+        let of = |taken: &&Taken| taken.operation == operation;
+        let ours = all.iter().filter(of).find(|taken| taken.contestant == "ours").map(all_in);
+        for taken in all.iter().filter(of) {
+            let Taken { contestant, used, billed, log, .. } = taken;
+            units.row(&[
+                operation.to_owned(),
+                (*contestant).to_owned(),
+                used.requests.len().to_string(),
+                used.bytes.to_string(),
+                used.read.to_string(),
+                used.write.to_string(),
+                used.by_emulator.to_string(),
+                format!("{:.0}", log.bytes - log.of_metrics),
+                format!("{:.0}", log.of_metrics),
+            ]);
+            if *contestant == "floor" {
+                continue;
+            }
+            let [database, lambda, gateway, log, events] = cost(taken);
+            let part = ours.map_or(1.0, |ours| ours / all_in(taken));
+            costs.row(&[
+                operation.to_owned(),
+                (*contestant).to_owned(),
+                dollars(database),
+                format!("{:.2} ms", billed.as_secs_f64() * 1_000.0),
+                dollars(lambda),
+                dollars(gateway),
+                dollars(log),
+                dollars(events),
+                dollars(all_in(taken)),
+                if *contestant == "ours" { String::new() } else { format!("{part:.2}") },
+            ]);
+        }
+    }
+    (units, costs)
+}
