@@ -50,10 +50,10 @@ pub struct Amount {
     #[arg(long, value_delimiter = ',', default_values_t = [0, 1_769, 1_024, 512, 256, 128])]
     memory: Vec<u32>,
     /// Operations to measure
-    #[arg(long, value_delimiter = ',', default_values_t = Operation::value_variants().to_owned())]
+    #[arg(long, value_delimiter = ',', default_value = "get,cancel,replay,execute")]
     operation: Vec<Operation>,
     /// Ways to the database
-    #[arg(long, value_delimiter = ',', default_values_t = Transport::value_variants().to_owned())]
+    #[arg(long, value_delimiter = ',', default_value = "http,tls")]
     transport: Vec<Transport>,
     /// SVG file for a diagram of time and price by memory
     #[arg(long)]
