@@ -85,7 +85,7 @@ impl Contestant {
     /// Returns the program that Lambda would start for an operation.
     pub fn bootstrap(&self, operation: Operation) -> PathBuf {
         match (self.kind, operation) {
-            (Kind::Floor, Operation::Execute) => self.folder.join("updates/bootstrap"),
+            (Kind::Floor, Operation::Execute) => self.folder.with_file_name("updates").join("bootstrap"),
             (Kind::Plain | Kind::Floor, _) => self.folder.join("bootstrap"),
             (Kind::Ours, Operation::Get) => self.folder.join("get-subscription/bootstrap"),
             (Kind::Ours, Operation::Cancel | Operation::Replay) => {

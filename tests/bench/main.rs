@@ -5,6 +5,7 @@ mod contestants;
 mod engine;
 mod function;
 mod functions;
+mod once;
 mod report;
 mod scale;
 mod share;
@@ -39,6 +40,8 @@ enum Measure {
     Functions(Amount),
     /// The whole bill of a million of each operation
     Bill,
+    /// The price of an idempotency key, and of callers who meet
+    Once,
     /// Many subscriptions, and many cancellations due at once
     Scale(scale::Amount),
 }
@@ -47,13 +50,14 @@ enum Measure {
 async fn main() {
     let arguments = Arguments::parse();
     let contestants = Contestant::all(&arguments.contestants);
+    let ours = contestants.first().expect("no functions are built");
     let now = Clock::system().now();
     let sections = match arguments.measure {
         Measure::Functions(amount) => functions::measure(&contestants, &amount, now).await,
         Measure::Bill => bill::measure(&contestants, now).await,
+        Measure::Once => once::measure(ours, now).await,
         Measure::Scale(amount) => {
-            let ours = contestants.first().expect("no functions are built");
-            let updates = arguments.contestants.join("floor/updates/bootstrap");
+            let updates = arguments.contestants.join("updates/bootstrap");
             scale::measure(ours, &updates, &amount, now).await
         }
     };

@@ -71,6 +71,10 @@ pub fn median<T: Copy + Ord>(values: &[T]) -> T {
     percentile(values, 0.5)
 }
 
+pub fn mean(durations: &[Duration]) -> Duration {
+    durations.iter().sum::<Duration>() / u32::try_from(durations.len()).unwrap()
+}
+
 pub fn milliseconds(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1_000.0)
 }

@@ -299,6 +299,18 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn a_document_is_read_like_its_assembled_attributes(document in documents(), added in documents()) {
+            let mut attributes = written(&document);
+            attributes.extend(added);
+            let mut item = Item::from(HashMap::from([(DOCUMENT.to_owned(), Stored::M(attributes.clone()))]));
+            let assembled = assemble(&mut item).unwrap().clone();
+            let assembled: Option<Value> = from_attribute_value(Stored::M(assembled)).ok();
+            prop_assert_eq!(read_document(attributes), assembled);
+        }
+    }
+
     #[test]
     fn members_that_change_are_stored_as_attributes() {
         let document: Attributes = CHANGING

@@ -8,7 +8,8 @@ use super::{All, Case, Measured, Transport};
 use crate::bill::GB_SECOND;
 use crate::contestants::{Contestant, Operation};
 use crate::report::{
-    Section, Table, diagram, dollars, mebibytes, median, milliseconds, percentile, ratio, whole_milliseconds,
+    Section, Table, diagram, dollars, mean, mebibytes, median, milliseconds, percentile, ratio,
+    whole_milliseconds,
 };
 use crate::share::Share;
 
@@ -163,10 +164,6 @@ fn draw(all: &All, file: &Path) {
             ("price", line(|size| size.price * 1_000.0)),
         ],
     );
-}
-
-fn mean(durations: &[Duration]) -> Duration {
-    durations.iter().sum::<Duration>() / u32::try_from(durations.len()).unwrap()
 }
 
 /// Returns the size of the deployed zip file, which is beside the bootstrap.
