@@ -113,7 +113,7 @@ struct Taken {
     events: f64,
 }
 
-/// What an operation writes into the log.
+/// The log of an operation.
 #[derive(Clone, Copy, Default)]
 struct Logged {
     bytes: f64,

@@ -91,16 +91,26 @@ async fn change(
     let loaded = sealed.open(Scope::Cancel, now)?;
     match read(store, call, loaded, body, now).await? {
         Read::Answered(answered) => Ok(answered),
-        Read::Asked(request, name, stored) => request.settle(store, &name, stored).await,
+        Read::Asked(asked) => asked.request.settle(store, &asked.name, asked.stored).await,
     }
 }
 
 /// A request of an authenticated caller.
 pub enum Read<'r> {
-    /// It was answered before.
+    /// A request that was answered before.
     Answered(Answered),
-    /// It asks for a change of the subscription with this name, as it is now.
-    Asked(Request<'r>, SubscriptionName, Option<StoredSubscription>),
+    /// A request for a change.
+    Asked(Box<Asked<'r>>),
+}
+
+/// A request for a change of a subscription.
+pub struct Asked<'r> {
+    /// The request.
+    pub request: Request<'r>,
+    /// The name of the subscription.
+    pub name: SubscriptionName,
+    /// The subscription as it is now, if it exists.
+    pub stored: Option<StoredSubscription>,
 }
 
 /// Reads a request with what was loaded for it. If it names the subscription by its reference id, one more round trip reads the
@@ -140,7 +150,8 @@ pub async fn read<'r>(
     }
     let asking = Asking { ids: ids::new(), requested_by: token.key_id().clone(), now };
     let tenant = token.tenant().clone();
-    Ok(Read::Asked(Request { tenant, attempt, request_id, precondition, wish, asking }, name, stored))
+    let request = Request { tenant, attempt, request_id, precondition, wish, asking };
+    Ok(Read::Asked(Box::new(Asked { request, name, stored })))
 }
 
 /// A request of an authenticated caller that was not answered before.

@@ -78,7 +78,7 @@ fn tenant_of(key: &str) -> &str {
     key.split('#').next().unwrap_or_default()
 }
 
-/// What belongs to a subscription's item beside its document.
+/// The attributes of a subscription's item beside its document.
 #[derive(Deserialize)]
 struct SubscriptionItem {
     version: u64,

@@ -1,8 +1,8 @@
 //! The floor: a function that sends the same requests to DynamoDB as ours, and does nothing else.
 //!
-//! It has the Lambda runtime and the SDK of the other functions, set up in the same way. It reads the same items, and writes two of
-//! the same size on the same conditions. It has no rule, log or metric, and reads of an answer only what the next request needs.
-//! The cost of our functions beyond this is their own.
+//! The Lambda runtime and the SDK are those of the other functions, set up in the same way. The function reads the same items, and
+//! writes two of the same size on the same conditions. It has no rule, log or metric, and reads of an answer only the parts that the
+//! next request needs. The cost of our functions beyond this is their own.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ use store::tables::TableNames;
 /// Size of the recorded answer, compressed, in bytes.
 const ANSWER: usize = 450;
 
-/// What the requests depend on, of an event.
+/// The parts of an event that the requests depend on.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {

@@ -11,10 +11,10 @@ use store::answer::Answer;
 use store::stream::Write;
 
 /// Instructions that were counted, in the build of the tests and in the optimised build.
-const CANCEL: u64 = if cfg!(debug_assertions) { 5_607_604 } else { 1_193_220 };
-const PUBLISH: u64 = if cfg!(debug_assertions) { 3_347_573 } else { 846_910 };
+const CANCEL: u64 = if cfg!(debug_assertions) { 3_872_685 } else { 919_337 };
+const PUBLISH: u64 = if cfg!(debug_assertions) { 2_470_049 } else { 494_275 };
 // In the build of the tests, nearly all of these copy one large value.
-const ZONE: u64 = if cfg!(debug_assertions) { 11_806_863 } else { 36_693 };
+const ZONE: u64 = if cfg!(debug_assertions) { 11_784_335 } else { 36_667 };
 
 /// Returns the configuration for a path for which so many instructions were counted, with a limit 5 % above.
 fn counted(instructions: u64) -> LibraryBenchmarkConfig {

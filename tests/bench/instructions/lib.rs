@@ -133,8 +133,9 @@ fn answer(asked: &Asked, items: Items) -> (String, Commit<Answer>) {
                 let body = |calendar: &Calendar| request::cancel_request(&request, calendar);
                 match read(store, call, loaded, Some(body), now()).await? {
                     Read::Answered(answered) => Ok(answered),
-                    Read::Asked(asked, _, stored) => {
-                        let Prepared { answered, commit: prepared, .. } = asked.prepare(store, stored)?;
+                    Read::Asked(asked) => {
+                        let Prepared { answered, commit: prepared, .. } =
+                            asked.request.prepare(store, asked.stored)?;
                         *commit.lock().unwrap() = Some(prepared);
                         Ok(answered)
                     }
