@@ -55,25 +55,25 @@ const EXPECTED: [(&str, f64, f64); 5] = [
 /// Counts and times each operation, and prints the tables.
 pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) -> Vec<Section> {
     let engine = Engine::start().await;
-    let memory = template()["Parameters"]["MemorySize"]["Default"].as_u64().unwrap().try_into().unwrap();
-    let share = match Group::new(Share::Memory(memory)) {
-        Ok(_) => Share::Memory(memory),
-        Err(error) => {
-            println!("This machine lets nobody limit a process to a share of a processor: {error}.\n");
-            Share::Whole
-        }
+    let has_shares = Group::new(Share::Memory(memory(Operation::Get))).map(drop);
+    if let Err(error) = &has_shares {
+        println!("This machine lets nobody limit a process to a share of a processor: {error}.\n");
+    }
+    let share = |operation| match has_shares {
+        Ok(()) => Share::Memory(memory(operation)),
+        Err(_) => Share::Whole,
     };
     let mut all = Vec::new();
     for contestant in contestants {
         let meter = Wire::metered(&engine.url()).await;
         let tables = contestant.prepare(&engine, TIMED, now).await;
-        let metered = Metered { contestant, engine: &engine, tables, meter, share };
+        let metered = Metered { contestant, engine: &engine, tables, meter, share: &share };
         all.extend(metered.all().await);
     }
-    if let Some(event) = event(contestants, share).await {
+    if let Some(event) = event(contestants, share(Operation::Get)).await {
         all.push(event);
     }
-    let (units, costs) = tables(&all, f64::from(memory) / 1024.0);
+    let (units, costs) = tables(&all);
     for (operation, read, write) in EXPECTED {
         let is_ours = |taken: &&Taken| taken.contestant == "ours" && taken.operation == operation;
         let Taken { used, log, .. } = all.iter().find(is_ours).unwrap();
@@ -97,11 +97,22 @@ fn same_requests(all: &[Taken]) {
     }
 }
 
+/// Returns the memory that the template gives the function of an operation, in MB.
+fn memory(operation: Operation) -> u32 {
+    let parameter = match operation {
+        Operation::Execute => "SweepMemorySize",
+        Operation::Get | Operation::Cancel | Operation::Replay => "MemorySize",
+    };
+    template()["Parameters"][parameter]["Default"].as_u64().unwrap().try_into().unwrap()
+}
+
 /// Measurements of one operation.
 struct Taken {
     operation: &'static str,
     contestant: &'static str,
     used: Capacity,
+    /// Memory of the function, in MB.
+    memory: u32,
     /// Time that Lambda bills, on average: whole milliseconds of an invocation, or the operation's part of them.
     billed: Duration,
     /// Number of invocations for the operation.
@@ -127,7 +138,7 @@ struct Metered<'c> {
     engine: &'c Engine,
     tables: Prepared,
     meter: Wire,
-    share: Share,
+    share: &'c dyn Fn(Operation) -> Share,
 }
 
 impl Metered<'_> {
@@ -189,6 +200,7 @@ impl Metered<'_> {
             operation: name,
             contestant: self.contestant.name,
             used,
+            memory: memory(operation),
             billed: billed / u32::try_from(TIMED - 3).unwrap(),
             invocations: 1.0,
             log: logged,
@@ -224,6 +236,7 @@ impl Metered<'_> {
             operation: "execution",
             contestant: self.contestant.name,
             used,
+            memory: memory(operation),
             billed: answer.after / executed,
             invocations: 0.0,
             log: Logged { bytes: each(bytes), lines: each(lines), of_metrics: each(of_metrics) },
@@ -235,7 +248,8 @@ impl Metered<'_> {
     async fn start(&self, operation: Operation, url: &str, stdout: Stdio, first: &Value) -> Function {
         let variables = self.tables.variables(url, self.engine.certificate());
         let bootstrap = self.contestant.bootstrap(operation);
-        let (function, answer) = Function::start(&bootstrap, &variables, self.share, stdout, first).await;
+        let (function, answer) =
+            Function::start(&bootstrap, &variables, (self.share)(operation), stdout, first).await;
         self.expect_ok(operation, &answer);
         function
     }
@@ -280,6 +294,7 @@ async fn event(contestants: &[Contestant], share: Share) -> Option<Taken> {
         operation: "event",
         contestant: ours.name,
         used: Capacity::default(),
+        memory: memory(Operation::Get),
         billed: billed / u32::try_from(TIMED).unwrap() / BATCH,
         invocations: each(1.0),
         log: Logged {
@@ -341,7 +356,7 @@ fn access_line() -> f64 {
     line.len() as f64
 }
 
-fn tables(all: &[Taken], memory: f64) -> (Table, Table) {
+fn tables(all: &[Taken]) -> (Table, Table) {
     let mut units = Table::new(&[
         "operation",
         "contestant",
@@ -368,7 +383,8 @@ fn tables(all: &[Taken], memory: f64) -> (Table, Table) {
     let access_line = access_line();
     let cost = |taken: &Taken| {
         let database = taken.used.read * MILLION_READ_UNITS + taken.used.write * MILLION_WRITE_UNITS;
-        let billed = taken.billed.as_secs_f64() * 1_000_000.0 * memory * GB_SECOND;
+        let gigabytes = f64::from(taken.memory) / 1_024.0;
+        let billed = taken.billed.as_secs_f64() * 1_000_000.0 * gigabytes * GB_SECOND;
         let lambda = taken.invocations * MILLION_INVOCATIONS + billed;
         let bytes = taken.log.bytes + taken.log.lines * (LINE - 1.0) + taken.requests * (access_line + LINE);
         let log = bytes * 1_000_000.0 / 1e9 * GB_OF_LOG;

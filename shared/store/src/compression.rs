@@ -3,7 +3,7 @@
 //! There are two forms, both with the same preset dictionary. The first byte tells which one a compressed text has.
 //!
 //! - *zlib* (RFC 1950) is the smallest. A document is written once and kept. The stream names its dictionary by a checksum.
-//! - *LZ4* takes a twentieth of the work, and a third more space. An answer is written with every change, and kept for a day. The
+//! - *LZ4* takes a tenth of the work, and a third more space. An answer is written with every change, and kept for a day. The
 //!   first byte names form and dictionary; four bytes with the length of the text follow, and then a block of LZ4.
 //!
 //! So a better dictionary can be added later, as long as the dictionaries of stored texts are kept here.

@@ -284,11 +284,11 @@ impl Store {
 
     /// Reads items by table and key. DynamoDB may leave some unprocessed when it is busy. Those are requested again, a limited
     /// number of times.
-    async fn batch_get(&self, wanted: Wanted) -> Result<Read, StoreError> {
+    async fn batch_get(&self, wanted: Wanted) -> Result<ByKey, StoreError> {
         self.batch_get_with(wanted, None).await
     }
 
-    async fn batch_get_with(&self, wanted: Wanted, date: Option<&DateHeader>) -> Result<Read, StoreError> {
+    async fn batch_get_with(&self, wanted: Wanted, date: Option<&DateHeader>) -> Result<ByKey, StoreError> {
         let wanted = wanted
             .into_iter()
             .filter(|(_, keys)| !keys.is_empty())
@@ -308,9 +308,9 @@ impl Store {
     async fn batch_get_once(
         &self,
         wanted: HashMap<String, KeysAndAttributes>,
-        mut items: Read,
+        mut items: ByKey,
         date: Option<&DateHeader>,
-    ) -> Result<(HashMap<String, KeysAndAttributes>, Read), StoreError> {
+    ) -> Result<(HashMap<String, KeysAndAttributes>, ByKey), StoreError> {
         let request = self.client.batch_get_item().set_request_items(Some(wanted));
         let output = match date {
             Some(date) => request.customize().interceptor(date.clone()).send().await,
@@ -325,7 +325,7 @@ impl Store {
 }
 
 /// Items by table and key.
-type Read = HashMap<(String, String), Item>;
+type ByKey = HashMap<(String, String), Item>;
 
 /// Keys by table.
 type Wanted = HashMap<String, Vec<String>>;
