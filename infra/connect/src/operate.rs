@@ -13,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::command_line::Global;
 use crate::output::{fail, log};
-use crate::signals::Signals;
+use crate::signals::{Signals, output_is_closed};
 
 /// Runs a command, and prints its error.
 #[tokio::main]
@@ -40,7 +40,9 @@ pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitC
     }
 }
 
-/// Runs a command until it ends or a signal comes. A command that ends by itself is told to stop, and may finish.
+/// Runs a command until it ends or a signal comes. One that goes on also ends when nobody reads its output any more.
+///
+/// A command that ends by itself is told to stop, and may finish.
 async fn until_stopped(
     command: operator::Command,
     endpoint: Endpoint,
@@ -68,6 +70,8 @@ async fn until_stopped(
             true => Ok(()),
             false => Err(CommandError::Incomplete("interrupted".to_owned())),
         },
+        // Such a command would only notice it when it prints again.
+        () = output_is_closed(), if goes_on => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Signals that ask the process to stop.
+//! Signs that the process should stop: a signal, or nobody left who reads its output.
 
 use std::io;
 
@@ -35,4 +35,23 @@ impl Signals {
         // Without a listener, the system ends the process by itself.
         let _ = tokio::signal::ctrl_c().await;
     }
+}
+
+/// Waits until nobody reads standard output any more. Never ends where that can't be seen: of a file, or outside of Unix.
+pub(crate) async fn output_is_closed() {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let out = io::stdout();
+        // Without flags, only errors and the end of the reader are reported.
+        let is_closed = || {
+            let mut awaited = [PollFd::new(&out, PollFlags::empty())];
+            matches!(poll(&mut awaited, Some(&Timespec::default())), Ok(1..))
+        };
+        while !is_closed() {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    }
+    #[cfg(not(unix))]
+    std::future::pending().await
 }

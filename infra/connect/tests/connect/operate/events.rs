@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
@@ -106,6 +106,22 @@ async fn another_tenants_events_are_left_out_and_unreadable_items_are_named() {
         assert_eq!(tail.note(), format!("{key} is malformed, or its version did not grow"));
     }
     assert_eq!((others.interrupt(), demos.interrupt()), (Some(0), Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_tail_ends_with_its_reader_though_no_event_follows() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let mut command = process(&service, &service.dynamodb_url, &["events", "tail", "--from-beginning"]);
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut out, notes) =
+        (BufReader::new(process.stdout.take().unwrap()), lines(process.stderr.take().unwrap()));
+    out.read_line(&mut String::new()).unwrap();
+    drop(out);
+    notes.recv_timeout(LONG_ENOUGH).unwrap();
+    // The process closes its standard error when it ends.
+    assert_eq!(notes.recv_timeout(LONG_ENOUGH), Err(RecvTimeoutError::Disconnected));
+    assert_eq!(process.wait().unwrap().code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
