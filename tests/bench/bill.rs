@@ -1,39 +1,33 @@
 //! The whole bill of a million of each operation, for each contestant: the requests and capacity units of DynamoDB, the time that
-//! Lambda bills under the share of a processor that comes with the template's memory, the log, and the API's gateway.
+//! Lambda bills under the share of a processor that comes with the template's memory, the log, and the API's gateway. And the bill
+//! of a month in which nothing happens.
+
+pub mod prices;
+mod rest;
 
 use std::fs::File;
 use std::process::Stdio;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dynoxide::types::{Item, item_size};
 use harness::Wire;
 use harness::capacity::Capacity;
 use harness::template::template;
 use local::bus;
 use serde_json::{Value, json};
 
+use self::prices::{
+    GB_OF_LOG, GB_SECOND, LINE, MILLION_EVENTS, MILLION_INVOCATIONS, MILLION_READ_UNITS, MILLION_REQUESTS,
+    MILLION_WRITE_UNITS,
+};
+use self::rest::Idle;
 use crate::contestants::{Contestant, Operation, Prepared};
 use crate::engine::Engine;
 use crate::function::Function;
 use crate::report::{Section, Table, dollars, whole_milliseconds};
 use crate::share::{Group, Share};
 use crate::subscriptions as given;
-
-/// List prices of us-east-1, in dollars, without free tiers: a million read units and write units on demand, a million
-/// invocations, a second of a GB of memory on arm64, a million requests to an HTTP API, a GB of log, a million events on a bus.
-/// <https://aws.amazon.com/dynamodb/pricing/on-demand/>, <https://aws.amazon.com/lambda/pricing/>,
-/// <https://aws.amazon.com/api-gateway/pricing/>, <https://aws.amazon.com/cloudwatch/pricing/>,
-/// <https://aws.amazon.com/eventbridge/pricing/>
-const MILLION_READ_UNITS: f64 = 0.125;
-const MILLION_WRITE_UNITS: f64 = 0.625;
-const MILLION_INVOCATIONS: f64 = 0.20;
-pub const GB_SECOND: f64 = 0.000_013_333_4;
-const MILLION_REQUESTS: f64 = 1.00;
-const GB_OF_LOG: f64 = 0.50;
-const MILLION_EVENTS: f64 = 1.00;
-/// Bytes that CloudWatch adds to each line of a log.
-/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
-const LINE: f64 = 26.0;
 
 /// Number of operations of each kind that are timed.
 const TIMED: u64 = 100;
@@ -63,12 +57,15 @@ pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) -> Vec<Sect
         Ok(()) => Share::Memory(memory(operation)),
         Err(_) => Share::Whole,
     };
-    let mut all = Vec::new();
+    let (mut all, mut idle) = (Vec::new(), Vec::new());
     for contestant in contestants {
         let meter = Wire::metered(&engine.url()).await;
         let tables = contestant.prepare(&engine, TIMED, now).await;
         let metered = Metered { contestant, engine: &engine, tables, meter, share: &share };
         all.extend(metered.all().await);
+        if contestant.name != "floor" {
+            idle.push(metered.idle().await);
+        }
     }
     if let Some(event) = event(contestants, share(Operation::Get)).await {
         all.push(event);
@@ -82,7 +79,7 @@ pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) -> Vec<Sect
         assert!(logged <= MOST_LOGGED, "{operation}: {logged} bytes of log");
     }
     same_requests(&all);
-    vec![Section::new("units", units), Section::new("bill", costs)]
+    vec![Section::new("units", units), Section::new("bill", costs), Section::new("rest", rest::table(&idle))]
 }
 
 /// The floor must send what ours send: the same requests, of nearly the same size. A sweep's floor only writes.
@@ -126,7 +123,7 @@ struct Taken {
 
 /// The log of an operation.
 #[derive(Clone, Copy, Default)]
-struct Logged {
+pub struct Logged {
     bytes: f64,
     lines: f64,
     of_metrics: f64,
@@ -245,6 +242,39 @@ impl Metered<'_> {
         }
     }
 
+    /// Measures sweeps that find nothing.
+    async fn idle(&self) -> Idle {
+        let (operation, nothing) = (Operation::Execute, self.tables.execute(0..0));
+        self.meter.take_capacity();
+        let function = self.start(operation, &self.meter.url, Stdio::null(), &nothing).await;
+        function.stop().await;
+        let read = self.meter.take_capacity().read;
+
+        let log = Log::new();
+        let mut function = self.start(operation, &self.engine.tls_url(), log.stdout(), &nothing).await;
+        let (mut billed, mut logged) = (Duration::ZERO, Logged::default());
+        for _ in 0..TIMED {
+            log.take();
+            let answer = function.invoke(&nothing).await;
+            self.expect_ok(operation, &answer.value);
+            billed += whole_milliseconds(answer.after);
+            logged = log.take();
+        }
+        function.stop().await;
+
+        let key = json!({"TableName": self.tables.tables.subscriptions, "Key": {"pk": {"S": given::key(0)}}});
+        let found = self.engine.database.get_item(serde_json::from_value(key).unwrap()).unwrap();
+        let item: Item = found.item.unwrap();
+        Idle {
+            contestant: self.contestant.name,
+            memory: memory(operation),
+            read,
+            billed: billed / u32::try_from(TIMED).unwrap(),
+            log: logged,
+            item: item_size(&item),
+        }
+    }
+
     async fn start(&self, operation: Operation, url: &str, stdout: Stdio, first: &Value) -> Function {
         let variables = self.tables.variables(url, self.engine.certificate());
         let bootstrap = self.contestant.bootstrap(operation);
@@ -335,6 +365,16 @@ impl Log {
     }
 }
 
+/// Returns the price of the time of a million, without the invocations.
+fn lambda(billed: Duration, memory: u32) -> f64 {
+    billed.as_secs_f64() * 1_000_000.0 * f64::from(memory) / 1_024.0 * GB_SECOND
+}
+
+/// Returns the price of the log of a million. A line's end is a byte that CloudWatch does not count.
+fn log(bytes: f64, lines: f64) -> f64 {
+    (bytes + lines * (LINE - 1.0)) * 1_000_000.0 / 1e9 * GB_OF_LOG
+}
+
 /// Returns the length of a usual line of the gateway's log, as the template has it.
 fn access_line() -> f64 {
     let stage = &template()["Resources"]["HttpStage"]["Properties"];
@@ -353,7 +393,7 @@ fn access_line() -> f64 {
         line = line.replace(variable, value);
     }
     assert!(!line.contains('$'), "{line}");
-    line.len() as f64
+    (line + "\n").len() as f64
 }
 
 fn tables(all: &[Taken]) -> (Table, Table) {
@@ -383,11 +423,9 @@ fn tables(all: &[Taken]) -> (Table, Table) {
     let access_line = access_line();
     let cost = |taken: &Taken| {
         let database = taken.used.read * MILLION_READ_UNITS + taken.used.write * MILLION_WRITE_UNITS;
-        let gigabytes = f64::from(taken.memory) / 1_024.0;
-        let billed = taken.billed.as_secs_f64() * 1_000_000.0 * gigabytes * GB_SECOND;
-        let lambda = taken.invocations * MILLION_INVOCATIONS + billed;
-        let bytes = taken.log.bytes + taken.log.lines * (LINE - 1.0) + taken.requests * (access_line + LINE);
-        let log = bytes * 1_000_000.0 / 1e9 * GB_OF_LOG;
+        let lambda = taken.invocations * MILLION_INVOCATIONS + lambda(taken.billed, taken.memory);
+        let bytes = taken.log.bytes + taken.requests * access_line;
+        let log = log(bytes, taken.log.lines + taken.requests);
         [database, lambda, taken.requests * MILLION_REQUESTS, log, taken.events * MILLION_EVENTS]
     };
     let all_in = |taken: &Taken| cost(taken).iter().sum::<f64>();

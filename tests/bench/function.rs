@@ -75,7 +75,12 @@ impl Function {
         process::Process::new(self.function.id().try_into().unwrap()).unwrap()
     }
 
-    /// Ends the process.
+    /// Asks the process to end, and waits until it has.
+    pub async fn end(self) {
+        self.function.end().await;
+    }
+
+    /// Kills the process.
     pub async fn stop(self) {
         self.function.kill().await;
     }

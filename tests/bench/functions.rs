@@ -35,7 +35,7 @@ const FEWEST: u64 = 20;
 #[derive(Clone, clap::Args)]
 pub struct Amount {
     /// Turns of each contestant
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     rounds: u32,
     /// Starts of each contestant in each turn
     #[arg(long, default_value_t = 3)]
@@ -44,7 +44,7 @@ pub struct Amount {
     #[arg(long, default_value_t = 400)]
     operations: u64,
     /// Longest time for the operations of a turn, in seconds
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 2)]
     seconds: u64,
     /// Memory whose share of a processor the functions get, in MB; 0 is no limit
     #[arg(long, value_delimiter = ',', default_values_t = [0, 1_769, 1_024, 512, 256, 128])]

@@ -6,18 +6,21 @@ mod engine;
 mod function;
 mod functions;
 mod once;
+mod profile;
 mod report;
 mod scale;
 mod share;
 mod subscriptions;
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use ::service::clock::Clock;
 use clap::{Parser, Subcommand};
 
 use crate::contestants::Contestant;
 use crate::functions::Amount;
+use crate::report::Section;
 
 #[derive(Parser)]
 struct Arguments {
@@ -42,23 +45,33 @@ enum Measure {
     Bill,
     /// The price of an idempotency key, and of callers who meet
     Once,
+    /// Instructions of the SDK by part, and ours by crate
+    Profile,
     /// Many subscriptions, and many cancellations due at once
     Scale(scale::Amount),
+    /// Time that ten million due at once take on AWS, by arithmetic
+    Estimate,
 }
 
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
     let contestants = Contestant::all(&arguments.contestants);
-    let ours = contestants.first().expect("no functions are built");
+    let ours = || contestants.first().expect("no functions are built");
     let now = Clock::system().now();
     let sections = match arguments.measure {
         Measure::Functions(amount) => functions::measure(&contestants, &amount, now).await,
         Measure::Bill => bill::measure(&contestants, now).await,
-        Measure::Once => once::measure(ours, now).await,
+        Measure::Once => once::measure(ours(), now).await,
+        Measure::Profile => profile::measure(&contestants, now).await,
         Measure::Scale(amount) => {
             let updates = arguments.contestants.join("updates/bootstrap");
-            scale::measure(ours, &updates, &amount, now).await
+            scale::measure(ours(), &updates, &amount, now).await
+        }
+        Measure::Estimate => {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/estimate.py");
+            let estimated = Command::new(script).output().expect(script);
+            vec![Section::new("estimate", String::from_utf8(estimated.stdout).unwrap().trim_end())]
         }
     };
     for section in sections {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Trace id of each invocation, as X-Ray would show it.
+/// Trace id of each invocation. X-Ray records those of [`invoke`] and [`invoke_publisher`].
 pub const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
 /// Longest duration of an invocation in a test.
@@ -83,6 +84,7 @@ pub async fn invoke_publisher(binary: &str, bus_url: &str, event: &Value) -> Inv
 
 async fn invoke_with(binary: &str, variables: &[(&str, &str)], event: &Value) -> Invocation {
     let mut function = Function::spawn(Path::new(binary), variables, Stdio::piped(), TIMEOUT).await;
+    function.api.is_traced.store(true, Ordering::Relaxed);
     function.give(event);
     let outcome = function.outcome().await;
     Invocation { outcome, log: function.kill().await }
@@ -109,6 +111,8 @@ pub struct Answer {
 
 struct RuntimeApi {
     longest: Duration,
+    /// True if X-Ray records the invocations.
+    is_traced: AtomicBool,
     events: tokio::sync::Mutex<UnboundedReceiver<String>>,
     handed_out: Mutex<Instant>,
     /// Time of the first request for an event.
@@ -132,6 +136,7 @@ impl Function {
         let (sender, answers) = unbounded_channel();
         let api = Arc::new(RuntimeApi {
             longest,
+            is_traced: AtomicBool::new(false),
             events: tokio::sync::Mutex::new(queue),
             handed_out: Mutex::new(Instant::now()),
             asked: watch::Sender::default(),
@@ -191,6 +196,14 @@ impl Function {
         asked.expect("the function does not ask for an event").unwrap().unwrap() - self.spawned
     }
 
+    /// Asks the process to end (SIGTERM), as Lambda does before it removes a function, and waits until it has.
+    pub async fn end(mut self) {
+        let id = self.id().to_string();
+        assert!(Command::new("kill").arg(id).status().await.unwrap().success());
+        self.process.wait().await.unwrap();
+        self.runtime_api.abort();
+    }
+
     /// Kills the process (SIGKILL), waits until it has ended, and returns its log lines.
     pub async fn kill(mut self) -> Vec<Value> {
         self.process.kill().await.unwrap();
@@ -207,9 +220,10 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     api.asked.send_if_modified(|asked| asked.replace(asked.unwrap_or_else(Instant::now)).is_none());
     // Waits forever if no more events can come. Lambda would freeze the function here.
     let Some(event) = api.events.lock().await.recv().await else { return std::future::pending().await };
+    let sampled = u8::from(api.is_traced.load(Ordering::Relaxed));
     let headers = [
         ("lambda-runtime-aws-request-id", Uuid::new_v4().to_string()),
-        ("lambda-runtime-trace-id", format!("Root={TRACE_ID};Parent=53995c3f42cd8ad8;Sampled=1")),
+        ("lambda-runtime-trace-id", format!("Root={TRACE_ID};Parent=53995c3f42cd8ad8;Sampled={sampled}")),
         ("lambda-runtime-deadline-ms", clock::deadline_in(api.longest).to_string()),
         (
             "lambda-runtime-invoked-function-arn",

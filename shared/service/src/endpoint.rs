@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{AppName, BehaviorVersion, Credentials, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{
+    AppName, BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
@@ -139,6 +141,9 @@ impl Endpoint {
             .region(Region::new(self.region.clone()))
             .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
             .timeout_config(timeouts)
+            // Bodies are short, and each attempt has a time-out. The protection would cost more than half of a request's timers,
+            // and it takes a pause of the whole process, as Lambda makes between invocations, for a stall.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries);
         config.set_endpoint_url(self.url.clone());
         config.set_app_name(self.function.clone());

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{All, Case, Measured, Transport};
-use crate::bill::GB_SECOND;
+use crate::bill::prices::GB_SECOND;
 use crate::contestants::{Contestant, Operation};
 use crate::report::{
     Section, Table, diagram, dollars, mean, mebibytes, median, milliseconds, percentile, ratio,
@@ -19,9 +19,14 @@ pub(super) fn sections(contestants: &[Contestant], all: &All, plot: Option<&Path
     let whole = [Transport::Http, Transport::Tls].map(warm);
     let cancel =
         whole.iter().filter_map(|case| Some(of_case(*case, contestants, all.get(case)?).to_string()));
+    let cancel = cancel.collect::<Vec<_>>().join("\n\n");
+    if !contestants.iter().any(|contestant| contestant.name == "ours") {
+        return vec![Section::new("opt-levels", cancel)];
+    }
     let mut sections = vec![
-        Section::new("processor", cancel.collect::<Vec<_>>().join("\n\n")),
+        Section::new("processor", cancel),
         Section::new("shares", shares(contestants, all)),
+        Section::new("goals", goals(contestants, all)),
     ];
     if let Some(memory) = memory(all) {
         sections.push(Section::new("memory", memory));
@@ -55,7 +60,7 @@ pub(super) fn of_case(case: Case, contestants: &[Contestant], measured: &[Measur
     for (contestant, other) in contestants.iter().skip(1).zip(others) {
         let of = |measure: fn(&Measured) -> f64| ratio(measure(ours) / measure(other));
         table.row(&[
-            format!("ours / {}", contestant.name),
+            format!("{} / {}", contestants[0].name, contestant.name),
             of(|measured| median(&measured.ready).as_secs_f64()),
             of(|measured| median(&measured.first_answer).as_secs_f64()),
             of(|measured| percentile(&measured.warm, 0.5).as_secs_f64()),
@@ -69,9 +74,32 @@ pub(super) fn of_case(case: Case, contestants: &[Contestant], measured: &[Measur
     table
 }
 
+/// Measurements of ours divided by those of the floor.
+struct Ratios {
+    p50: f64,
+    p99: f64,
+    processor: f64,
+    first_answer: f64,
+}
+
+impl Ratios {
+    /// Returns `None` if one of the two is not measured.
+    fn of(contestants: &[Contestant], measured: &[Measured]) -> Option<Self> {
+        let of = |name| Some(&measured[contestants.iter().position(|contestant| contestant.name == name)?]);
+        let (ours, floor) = (of("ours")?, of("floor")?);
+        let part =
+            |measure: fn(&Measured) -> Duration| measure(ours).as_secs_f64() / measure(floor).as_secs_f64();
+        Some(Self {
+            p50: part(|measured| percentile(&measured.warm, 0.5)),
+            p99: part(|measured| percentile(&measured.warm, 0.99)),
+            processor: part(|measured| mean(&measured.processor)),
+            first_answer: part(|measured| median(&measured.first_answer)),
+        })
+    }
+}
+
 /// Compares the contestants in each case.
 fn shares(contestants: &[Contestant], all: &All) -> Table {
-    let of = |name| contestants.iter().position(|contestant| contestant.name == name);
     let mut columns = ["operation", "way", "memory"].map(str::to_owned).to_vec();
     columns.extend(contestants.iter().map(|contestant| format!("{}, p50", contestant.name)));
     columns.extend(["p50", "p99", "CPU", "first answer"].map(|what| format!("ours / floor: {what}")));
@@ -79,19 +107,45 @@ fn shares(contestants: &[Contestant], all: &All) -> Table {
     for (Case { operation, transport, share }, measured) in all {
         let mut row = vec![operation.to_string(), transport.to_string(), share.to_string()];
         row.extend(measured.iter().map(|measured| milliseconds(percentile(&measured.warm, 0.5))));
-        if let (Some(ours), Some(floor)) = (of("ours"), of("floor")) {
-            let (ours, floor) = (&measured[ours], &measured[floor]);
-            let part = |measure: fn(&Measured) -> Duration| {
-                ratio(measure(ours).as_secs_f64() / measure(floor).as_secs_f64())
-            };
-            row.extend([
-                part(|measured| percentile(&measured.warm, 0.5)),
-                part(|measured| percentile(&measured.warm, 0.99)),
-                part(|measured| mean(&measured.processor)),
-                part(|measured| median(&measured.first_answer)),
-            ]);
+        if let Some(Ratios { p50, p99, processor, first_answer }) = Ratios::of(contestants, measured) {
+            row.extend([p50, p99, processor, first_answer].map(ratio));
         }
         table.row(&row);
+    }
+    table
+}
+
+/// Compares ours with the floor, by the goals for a cancellation.
+fn goals(contestants: &[Contestant], all: &All) -> Table {
+    type Part = fn(&Ratios) -> f64;
+    let mut table = Table::new(&["cancel, ours / floor", "goal", "TLS", "HTTP"]);
+    let p50: Part = |ratios| ratios.p50;
+    let goals: [(String, f64, Option<Share>, Part); 5] = [
+        (format!("p50, {}", Share::Whole), 1.10, Some(Share::Whole), p50),
+        (format!("p50, {}", Share::Memory(512)), 1.15, Some(Share::Memory(512)), p50),
+        (format!("p50, {}", Share::Memory(256)), 1.30, Some(Share::Memory(256)), p50),
+        ("CPU, each share".to_owned(), 1.20, None, |ratios| ratios.processor),
+        ("first answer, each share".to_owned(), 1.15, None, |ratios| ratios.first_answer),
+    ];
+    for (name, goal, only, part) in goals {
+        let reached = [Transport::Tls, Transport::Http].map(|way| {
+            let is_it = |case: &Case| {
+                let Case { operation, transport, share } = *case;
+                operation == Operation::Cancel && transport == way && only.is_none_or(|only| share == only)
+            };
+            let of_cases = all.iter().filter(|(case, _)| is_it(case));
+            let mut parts: Vec<_> = of_cases
+                .filter_map(|(_, measured)| Ratios::of(contestants, measured).map(|ratios| part(&ratios)))
+                .collect();
+            parts.sort_by(f64::total_cmp);
+            match parts[..] {
+                [] => String::new(),
+                [one] => format!("{one:.2}"),
+                [least, .., most] => format!("{least:.2} to {most:.2}"),
+            }
+        });
+        let [tls, http] = reached;
+        table.row(&[name, format!("{goal:.2}"), tls, http]);
     }
     table
 }

@@ -33,6 +33,7 @@ from database import (
     to_attribute,
     to_the_second,
 )
+from telemetry import count
 
 REASONS = {
     "BETTER_DEAL_PRICE",
@@ -161,6 +162,7 @@ def cancel(*, identity: dict, admitted: Admitted, request: dict) -> dict:
     except ConditionFailed:
         # Raised, so that it is not recorded: the same request may succeed in a moment.
         raise Refusal(409, "conflict") from None
+    count("CancellationsScheduled")
     return answer(200, document | {"updatedAt": requested_at, "pendingStatus": pending_status})
 
 

@@ -3,7 +3,6 @@
 The index is eventually consistent and may have outdated entries. The condition of the write decides.
 """
 
-import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -24,6 +23,7 @@ from database import (
     now,
     to_the_second,
 )
+from telemetry import count, logger
 
 # A layer keeps the configuration of its first use, so this one is not shared with requests. The layer is used by
 # many threads, which is safe with this configuration: the defaults are in place before that first use, and without a
@@ -68,6 +68,7 @@ def execute(*, cancellation_id: str, entry: dict) -> str:
         )
     except ConditionFailed:
         return "skipped"
+    logger.info("executed", cancellation=cancellation_id)
     return "executed"
 
 
@@ -77,7 +78,7 @@ def outcome(entry: dict) -> str:
         return execute(cancellation_id=cancellation_id, entry=entry)
     except Exception:
         # The entry stays in the index, for the next sweep.
-        logging.exception("%s failed", cancellation_id)
+        logger.exception("failed", cancellation=cancellation_id)
         return "failed"
 
 
@@ -87,4 +88,8 @@ def execute_cancellations(context) -> dict:
     shards = pool.map(lambda shard: due_in(shard, instant), range(DUE_SHARDS))
     due = [entry for shard in shards for entry in shard]
     outcomes = Counter(pool.map(outcome, due))
-    return {"due": len(due)} | {name: outcomes[name] for name in ("executed", "skipped", "failed")}
+    summary = {"due": len(due)} | {name: outcomes[name] for name in ("executed", "skipped", "failed")}
+    logger.info("swept", **summary)
+    count("CancellationsExecuted", summary["executed"])
+    count("CancellationsFailed", summary["failed"])
+    return summary

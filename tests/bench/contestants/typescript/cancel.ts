@@ -20,6 +20,7 @@ import { admit, type Admitted } from './admit';
 import { type Answer, answer, Refusal } from './answer';
 import { beginningOf, exists, firstOfNextMonth, nextDay, today } from './calendar';
 import { client, DUE_SHARDS, IDEMPOTENCY, SUBSCRIPTIONS, toTheSecond, values } from './database';
+import { count } from './telemetry';
 
 const REASONS = new Set([
   'BETTER_DEAL_PRICE',
@@ -147,6 +148,7 @@ async function cancel(_: Identity, admitted: Admitted, request: CancelRequest): 
     // Thrown, so that it is not recorded: the same request may succeed in a moment.
     throw new Refusal(409, 'conflict');
   }
+  count('CancellationsScheduled');
   return answer(200, { ...document, updatedAt: requestedAt, pendingStatus });
 }
 

@@ -10,6 +10,7 @@ import { ConditionalCheckFailedException, paginateQuery, UpdateItemCommand } fro
 import { unmarshall } from '@aws-sdk/util-dynamodb';
 import type { Context } from 'aws-lambda';
 import { client, DUE_SHARDS, IDEMPOTENCY, SUBSCRIPTIONS, toTheSecond, values } from './database';
+import { count, logger } from './telemetry';
 
 const AT_ONCE = 16;
 
@@ -54,6 +55,7 @@ async function execute(cancellationId: string, { pk, dueAt }: Due): Promise<'exe
         }),
       }),
     );
+    logger.info('executed', { cancellation: cancellationId });
     return 'executed';
   } catch (error) {
     if (error instanceof ConditionalCheckFailedException) return 'skipped';
@@ -87,11 +89,14 @@ export async function executeCancellations(context: Context) {
         summary[await executeOnce(entry.cancellationId, entry)] += 1;
       } catch (error) {
         // The entry stays in the index, for the next sweep.
-        console.error(`${entry.cancellationId} failed`, error);
+        logger.error('failed', { cancellation: entry.cancellationId, error });
         summary.failed += 1;
       }
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
+  logger.info('swept', summary);
+  count('CancellationsExecuted', summary.executed);
+  count('CancellationsFailed', summary.failed);
   return summary;
 }
