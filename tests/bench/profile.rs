@@ -281,5 +281,9 @@ fn group(function: &str) -> &str {
 }
 
 fn thousands(count: f64) -> String {
-    format!("{:.0},000", count / 1_000.0)
+    match (count / 1_000.0).round() as u64 {
+        0 => "0".to_owned(),
+        count if count < 1_000 => format!("{count},000"),
+        count => format!("{},{:03},000", count / 1_000, count % 1_000),
+    }
 }
