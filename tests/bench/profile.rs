@@ -1,5 +1,5 @@
-//! Instructions of a cancellation, as Callgrind counts them in the deployed binary: what the SDK spends, by part, and what our
-//! function spends beyond the floor, by crate.
+//! Instructions of a cancellation, as Callgrind counts them: what the SDK spends, by part, and what our function spends beyond the
+//! floor, by crate.
 //!
 //! Two runs of different lengths are counted. Their difference is that of warm cancellations alone. Valgrind's processor has no
 //! instructions for SHA-256, so hashing weighs more here than on Lambda.
