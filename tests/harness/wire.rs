@@ -6,6 +6,7 @@
 //! gone. A wire also acts as IAM: it refuses a request if the template does not grant the function the right to it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::pending;
 use std::io;
 use std::iter;
 use std::sync::{Arc, Mutex};
@@ -49,6 +50,8 @@ pub enum Fault {
     HoldAnswer(Held),
     /// The database carries out the request, and the connection breaks in the middle of the answer.
     CutAnswer,
+    /// The database carries out the request, and the answer stops in its middle, on a connection that stays open.
+    StallAnswer,
     /// The database carries out the request, and a gateway on the way answers 504.
     GatewayTimeout,
     /// The request is answered with this status and body, and never reaches the database.
@@ -331,7 +334,8 @@ async fn pass(wire: Arc<Inner>, request: Request<Incoming>) -> io::Result<Answer
                 held.hold().await;
                 answer.map(whole)
             }
-            Fault::CutAnswer => forward(body).await.map(cut),
+            Fault::CutAnswer => forward(body).await.map(|answer| half(answer, async { Err(broken()) })),
+            Fault::StallAnswer => forward(body).await.map(|answer| half(answer, pending())),
             Fault::GatewayTimeout => forward(body).await.map(|_| json_answer(504, &json!({}))),
             Fault::Answer(status, body) => Ok(json_answer(status, &body)),
             Fault::LeaveUnprocessed => {
@@ -433,15 +437,18 @@ fn whole(answer: Response<Bytes>) -> Answer {
     answer.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
 }
 
-/// Sends the first half of an answer, although the header announces the whole length.
-fn cut(answer: Response<Bytes>) -> Answer {
+/// Sends the first half of an answer, although the header announces the whole length, and then awaits the rest.
+fn half(
+    answer: Response<Bytes>,
+    rest: impl Future<Output = io::Result<Frame<Bytes>>> + Send + 'static,
+) -> Answer {
     let (mut parts, body) = answer.into_parts();
     parts.headers.insert("content-length", body.len().into());
     let half = Frame::data(body.slice(..body.len() / 2));
     let rest = async {
         // The first half is sent while the rest is awaited.
         tokio::task::yield_now().await;
-        Err(broken())
+        rest.await
     };
     let body = StreamBody::new(stream::iter([Ok(half)]).chain(stream::once(rest)));
     Response::from_parts(parts, BodyExt::boxed_unsync(body))

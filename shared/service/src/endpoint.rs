@@ -141,8 +141,7 @@ impl Endpoint {
             .region(Region::new(self.region.clone()))
             .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
             .timeout_config(timeouts)
-            // Bodies are short, and each attempt has a time-out. The protection would cost more than half of a request's timers,
-            // and it takes a pause of the whole process, as Lambda makes between invocations, for a stall.
+            // Bodies are short, and each attempt has a time-out. The protection would only take processor time.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .retry_config(retries);
         config.set_endpoint_url(self.url.clone());

@@ -33,22 +33,36 @@ pub struct Idle {
 }
 
 impl Idle {
-    fn rows(&self) -> [f64; 8] {
+    /// The parts of the bill, each with its name.
+    fn rows(&self) -> [(String, f64); 8] {
         let resources = template();
         let resources = resources["Resources"].as_object().unwrap();
         let of_type =
             |name: &str| resources.values().filter(|resource| resource["Type"] == name).count() as f64;
         let millions = SWEEPS / 1_000_000.0;
         let gigabytes = (self.item as f64 + ITEM) * SUBSCRIPTIONS / 1e9;
+        let row = |name: &str, dollars: f64| (name.to_owned(), dollars);
         [
-            millions * self.read * MILLION_READ_UNITS,
-            millions * (MILLION_INVOCATIONS + lambda(self.billed, self.memory)),
-            millions * log(self.log.bytes, self.log.lines),
-            millions * MILLION_SCHEDULED,
-            gigabytes * (GB_STORED + GB_RECOVERABLE),
-            of_type("AWS::CloudWatch::Alarm") * ALARM,
-            of_type("AWS::CloudWatch::Dashboard") * DASHBOARD,
-            METRICS * METRIC,
+            row(
+                &format!("43,200 sweeps that find nothing, of {} read units", self.read),
+                millions * self.read * MILLION_READ_UNITS,
+            ),
+            row(
+                &format!("their Lambda, {:.1} ms each", self.billed.as_secs_f64() * 1_000.0),
+                millions * (MILLION_INVOCATIONS + lambda(self.billed, self.memory)),
+            ),
+            row(
+                &format!("their log, {:.0} bytes each", self.log.bytes),
+                millions * log(self.log.bytes, self.log.lines),
+            ),
+            row("their schedule", millions * MILLION_SCHEDULED),
+            row(
+                &format!("100,000 subscriptions of {} bytes, with point-in-time recovery", self.item),
+                gigabytes * (GB_STORED + GB_RECOVERABLE),
+            ),
+            row("alarms", of_type("AWS::CloudWatch::Alarm") * ALARM),
+            row("dashboard", of_type("AWS::CloudWatch::Dashboard") * DASHBOARD),
+            row("metric `SweepLag`", METRICS * METRIC),
         ]
     }
 }
@@ -64,19 +78,10 @@ pub fn table(all: &[Idle]) -> Table {
         table.row(&cells);
     };
     let ours = all.iter().find(|idle| idle.contestant == "ours").unwrap();
-    let names = [
-        format!("43,200 sweeps that find nothing, of {} read units", ours.read),
-        format!("their Lambda, {:.1} ms each", ours.billed.as_secs_f64() * 1_000.0),
-        format!("their log, {:.0} bytes each", ours.log.bytes),
-        "their schedule".to_owned(),
-        format!("100,000 subscriptions of {} bytes, with point-in-time recovery", ours.item),
-        "alarms".to_owned(),
-        "dashboard".to_owned(),
-        "metric `SweepLag`".to_owned(),
-    ];
-    for (number, name) in names.into_iter().enumerate() {
-        row(name, &|idle| idle.rows()[number]);
+    // The names have the numbers of ours.
+    for (number, (name, _)) in ours.rows().into_iter().enumerate() {
+        row(name, &|idle| idle.rows()[number].1);
     }
-    row("all in".to_owned(), &|idle| idle.rows().iter().sum());
+    row("all in".to_owned(), &|idle| idle.rows().iter().map(|(_, dollars)| dollars).sum());
     table
 }

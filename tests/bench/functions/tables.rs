@@ -21,7 +21,8 @@ pub(super) fn sections(contestants: &[Contestant], all: &All, plot: Option<&Path
         whole.iter().filter_map(|case| Some(of_case(*case, contestants, all.get(case)?).to_string()));
     let cancel = cancel.collect::<Vec<_>>().join("\n\n");
     if !contestants.iter().any(|contestant| contestant.name == "ours") {
-        return vec![Section::new("opt-levels", cancel)];
+        let each = all.iter().map(|(case, measured)| of_case(*case, contestants, measured).to_string());
+        return vec![Section::new("opt-levels", each.collect::<Vec<_>>().join("\n\n"))];
     }
     let mut sections = vec![
         Section::new("processor", cancel),

@@ -9,7 +9,7 @@ mod execute_cancellations;
 mod get_subscription;
 mod late;
 
-use harness::Fault;
+use harness::{ACTIVATED, Fault, Service, cancel_next_day};
 
 /// Number of attempts that meet a fault: only the SDK's first one, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +40,17 @@ fn after() -> Vec<(&'static str, Fault)> {
         ("the answer breaks off", Fault::CutAnswer),
         ("the answer comes too late for a gateway", Fault::GatewayTimeout),
     ]
+}
+
+/// The SDK's own protection against this is off, as each attempt has a time-out of two seconds.
+#[tokio::test]
+async fn an_answer_that_stops_in_its_middle_is_given_up_and_asked_for_again() {
+    let (_database, service, wire) = Service::start_wired().await;
+    wire.next("BatchGetItem", [Fault::StallAnswer]);
+    assert_eq!(service.get(ACTIVATED).await.status, 200);
+    wire.next("TransactWriteItems", [Fault::StallAnswer]);
+    assert_eq!(service.cancel(ACTIVATED, &cancel_next_day()).await.status, 200);
+    assert_eq!(wire.faults(), 2);
 }
 
 /// Returns all faults, with true if the database carries out the request all the same. A service can't meet many more than
