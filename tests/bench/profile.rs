@@ -197,7 +197,8 @@ fn annotated(counts: &Path, inclusive: &str) -> Instructions {
 }
 
 fn sdk(floor: &Profile) -> Table {
-    let mut table = Table::new(&["of a cancellation's two requests", "instructions", "part", "lower by"]);
+    let mut table =
+        Table::new(&["of a cancellation's two requests", "instructions", "part", "how to lower it"]);
     let total: f64 = floor.own.values().sum();
     let of = |part: &Part| {
         let found = floor.inclusive(part.function);
