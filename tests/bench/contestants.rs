@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Days, Utc};
 use domain::api_key::Token;
 use domain::import::{Existing, Rules};
+use domain::origin::Author;
 use serde_json::{Value, json};
 use service::import;
 use store::Admin;
@@ -145,7 +146,16 @@ impl Prepared {
         match self.kind {
             Kind::Ours | Kind::Floor => {
                 let new = given::new(given::document(number), self.now);
-                import::import(&self.store, &TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
+                import::import(
+                    &self.store,
+                    &TENANT.parse().unwrap(),
+                    &new,
+                    ANY,
+                    &Author::import(None),
+                    self.now,
+                )
+                .await
+                .unwrap();
             }
             Kind::Plain => {
                 self.put(json!({
@@ -174,7 +184,16 @@ impl Prepared {
         match self.kind {
             Kind::Ours | Kind::Floor => {
                 let new = given::new(given::pending(number, date), self.now);
-                import::import(&self.store, &TENANT.parse().unwrap(), &new, ANY, self.now).await.unwrap();
+                import::import(
+                    &self.store,
+                    &TENANT.parse().unwrap(),
+                    &new,
+                    ANY,
+                    &Author::import(None),
+                    self.now,
+                )
+                .await
+                .unwrap();
             }
             Kind::Plain => {
                 let (cancellation_id, at) = (Uuid::new_v4(), format!("{date}T00:00:00Z"));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use domain::import::{Existing, Rules};
+use domain::origin::Author;
 use dynoxide::types::Item;
 use dynoxide::{AttributeValue, ImportOptions};
 use futures::{StreamExt, stream};
@@ -121,8 +122,16 @@ impl Scale<'_> {
             .for_each_concurrent(4, |batch| {
                 let tenant = &tenant;
                 async move {
-                    let imported =
-                        import::import_together(store, tenant, &batch, OVERWRITE, self.now).await.unwrap();
+                    let imported = import::import_together(
+                        store,
+                        tenant,
+                        &batch,
+                        OVERWRITE,
+                        &Author::import(None),
+                        self.now,
+                    )
+                    .await
+                    .unwrap();
                     assert!(imported.unwrap().iter().all(|imported| imported.fault().is_none()));
                 }
             })

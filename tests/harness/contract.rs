@@ -13,7 +13,8 @@ use crate::openapi::OPERATIONS;
 use crate::{Response, START, Service, instant};
 
 /// Every problem that a caller can cause alone, with a service and a database that work.
-pub const PROBLEMS: [(u16, &str); 15] = [
+pub const PROBLEMS: [(u16, &str); 17] = [
+    (400, "actor_invalid"),
     (400, "idempotency_key_invalid"),
     (400, "invalid_subscription_id"),
     (400, "malformed_json"),
@@ -21,6 +22,7 @@ pub const PROBLEMS: [(u16, &str); 15] = [
     (401, "api_key_invalid"),
     (401, "api_key_missing"),
     (403, "insufficient_scope"),
+    (404, "no_cancellation"),
     (404, "subscription_not_found"),
     (409, "idempotency_key_mismatch"),
     (409, "no_pending_cancellation"),
@@ -63,7 +65,7 @@ impl Functions {
         let mut context = Context::default();
         context.request_id = REQUEST_ID.to_owned();
         let handle = async |request| {
-            if route.starts_with("GET") {
+            if route.starts_with("GET") || route.ends_with("/preview") {
                 get_subscription::handle(&self.service, request).await
             } else {
                 cancel_subscription::handle(&self.service, request).await
@@ -71,7 +73,7 @@ impl Functions {
         };
         let Ok(returned) = event::answer(LambdaEvent::new(event, context), handle).await;
         let answer = read(&serde_json::to_value(returned).unwrap());
-        assert_within_contract(&answer);
+        assert_within_contract(&route, &answer);
         if let Some(operation) = OPERATIONS.get(&route) {
             assert_eq!(operation.check_answer(&answer), Ok(()), "{route}: {}", answer.text());
         }
@@ -90,13 +92,18 @@ fn read(returned: &Value) -> Response {
     }
 }
 
-fn assert_within_contract(answer: &Response) {
+fn assert_within_contract(route: &str, answer: &Response) {
+    let names = match route.rsplit('/').next() {
+        Some("cancellation") => "cancellationId",
+        Some("preview") => "effectiveAt",
+        _ => "subscriptionId",
+    };
     assert_eq!(answer.header("x-request-id"), Some(REQUEST_ID));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     match answer.status {
         200 => {
             assert_eq!(answer.header("content-type"), Some("application/json"));
-            assert!(answer.json()["subscriptionId"].is_string(), "{}", answer.text());
+            assert!(answer.json()[names].is_string(), "{}", answer.text());
         }
         304 => assert_eq!(answer.text(), ""),
         _ => {

@@ -1,6 +1,7 @@
 //! Lambda's side of the sweep: the event of EventBridge Scheduler, and the deadline of the invocation.
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
+use domain::origin::Author;
 use lambda_runtime::{Error, LambdaEvent};
 use service::Service;
 use service::clock::invocation_deadline;
@@ -27,6 +28,7 @@ pub async fn handle(service: &Service, event: LambdaEvent<EventBridgeEvent>) -> 
     let context = event.context;
     let trace_id = trace_id(context.xray_trace_id.as_deref());
     let span = info_span!("sweep", requestId = context.request_id, traceId = trace_id);
-    let swept = sweep(&service.store, service.clock.now(), invocation_deadline(context.deadline()));
+    let deadline = invocation_deadline(context.deadline());
+    let swept = sweep(&service.store, &Author::SCHEDULE, service.clock.now(), deadline);
     Ok(swept.instrument(span).await?)
 }

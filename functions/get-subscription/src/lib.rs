@@ -1,22 +1,44 @@
-//! Lambda's side of `GET /subscriptions/{subscriptionId}`: a subscription as it is now. If the caller has the current version and
-//! sends it in `If-None-Match`, the answer has no body.
+//! Lambda's side of what only reads: `GET /subscriptions/{subscriptionId}`, a subscription as it is now; `GET …/cancellation`, its
+//! latest cancellation; and `POST …/cancel/preview`, the effect that cancelling would have. If the caller has the current version of
+//! a subscription and sends it in `If-None-Match`, the answer has no body.
+//!
+//! A preview is answered here, and not by the function that cancels, because this function has no right to write. So no deployment,
+//! and no return to an earlier version, can turn a preview into a cancellation.
 
+use lambda_http::http::Method;
 use lambda_http::{Body, Request, Response};
 use service::Service;
-use service::get::get;
-use service::http::problem::etag;
-use service::http::request;
-use service::http::response::{Answered, not_modified, respond, subscription};
+use service::cancel::preview;
+use service::get::{get, get_cancellation};
+use service::http::problem::{Problem, etag};
+use service::http::request::{self, Named};
+use service::http::response::{Answered, json, not_modified, respond, subscription};
 
 /// Answers a request.
 pub async fn handle(service: &Service, request: Request) -> Response<Body> {
     respond(&request, async |named| {
-        let stored = get(service, named).await?;
-        let etag = etag(&stored.revision);
-        if request::has_version(request.headers(), &etag) {
-            return Ok(Answered::ok(not_modified(etag)));
+        if request.method() == Method::POST {
+            let call = request::call(&request, named);
+            preview(service, call, |calendar| request::cancel_request(&request, calendar)).await
+        } else if request::is_routed_to(&request, "/cancellation") {
+            cancellation(service, named).await
+        } else {
+            current(service, named, &request).await
         }
-        Ok(Answered::ok(subscription(&stored)?))
     })
     .await
+}
+
+async fn current(service: &Service, named: Named, request: &Request) -> Result<Answered, Problem> {
+    let stored = get(service, named).await?;
+    let etag = etag(&stored.revision);
+    if request::has_version(request.headers(), &etag) {
+        return Ok(Answered::ok(not_modified(etag)));
+    }
+    Ok(Answered::ok(subscription(&stored)?))
+}
+
+async fn cancellation(service: &Service, named: Named) -> Result<Answered, Problem> {
+    let (details, revision) = get_cancellation(service, named).await?;
+    Ok(Answered::ok(json(&details, Some(&revision))?))
 }

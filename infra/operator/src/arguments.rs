@@ -1,6 +1,8 @@
 //! Arguments that several commands share: one parser, one message and one lookup for each.
 
+use clap::Args;
 use domain::identifiers::TenantId;
+use domain::origin::Actor;
 use domain::tenant::Tenant;
 use store::Admin;
 
@@ -27,4 +29,25 @@ pub(crate) fn parse_name(text: &str) -> Result<String, &'static str> {
 /// Finds the tenant with this id. Fails if it does not exist.
 pub(crate) async fn find_tenant(store: &Admin, id: TenantId) -> Result<Tenant, CommandError> {
     store.tenant(&id).await?.ok_or(CommandError::NoTenant(id))
+}
+
+/// The operator who has a command change subscriptions.
+#[derive(Clone, Debug, Args)]
+pub struct Operator {
+    /// Name to note as the author of each change; callers of the API may see it [default: the system's user]
+    #[arg(long = "as", value_name = "NAME", value_parser = parse_actor)]
+    name: Option<Actor>,
+}
+
+fn parse_actor(text: &str) -> Result<Actor, &'static str> {
+    text.parse().map_err(|_| "write 1 to 128 printable ASCII characters")
+}
+
+impl Operator {
+    /// Returns the name. Fails if none is given and the system has none that can be noted.
+    pub(crate) fn name(&self) -> Result<Actor, CommandError> {
+        let of_system = || whoami::username().ok().and_then(|user| user.parse().ok());
+        let name = self.name.clone().or_else(of_system);
+        name.ok_or(CommandError::Usage("the name of the system's user can't be noted; give yours with --as"))
+    }
 }

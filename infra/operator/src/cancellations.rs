@@ -19,7 +19,7 @@ pub(crate) use self::rederive::misplaced;
 use self::repair::Part;
 pub(crate) use self::repair::contradictory;
 pub use self::report::Report;
-use crate::arguments::parse_tenant;
+use crate::arguments::{Operator, parse_tenant};
 use crate::when::duration;
 use crate::{CommandError, Session};
 
@@ -39,7 +39,11 @@ pub enum Cancellations {
     ///
     /// Does the same as the schedule does every minute, and may run at the same time: each cancellation is executed once. A
     /// cancellation is due if its instant has come by both clocks, this machine's and the database's.
-    Run,
+    Run {
+        /// The author of the change
+        #[command(flatten)]
+        operator: Operator,
+    },
     /// Show how late the oldest cancellation is that is due
     ///
     /// Only cancellations that can be executed count. `connect doctor` counts the others.
@@ -56,6 +60,9 @@ pub enum Cancellations {
         /// Only list them; change nothing
         #[arg(long)]
         dry_run: bool,
+        /// The author of the change
+        #[command(flatten)]
+        operator: Operator,
     },
     /// Repair the subscriptions whose parts contradict each other
     ///
@@ -76,6 +83,9 @@ pub enum Cancellations {
         /// Don't ask for confirmation
         #[arg(long)]
         yes: bool,
+        /// The author of the change
+        #[command(flatten)]
+        operator: Operator,
     },
     /// Count cancellations by month and reason
     ///
@@ -91,7 +101,7 @@ impl Cancellations {
         match self {
             Self::Due { .. } | Self::Lag | Self::Report(_) => true,
             Self::Rederive { dry_run, .. } | Self::Repair { dry_run, .. } => *dry_run,
-            Self::Run => false,
+            Self::Run { .. } => false,
         }
     }
 }
@@ -99,11 +109,13 @@ impl Cancellations {
 pub(crate) async fn run(command: Cancellations, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         Cancellations::Due { within, tenant } => due::list(session, within, tenant).await,
-        Cancellations::Run => run::run(session).await,
+        Cancellations::Run { operator } => run::run(session, &operator).await,
         Cancellations::Lag => lag::say(session).await,
-        Cancellations::Rederive { tenant, dry_run } => rederive::all(session, tenant, dry_run).await,
-        Cancellations::Repair { by, tenant, dry_run, yes } => {
-            repair::all(session, by, tenant, dry_run, yes).await
+        Cancellations::Rederive { tenant, dry_run, operator } => {
+            rederive::all(session, &operator, tenant, dry_run).await
+        }
+        Cancellations::Repair { by, tenant, dry_run, yes, operator } => {
+            repair::all(session, &operator, by, tenant, dry_run, yes).await
         }
         Cancellations::Report(report) => report::run(report, session).await,
     }

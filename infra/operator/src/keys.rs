@@ -1,13 +1,15 @@
 //! API keys: created, listed, rotated, revoked.
 
 mod arguments;
+mod grant;
 mod revoke;
 mod rotate;
 mod shown;
 
+use chrono::{DateTime, Utc};
 use clap::Subcommand;
-use domain::api_key::{ApiKey, Scope};
-use domain::identifiers::TenantId;
+use domain::api_key::{ApiKey, KeyState, Scope};
+use domain::identifiers::{KeyId, TenantId};
 use service::ids;
 use store::Admin;
 
@@ -29,7 +31,7 @@ pub enum Keys {
         /// Name of the key, such as the system that uses it
         #[arg(long, value_parser = parse_name)]
         name: Option<String>,
-        /// Scope of the key: subscriptions:read or subscriptions:cancel; may be repeated [default: both]
+        /// Scope of the key: subscriptions:read, subscriptions:cancel or cancellations:read; may be repeated [default: all]
         #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope)]
         scopes: Vec<Scope>,
         /// Expiry of the key: an instant (RFC 3339), a duration from now (90d), or never
@@ -41,6 +43,21 @@ pub enum Keys {
         /// Tenant of the keys
         #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
+    },
+    /// Give an API key more scopes, from the next request on
+    ///
+    /// The key keeps its token and the scopes that it has. Keys that an earlier version of this service created can't read
+    /// cancellations until they get that scope.
+    Grant {
+        /// The key: its id, as `keys list` shows it, or its token
+        #[arg(value_name = "KEY", value_parser = parse_key)]
+        key: NamedKey,
+        /// Tenant of the key
+        #[arg(long, value_parser = parse_tenant)]
+        tenant: TenantId,
+        /// Scope to add: subscriptions:read, subscriptions:cancel or cancellations:read; may be repeated
+        #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope, required = true)]
+        scopes: Vec<Scope>,
     },
     /// Create an API key that replaces another, which stays valid for a while
     ///
@@ -88,6 +105,10 @@ pub(crate) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), 
             create(session, &store, tenant, name, scopes, expires).await
         }
         Keys::List { tenant } => list(session, &store, tenant).await,
+        Keys::Grant { key, tenant, scopes } => {
+            let key = key.of(&tenant)?;
+            grant::run(session, &store, tenant, key, &scopes).await
+        }
         Keys::Rotate { key, tenant, until, now: at_once, yes, expires } => {
             let until = match until {
                 _ if at_once => None,
@@ -132,4 +153,22 @@ async fn list(session: &mut Session<'_>, store: &Admin, tenant: TenantId) -> Res
     let outcome = session.complain(&page.unreadable);
     let heading = ["KEY", "NAME", "TOKEN", "SCOPES", "CREATED", "EXPIRES", "STATE"];
     session.conclude(&keys, || table(heading, keys.iter().map(ShownKey::row)), outcome)
+}
+
+/// Finds a key that is valid now.
+async fn find_valid(
+    store: &Admin,
+    tenant: &TenantId,
+    key_id: &KeyId,
+    now: DateTime<Utc>,
+) -> Result<ApiKey, CommandError> {
+    let over = |why| CommandError::KeyIsOver { key: key_id.clone(), why };
+    let Some(key) = store.api_key(tenant, key_id).await? else {
+        return Err(CommandError::NoKey { tenant: tenant.clone(), key: key_id.clone() });
+    };
+    match key.state(now) {
+        KeyState::Valid => Ok(key),
+        KeyState::Expired => Err(over("has expired")),
+        KeyState::Revoked => Err(over("is revoked")),
+    }
 }

@@ -79,7 +79,8 @@ pub fn escape(value: &str) -> String {
 /// # Errors
 /// JSON can't hold the value.
 pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
-    serde_json::to_string(value).map(|json| escape_json(&json))
+    // JSON that a caller sent may have line breaks between its values, and never within a string.
+    serde_json::to_string(value).map(|json| escape_json(&json).replace(['\n', '\r', '\t'], " "))
 }
 
 /// Formats a value as JSON for people, one member per line.

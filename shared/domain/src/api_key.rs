@@ -136,11 +136,13 @@ pub enum Scope {
     Read,
     /// Cancel subscriptions: `subscriptions:cancel`.
     Cancel,
+    /// Read cancellations, with who requested them and why: `cancellations:read`.
+    ReadCancellations,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Self; 2] = [Self::Read, Self::Cancel];
+    pub const ALL: [Self; 3] = [Self::Read, Self::Cancel, Self::ReadCancellations];
 }
 
 impl FromStr for Scope {
@@ -156,6 +158,7 @@ impl fmt::Display for Scope {
         formatter.write_str(match self {
             Self::Read => "subscriptions:read",
             Self::Cancel => "subscriptions:cancel",
+            Self::ReadCancellations => "cancellations:read",
         })
     }
 }

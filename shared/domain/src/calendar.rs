@@ -120,6 +120,12 @@ impl Calendar {
         self.zone.local_date(instant)
     }
 
+    /// The zone of the calendar.
+    #[must_use]
+    pub fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// The instant for which the calendar was made.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

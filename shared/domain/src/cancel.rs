@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use crate::calendar::{Calendar, UnusableDate};
 use crate::cancellation::{CancelRequest, Cancellation};
 use crate::change::{CancellationChange, Changed};
-use crate::identifiers::{KeyId, NewIds};
+use crate::identifiers::NewIds;
+use crate::origin::{Author, Cause, Requester};
 use crate::stored::{Revision, StoredSubscription};
 use crate::subscription::Status;
 
@@ -41,8 +42,10 @@ pub enum Refusal {
 pub struct Asking {
     /// The ids for a new cancellation and a write, should the decision need them.
     pub ids: NewIds,
-    /// The API key of the caller.
-    pub requested_by: KeyId,
+    /// The caller: an API key, with its name and the caller's own user.
+    pub requested_by: Requester,
+    /// The source of the request.
+    pub author: Author,
     /// The time of the request.
     pub now: DateTime<Utc>,
 }
@@ -77,15 +80,21 @@ pub fn decide_cancel(
     {
         return Decision::NoChange(Box::new(stored));
     }
+    let cause = if stored.pending_cancellation().is_some() { Cause::Replaced } else { Cause::Scheduled };
     let cancellation = Cancellation {
         reason: Some(request.reason),
         comment: request.comment.clone(),
         metadata: request.metadata.clone(),
-        requested_by: Some(asking.requested_by.clone()),
         ..Cancellation::new(asking.ids.cancellation, effective, asking.now)
     };
+    let cancellation = cancellation.requested_by(asking.requested_by.clone());
     let change = CancellationChange::Schedule(cancellation, effective.date());
-    Decision::Change(Box::new(stored.change(change, asking.ids.write.clone(), asking.now)))
+    Decision::Change(Box::new(stored.change(
+        change,
+        asking.ids.write.clone(),
+        asking.author.change(cause),
+        asking.now,
+    )))
 }
 
 #[cfg(test)]
@@ -116,7 +125,8 @@ mod tests {
             assert_eq!(cancellation.reason, Some(Reason::NoNeed));
             assert_eq!(cancellation.comment.as_deref(), Some("moving"));
             assert_eq!(cancellation.requested_at, asking.now);
-            assert_eq!(cancellation.requested_by, Some(asking.requested_by));
+            assert_eq!(cancellation.requester(), Some(asking.requested_by));
+            assert_eq!(after.origin, Some(asking.author.change(Cause::Scheduled)));
         }
         let refused =
             cancel(Some(stored(Status::Cancelled)), &request(Schedule::NextDay, Reason::NoNeed), &asking());
@@ -152,6 +162,7 @@ mod tests {
             let asking = asking();
             let after = changed(cancel(Some(pending.clone()), &other, &asking));
             assert_eq!(after.revision.version, 9);
+            assert_eq!(after.origin, Some(asking.author.change(Cause::Replaced)));
             let replacement = after.pending_cancellation().unwrap();
             assert_eq!(replacement.cancellation_id, asking.ids.cancellation);
             assert_eq!(replacement.effective_at, other.schedule.effective(&calendar()).unwrap().instant());

@@ -8,6 +8,7 @@ use strum::VariantArray;
 
 use crate::calendar::{Calendar, EffectiveDate, UnusableDate};
 use crate::identifiers::{CancellationId, KeyId};
+use crate::origin::{Actor, Requester};
 use crate::standing::IndexEntry;
 
 /// The requested date of a cancellation, in the tenant's calendar.
@@ -82,6 +83,18 @@ impl fmt::Debug for CancelRequest {
     }
 }
 
+/// The state of a cancellation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum CancellationState {
+    /// The cancellation is to take effect.
+    Pending,
+    /// The cancellation has taken effect.
+    Executed,
+    /// The cancellation was withdrawn.
+    Withdrawn,
+}
+
 /// A cancellation as it is stored with its subscription. For reporting, it is kept after it took effect or was withdrawn.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,15 +118,30 @@ pub struct Cancellation {
     pub metadata: Option<String>,
     /// The time of the request.
     pub requested_at: DateTime<Utc>,
-    /// The API key of the request. Absent only if the cancellation was imported.
+    /// The API key of the request. Absent only if no request made the cancellation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<KeyId>,
+    /// The name that the API key had then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_by_name: Option<String>,
+    /// The person or system on whose behalf the cancellation was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_for: Option<Actor>,
     /// The time at which the cancellation was withdrawn, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn_at: Option<DateTime<Utc>>,
     /// The API key that withdrew the cancellation, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn_by: Option<KeyId>,
+    /// The name that the API key had then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn_by_name: Option<String>,
+    /// The person or system on whose behalf the cancellation was withdrawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn_for: Option<Actor>,
+    /// The time of the execution. Absent before it, and if an earlier version of this service executed the cancellation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executed_at: Option<DateTime<Utc>>,
 }
 
 impl Cancellation {
@@ -129,9 +157,62 @@ impl Cancellation {
             metadata: None,
             requested_at: now,
             requested_by: None,
+            requested_by_name: None,
+            requested_for: None,
             withdrawn_at: None,
             withdrawn_by: None,
+            withdrawn_by_name: None,
+            withdrawn_for: None,
+            executed_at: None,
         }
+    }
+
+    /// The same cancellation, requested by `requester`.
+    #[must_use]
+    pub fn requested_by(self, requester: Requester) -> Self {
+        let Requester { key_id, key_name, actor } = requester;
+        Self { requested_by: key_id, requested_by_name: key_name, requested_for: actor, ..self }
+    }
+
+    /// The same cancellation, withdrawn at `at` by `requester`.
+    #[must_use]
+    pub fn withdrawn(self, at: DateTime<Utc>, requester: Requester) -> Self {
+        let Requester { key_id, key_name, actor } = requester;
+        Self {
+            withdrawn_at: Some(at),
+            withdrawn_by: key_id,
+            withdrawn_by_name: key_name,
+            withdrawn_for: actor,
+            ..self
+        }
+    }
+
+    /// True if the cancellation was executed or withdrawn.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.executed_at.is_some() || self.withdrawn_at.is_some()
+    }
+
+    /// The requester, as far as that is known.
+    #[must_use]
+    pub fn requester(&self) -> Option<Requester> {
+        Requester {
+            key_id: self.requested_by.clone(),
+            key_name: self.requested_by_name.clone(),
+            actor: self.requested_for.clone(),
+        }
+        .known()
+    }
+
+    /// The requester of the withdrawal, as far as that is known.
+    #[must_use]
+    pub fn withdrawer(&self) -> Option<Requester> {
+        Requester {
+            key_id: self.withdrawn_by.clone(),
+            key_name: self.withdrawn_by_name.clone(),
+            actor: self.withdrawn_for.clone(),
+        }
+        .known()
     }
 
     /// The entry of the cancellation in the due index.

@@ -8,6 +8,7 @@ use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use crate::cancellation::Cancellation;
 use crate::document::{StoredDocument, StoredValue};
 use crate::identifiers::{CancellationId, WriteId};
+use crate::origin::Origin;
 use crate::standing::{Claims, IndexEntry};
 use crate::stored::StoredSubscription;
 use crate::subscription::{PendingMsisdn, PendingProductOffering, PendingStatus, Status, Subscription};
@@ -31,15 +32,31 @@ pub struct Change {
     pub decided_from: DecidedFrom,
     /// The id of the write.
     pub write_id: WriteId,
+    /// The origin of the change.
+    pub origin: Origin,
     /// The change of the document.
     pub document: DocumentChange,
-    /// The latest cancellation, with all its details.
-    pub cancellation: Edit<Cancellation>,
+    /// The change of the latest cancellation.
+    pub cancellation: CancellationEdit,
     /// The id of the cancellation that the due index names. It stays after the execution, so that a repeated execution is
     /// recognised.
     pub cancellation_id: Edit<CancellationId>,
     /// The instant under which the due index holds the cancellation.
     pub due_at: Edit<DateTime<Utc>>,
+}
+
+/// The edit of the latest cancellation by a write.
+#[derive(Clone, Default, PartialEq)]
+pub enum CancellationEdit {
+    /// The cancellation stays as it is.
+    #[default]
+    Keep,
+    /// This is the latest cancellation, with all its details.
+    Set(Box<Cancellation>),
+    /// The cancellation was executed at this time. Its other details stay.
+    Executed(DateTime<Utc>),
+    /// The cancellation is removed.
+    Remove,
 }
 
 /// The part of a write that concerns the document.
@@ -158,13 +175,19 @@ pub(crate) enum CancellationChange {
 }
 
 impl StoredSubscription {
-    /// Changes the cancellation, by a write with this id.
-    pub(crate) fn change(self, change: CancellationChange, write_id: WriteId, now: DateTime<Utc>) -> Changed {
+    /// Changes the cancellation, by a write with this id and origin.
+    pub(crate) fn change(
+        self,
+        change: CancellationChange,
+        write_id: WriteId,
+        origin: Origin,
+        now: DateTime<Utc>,
+    ) -> Changed {
         let updated_at = Edit::Set(updated_at(self.document.updated_at, now));
         let (pending_status, cancellation, cancellation_id, due_at) = match change {
             CancellationChange::Schedule(cancellation, date) => (
                 Edit::Set(PendingStatus { status: Status::Cancelled, scheduled_at: date }),
-                Edit::Set(cancellation.clone()),
+                CancellationEdit::Set(Box::new(cancellation.clone())),
                 Edit::Set(cancellation.cancellation_id),
                 Edit::Set(cancellation.effective_at),
             ),
@@ -172,13 +195,16 @@ impl StoredSubscription {
                 // A scheduled change to another status stays.
                 let is_other = self.document.pending_status.as_ref().is_some_and(|pending| !pending.ends());
                 let pending_status = if is_other { Edit::Keep } else { Edit::Remove };
-                (pending_status, cancellation.map_or(Edit::Keep, Edit::Set), Edit::Remove, Edit::Remove)
+                let cancellation =
+                    cancellation.map(Box::new).map_or(CancellationEdit::Keep, CancellationEdit::Set);
+                (pending_status, cancellation, Edit::Remove, Edit::Remove)
             }
         };
         let members = Members { updated_at, pending_status, ..Members::default() };
         let change = Change {
             decided_from: DecidedFrom::Version(self.revision.version),
             write_id,
+            origin,
             document: DocumentChange::Members(Box::new(members.clone())),
             cancellation,
             cancellation_id,
@@ -186,14 +212,13 @@ impl StoredSubscription {
         };
         let mut document = self.document;
         members.apply(&mut document);
-        let mut kept = self.cancellation;
-        change.cancellation.clone().apply(&mut kept);
+        let kept = change.cancellation.clone().apply(self.cancellation);
         let entry = match (&change.due_at, &kept) {
             (Edit::Set(_), Some(kept)) => Some(kept.entry()),
             _ => None,
         };
         let revision = self.revision.next(change.write_id.clone());
-        let after = Self::new(document, revision, kept, entry);
+        let after = Self::new(document, revision, kept, entry).made_by(Some(change.origin.clone()));
         Changed { change, after }
     }
 }
@@ -204,6 +229,24 @@ impl<T> Edit<T> {
             Self::Keep => {}
             Self::Set(value) => *to = Some(value),
             Self::Remove => *to = None,
+        }
+    }
+}
+
+impl Change {
+    /// The same change, but the cancellation stays as it is.
+    pub(crate) fn keeping_cancellation(self) -> Self {
+        Self { cancellation: CancellationEdit::Keep, cancellation_id: Edit::Keep, due_at: Edit::Keep, ..self }
+    }
+}
+
+impl CancellationEdit {
+    fn apply(self, kept: Option<Cancellation>) -> Option<Cancellation> {
+        match self {
+            Self::Keep => kept,
+            Self::Set(cancellation) => Some(*cancellation),
+            Self::Executed(at) => kept.map(|kept| Cancellation { executed_at: Some(at), ..kept }),
+            Self::Remove => None,
         }
     }
 }

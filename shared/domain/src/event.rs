@@ -9,8 +9,9 @@ use serde_with::skip_serializing_none;
 use strum::VariantArray;
 use uuid::{Uuid, uuid};
 
-use crate::cancellation::Reason;
+use crate::cancellation::{CancellationState, Reason};
 use crate::identifiers::{CancellationId, TenantId};
+use crate::origin::{Cause, Origin};
 use crate::standing::Standing;
 use crate::stored::StoredSubscription;
 use crate::subscription::{Status, Subscription};
@@ -41,35 +42,6 @@ impl EventType {
             Self::Cancelled => "subscription.cancelled",
         }
     }
-}
-
-/// The kind of change that an event reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum Cause {
-    /// A request to cancel, where no cancellation was pending.
-    Scheduled,
-    /// A request to cancel, in place of the cancellation that was pending; or a new instant for the same date, after the time zone
-    /// or its rules changed.
-    Replaced,
-    /// A request to withdraw the cancellation that was pending.
-    Withdrawn,
-    /// The arrival of the date.
-    Executed,
-    /// An import, or another system that writes into the table.
-    Imported,
-}
-
-/// The state of a cancellation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum CancellationState {
-    /// The cancellation is to take effect.
-    Pending,
-    /// The cancellation has taken effect.
-    Executed,
-    /// A caller withdrew the cancellation.
-    Withdrawn,
 }
 
 /// The part of a cancellation that an event contains.
@@ -126,7 +98,7 @@ pub fn decide_event(
     let is_cancelled = |stored: &StoredSubscription| stored.document.status == Status::Cancelled;
     let took_effect = is_cancelled(&after) && !is_cancelled(before);
     let r#type = if took_effect { EventType::Cancelled } else { EventType::Updated };
-    let cause = cause(before, &after);
+    let cause = after.origin_of_write(before).map_or_else(|| cause(before, &after), |origin| origin.cause);
     let occurred_at = match cause {
         Cause::Executed => after.document.cancelled_at,
         Cause::Imported => None,
@@ -146,6 +118,16 @@ pub fn decide_event(
     })
 }
 
+impl StoredSubscription {
+    /// The origin of the write that changed `before` into this. `None` if an earlier version of this service wrote it, or another
+    /// system did: those leave the origin of the write before.
+    fn origin_of_write(&self, before: &Self) -> Option<&Origin> {
+        let is_ours = self.revision.write_id != before.revision.write_id;
+        self.origin.as_ref().filter(|_| is_ours)
+    }
+}
+
+/// Infers the cause of a write without an origin.
 fn cause(before: &StoredSubscription, after: &StoredSubscription) -> Cause {
     let (was, is) = (before.pending_cancellation(), after.pending_cancellation());
     let same_kept = || {
@@ -176,16 +158,10 @@ fn is_withdrawn(stored: &StoredSubscription) -> bool {
     stored.cancellation.as_ref().is_some_and(|kept| kept.withdrawn_at.is_some())
 }
 
-/// The latest cancellation after a write; `None` if its state is unclear: the parts of the subscription contradict each other, or
-/// nothing says how the cancellation ended.
+/// The latest cancellation after a write; `None` if its state is unclear.
 fn event_cancellation(before: &StoredSubscription, after: &StoredSubscription) -> Option<EventCancellation> {
     let kept = after.cancellation.as_ref()?;
-    let state = match after.standing() {
-        Standing::Pending => CancellationState::Pending,
-        Standing::NotPending if is_withdrawn(after) => CancellationState::Withdrawn,
-        Standing::NotPending if after.document.status == Status::Cancelled => CancellationState::Executed,
-        Standing::NotPending | Standing::Contradictory(_) => return None,
-    };
+    let state = after.cancellation_state()?;
     // A cancellation that an earlier version of this service wrote has no date of its own.
     let date_in = |stored: &StoredSubscription| {
         stored.document.pending_status.as_ref().map(|pending| pending.scheduled_at)
@@ -205,6 +181,7 @@ mod tests {
 
     use super::*;
     use crate::cancellation::Cancellation;
+    use crate::origin::{Author, Cause};
     use crate::standing::IndexEntry;
     use crate::stored::Revision;
 
@@ -332,6 +309,21 @@ mod tests {
         assert_eq!(told(&first, &forgotten), (Cause::Imported, None));
         let ended = with(3, json!({"status": "CANCELLED"}), cancellation(ID, json!({})), true);
         assert_eq!(told(&first, &ended), (Cause::Imported, None));
+    }
+
+    #[test]
+    fn the_cause_of_a_write_is_that_of_its_origin_unless_another_system_wrote() {
+        let by = |cause| Some(Author::operator(None).change(cause));
+        let before = plain(1, json!({})).made_by(by(Cause::Imported));
+        let pending =
+            pending(2, cancellation(ID, json!({"requestedBy": null}))).made_by(by(Cause::Scheduled));
+        assert_eq!(event(&before, &pending).unwrap().cause, Cause::Scheduled);
+
+        // Another system raises the version, and leaves the id and the origin of the write before.
+        let mut renamed = pending.clone();
+        renamed.document.display = Some("new".to_owned());
+        renamed.revision.version += 1;
+        assert_eq!(event(&pending, &renamed).unwrap().cause, Cause::Imported);
     }
 
     #[test]

@@ -5,9 +5,11 @@ use strum::VariantArray;
 
 use crate::calendar::Calendar;
 use crate::change::{
-    Change, DecidedFrom, DocumentChange, Edit, ExpectedClaims, ExpectedEntry, Members, updated_at,
+    CancellationEdit, Change, DecidedFrom, DocumentChange, Edit, ExpectedClaims, ExpectedEntry, Members,
+    updated_at,
 };
 use crate::identifiers::{CancellationId, SubscriptionId, TenantId, WriteId};
+use crate::origin::{Author, Cause};
 use crate::standing::Standing;
 use crate::stored::StoredSubscription;
 use crate::subscription::{PendingStatus, Status};
@@ -42,7 +44,7 @@ pub enum Execution {
 /// Nothing is executed before the promised instant, nor before the date has begun by the time zone and its rules that are in force
 /// now. Both may have changed since the instant was promised.
 ///
-/// `stored` is the subscription, if it was read. At first it is not, because it nearly always agrees with the index. Then the
+/// `author` is the schedule, or the operator who has it run. `stored` is the subscription, if it was read. At first it is not, because it nearly always agrees with the index. Then the
 /// condition of the write checks everything that is assumed here.
 #[must_use]
 pub fn decide_execution(
@@ -50,6 +52,7 @@ pub fn decide_execution(
     stored: Option<&StoredSubscription>,
     calendar: &Calendar,
     write_id: WriteId,
+    author: &Author,
 ) -> Execution {
     let date = match stored {
         None => calendar.date_at(due.effective_at),
@@ -83,6 +86,7 @@ pub fn decide_execution(
     Execution::Change(Box::new(Change {
         decided_from,
         write_id,
+        origin: author.change(Cause::Executed),
         document: DocumentChange::Members(Box::new(Members {
             status: Edit::Set(Status::Cancelled),
             updated_at: Edit::Set(updated_at),
@@ -91,7 +95,7 @@ pub fn decide_execution(
             pending_msisdn: Edit::Remove,
             pending_product_offering: Edit::Remove,
         })),
-        cancellation: Edit::Keep,
+        cancellation: CancellationEdit::Executed(now),
         cancellation_id: Edit::Keep,
         due_at: Edit::Remove,
     }))
@@ -125,7 +129,7 @@ mod tests {
         let entry = Some(kept.entry());
         let stored = StoredSubscription::new(document, stored.revision, Some(kept), entry);
         let calendar = Calendar::new(zone, now.parse().unwrap());
-        match decide_execution(&due, Some(&stored), &calendar, uuid().into()) {
+        match decide_execution(&due, Some(&stored), &calendar, uuid().into(), &Author::SCHEDULE) {
             Execution::Change(change) => match change.document {
                 DocumentChange::Members(members) => Some(*members),
                 DocumentChange::Whole(_) => panic!("the whole document"),
@@ -209,7 +213,8 @@ mod tests {
             (due, claims) in Just(due()).prop_flat_map(|due| (Just(due.clone()), claims(&due)))
         ) {
             let calendar = Calendar::new(zone("Europe/Stockholm"), "2026-02-03T08:00:00Z".parse().unwrap());
-            let Execution::Change(change) = decide_execution(&due, None, &calendar, uuid().into()) else {
+            let decided = decide_execution(&due, None, &calendar, uuid().into(), &Author::SCHEDULE);
+            let Execution::Change(change) = decided else {
                 panic!("not executed");
             };
             let DecidedFrom::Due(expected) = change.decided_from else { panic!("decided from another state") };

@@ -6,6 +6,7 @@ pub(crate) use crate::cancellation::{CancelRequest, Cancellation, Reason, Schedu
 pub(crate) use crate::execute::DueCancellation;
 pub(crate) use crate::identifiers::NewIds;
 pub(crate) use crate::ids::uuid;
+pub(crate) use crate::origin::{Author, Requester};
 pub(crate) use crate::stored::{Revision, StoredSubscription};
 pub(crate) use crate::subscription::{PendingStatus, Status, Subscription};
 pub(crate) use crate::withdraw::decide_withdrawal;
@@ -45,7 +46,12 @@ pub(crate) fn cancel(
 pub(crate) fn asking() -> Asking {
     Asking {
         ids: NewIds { cancellation: uuid().into(), write: uuid().into() },
-        requested_by: "k1".parse().unwrap(),
+        requested_by: Requester {
+            key_id: "k1".parse().ok(),
+            key_name: Some("CRM".to_owned()),
+            actor: "agent-17".parse().ok(),
+        },
+        author: Author::request("r1"),
         now: NOW.parse().unwrap(),
     }
 }

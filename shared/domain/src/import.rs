@@ -14,9 +14,10 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 pub use self::new::{InvalidSubscription, NewSubscription, fault_at};
 use self::unseen::keep_unseen;
-use crate::change::{Change, DecidedFrom, DocumentChange, Edit, updated_at};
+use crate::change::{CancellationEdit, Change, DecidedFrom, DocumentChange, Edit, updated_at};
 use crate::document::{StoredDocument, StoredValue, is_same, stored_value};
 use crate::identifiers::{ReferenceId, SubscriptionId};
+use crate::origin::{Author, Cause};
 use crate::standing::{Contradiction, Standing};
 use crate::stored::StoredSubscription;
 use crate::subscription::Status;
@@ -164,24 +165,25 @@ pub enum ImportEffect {
     Undone,
 }
 
-/// Decides about a document at `now`, from the item that is stored under its id and the subscription that has its reference id.
+/// Decides about a document that `author` imports at `now`, from the item that is stored under its id and the subscription that has its reference id.
 #[must_use]
 pub fn decide_import(
     new: &NewSubscription,
     present: Option<&Present>,
     reference_is_of: Option<SubscriptionId>,
     rules: Rules,
+    author: &Author,
     now: DateTime<Utc>,
 ) -> ImportDecision {
     let decision = match present {
-        None => ImportDecision::Write(Box::new(decide_addition(new))),
-        Some(Present::Subscription(present)) => decide_replacement(new, present, rules.existing, now),
-        Some(Present::Unreadable(item)) => decide_rewriting(new, item, rules.existing, now),
+        None => ImportDecision::Write(Box::new(decide_addition(new, author))),
+        Some(Present::Subscription(present)) => decide_replacement(new, present, rules.existing, author, now),
+        Some(Present::Unreadable(item)) => decide_rewriting(new, item, rules.existing, author, now),
     };
     let ImportDecision::Write(write) = &decision else {
         return decision;
     };
-    let keeps_cancellation = write.change.cancellation == Edit::Keep;
+    let keeps_cancellation = write.change.cancellation == CancellationEdit::Keep;
     if reference_is_of.is_some_and(|owner| owner != new.id()) {
         ImportDecision::ReferenceTaken
     } else if new.is_overdue(now) && !keeps_cancellation && !rules.takes_overdue {
@@ -191,11 +193,11 @@ pub fn decide_import(
     }
 }
 
-fn decide_addition(new: &NewSubscription) -> ImportWrite {
-    let mut change = new.change(DecidedFrom::Nothing, new.document.clone());
+fn decide_addition(new: &NewSubscription, author: &Author) -> ImportWrite {
+    let mut change = new.change(DecidedFrom::Nothing, new.document.clone(), author);
     if new.cancellation.is_none() {
         // There is nothing to remove.
-        (change.cancellation, change.cancellation_id, change.due_at) = (Edit::Keep, Edit::Keep, Edit::Keep);
+        change = change.keeping_cancellation();
     }
     ImportWrite { change, named: new.reference_id().cloned(), freed: None, effect: ImportEffect::Added }
 }
@@ -204,6 +206,7 @@ fn decide_replacement(
     new: &NewSubscription,
     present: &PresentSubscription,
     existing: Existing,
+    author: &Author,
     now: DateTime<Utc>,
 ) -> ImportDecision {
     let PresentSubscription { stored, document: stored_document } = present;
@@ -242,9 +245,9 @@ fn decide_replacement(
     if !is_newer && before.is_some() {
         set_updated_at(&mut document, Some(updated_at(before, now)));
     }
-    let mut change = new.change(DecidedFrom::Version(stored.revision.version), document);
+    let mut change = new.change(DecidedFrom::Version(stored.revision.version), document, author);
     if keeps_cancellation {
-        (change.cancellation, change.cancellation_id, change.due_at) = (Edit::Keep, Edit::Keep, Edit::Keep);
+        change = change.keeping_cancellation();
     }
     ImportDecision::Write(Box::new(ImportWrite {
         change,
@@ -259,6 +262,7 @@ fn decide_rewriting(
     new: &NewSubscription,
     item: &UnreadableItem,
     existing: Existing,
+    author: &Author,
     now: DateTime<Utc>,
 ) -> ImportDecision {
     if existing != Existing::Overwrite {
@@ -267,7 +271,7 @@ fn decide_rewriting(
     let mut document = new.document.clone();
     set_updated_at(&mut document, Some(updated_at(new.subscription.updated_at, now)));
     ImportDecision::Write(Box::new(ImportWrite {
-        change: new.change(DecidedFrom::Unreadable(item.version.clone()), document),
+        change: new.change(DecidedFrom::Unreadable(item.version.clone()), document, author),
         named: new.reference_id().cloned(),
         freed: new.freed(item.reference_id.as_ref()),
         effect: if item.is_due { ImportEffect::Undone } else { ImportEffect::Replaced },
@@ -276,13 +280,17 @@ fn decide_rewriting(
 
 impl NewSubscription {
     /// The change that stores this document and its cancellation. If it has none, the stored cancellation is removed.
-    fn change(&self, decided_from: DecidedFrom, document: StoredDocument) -> Change {
+    fn change(&self, decided_from: DecidedFrom, document: StoredDocument, author: &Author) -> Change {
         let cancellation = self.cancellation.as_ref();
         Change {
             decided_from,
             write_id: self.write_id.clone(),
+            origin: author.change(Cause::Imported),
             document: DocumentChange::Whole(document),
-            cancellation: cancellation.cloned().map_or(Edit::Remove, Edit::Set),
+            cancellation: cancellation
+                .cloned()
+                .map(Box::new)
+                .map_or(CancellationEdit::Remove, CancellationEdit::Set),
             cancellation_id: cancellation.map_or(Edit::Remove, |new| Edit::Set(new.cancellation_id)),
             due_at: cancellation.map_or(Edit::Remove, |new| Edit::Set(new.effective_at)),
         }

@@ -8,8 +8,10 @@
 //! - [`subscription`]: the document that callers see.
 //! - [`calendar`]: the instant at which a local date begins.
 //! - [`cancellation`], [`standing`], [`stored`]: a cancellation as it is stored, and the rule by which it is pending.
+//! - [`origin`]: what makes a change, and for whom.
 //! - [`cancel`], [`withdraw`], [`execute`], [`repair`]: the decisions.
 //! - [`change`]: the attributes that a decision writes.
+//! - [`details`], [`preview`]: a cancellation as callers see it, and the one that a request would make.
 //! - [`event`]: the changes that are published.
 //! - [`document`], [`import`]: the documents that are imported, and the subscriptions that they may replace.
 //! - [`json`], [`fault`], [`cancel_request`]: reading a request to cancel, with every fault at once.
@@ -22,6 +24,7 @@ pub mod subscription;
 
 pub mod calendar;
 pub mod cancellation;
+pub mod origin;
 pub mod standing;
 pub mod stored;
 
@@ -30,6 +33,9 @@ pub mod change;
 pub mod execute;
 pub mod repair;
 pub mod withdraw;
+
+pub mod details;
+pub mod preview;
 
 pub mod event;
 

@@ -6,6 +6,7 @@ use crate::calendar::Calendar;
 use crate::cancellation::Cancellation;
 use crate::change::{CancellationChange, Changed};
 use crate::identifiers::{NewIds, WriteId};
+use crate::origin::{Author, Cause, Requester};
 use crate::standing::{Contradiction, Standing};
 use crate::stored::StoredSubscription;
 
@@ -16,6 +17,7 @@ pub fn decide_rederivation(
     stored: StoredSubscription,
     calendar: &Calendar,
     write_id: WriteId,
+    author: &Author,
 ) -> Option<Changed> {
     let date = stored.pending_date()?;
     let pending = stored.pending_cancellation()?.clone();
@@ -24,7 +26,8 @@ pub fn decide_rederivation(
         return None;
     }
     let moved = Cancellation { effective_at, scheduled_at: Some(date), ..pending };
-    Some(stored.change(CancellationChange::Schedule(moved, date), write_id, calendar.now()))
+    let change = CancellationChange::Schedule(moved, date);
+    Some(stored.change(change, write_id, author.change(Cause::Replaced), calendar.now()))
 }
 
 /// The part of a contradictory subscription that counts.
@@ -32,7 +35,7 @@ pub fn decide_rederivation(
 pub enum Counts {
     /// The document: the cancellation that it says is pending will be executed, and no other.
     Document,
-    /// The stored cancellation: it will be executed, unless it was withdrawn.
+    /// The stored cancellation: it will be executed, unless it was withdrawn or executed before.
     Cancellation,
 }
 
@@ -46,6 +49,7 @@ pub fn decide_repair(
     counts: Counts,
     calendar: &Calendar,
     ids: NewIds,
+    author: &Author,
 ) -> Option<Changed> {
     let Standing::Contradictory(contradiction) = stored.standing() else {
         return None;
@@ -56,33 +60,39 @@ pub fn decide_repair(
         (_, Counts::Document) => stored.claimed_date(),
         (_, Counts::Cancellation) => kept
             .as_ref()
-            .filter(|kept| kept.withdrawn_at.is_none())
+            .filter(|kept| !kept.is_over())
             .map(|kept| kept.scheduled_at.unwrap_or_else(|| calendar.date_at(kept.effective_at))),
     };
     // The due index holds only dates in the years 0000 to 9999.
-    let change = match date.filter(|date| (0..=9999).contains(&date.year())) {
+    let requester = Requester { actor: author.actor.clone(), ..Requester::default() };
+    let (cause, change) = match date.filter(|date| (0..=9999).contains(&date.year())) {
         Some(date) => {
             let new =
                 Cancellation::new(ids.cancellation, calendar.beginning_on_or_after(date), calendar.now());
-            let whole = match kept {
+            let whole = match kept.filter(|kept| !kept.is_over()) {
+                // The request stays with the cancellation.
                 Some(kept) => Cancellation {
-                    cancellation_id: new.cancellation_id,
-                    scheduled_at: Some(date),
-                    effective_at: new.effective_at,
-                    withdrawn_at: None,
-                    withdrawn_by: None,
-                    ..kept
+                    reason: kept.reason,
+                    comment: kept.comment,
+                    metadata: kept.metadata,
+                    requested_at: kept.requested_at,
+                    requested_by: kept.requested_by,
+                    requested_by_name: kept.requested_by_name,
+                    requested_for: kept.requested_for,
+                    ..new
                 },
-                None => new,
+                None => new.requested_by(requester),
             };
-            CancellationChange::Schedule(whole, date)
+            (Cause::Scheduled, CancellationChange::Schedule(whole, date))
         }
-        None => CancellationChange::Unschedule(kept.map(|kept| Cancellation {
-            withdrawn_at: Some(kept.withdrawn_at.unwrap_or(calendar.now())),
-            ..kept
-        })),
+        None => {
+            let pending = kept.filter(|kept| !kept.is_over());
+            let withdrawn = pending.map(|pending| pending.withdrawn(calendar.now(), requester));
+            let cause = if withdrawn.is_some() { Cause::Withdrawn } else { Cause::Imported };
+            (cause, CancellationChange::Unschedule(withdrawn))
+        }
     };
-    Some(stored.change(change, ids.write, calendar.now()))
+    Some(stored.change(change, ids.write, author.change(cause), calendar.now()))
 }
 
 #[cfg(test)]
@@ -106,11 +116,15 @@ mod tests {
         assert_eq!(contradictory.standing(), Standing::Contradictory(Contradiction::NotInDocument));
 
         let ids = NewIds { cancellation: uuid().into(), write: uuid().into() };
-        let repaired = decide_repair(contradictory, Counts::Document, &calendar(), ids).unwrap();
+        let operator = Author::operator("anna".parse().ok());
+        let repaired = decide_repair(contradictory, Counts::Document, &calendar(), ids, &operator).unwrap();
         let DocumentChange::Members(members) = repaired.change.document else { panic!("the whole document") };
         assert_eq!(members.pending_status, Edit::Keep);
         assert_eq!(repaired.after.document.pending_status, paused_soon);
         assert_eq!(repaired.after.standing(), Standing::NotPending);
-        assert!(repaired.after.cancellation.unwrap().withdrawn_at.is_some());
+        let kept = repaired.after.cancellation.unwrap();
+        assert!(kept.withdrawn_at.is_some());
+        assert_eq!(kept.withdrawer().unwrap().actor, operator.actor);
+        assert_eq!(repaired.after.origin, Some(operator.change(Cause::Withdrawn)));
     }
 }

@@ -4,8 +4,9 @@ use std::fmt;
 
 use chrono::NaiveDate;
 
-use crate::cancellation::Cancellation;
+use crate::cancellation::{Cancellation, CancellationState};
 use crate::identifiers::WriteId;
+use crate::origin::Origin;
 use crate::standing::{Claims, Contradiction, IndexEntry, Standing};
 use crate::subscription::{Status, Subscription};
 
@@ -45,6 +46,9 @@ pub struct StoredSubscription {
     pub revision: Revision,
     /// The latest cancellation: pending, executed or withdrawn.
     pub cancellation: Option<Cancellation>,
+    /// The origin of the last write by this service. Another system may have written since, and leaves this as it is. Absent if an
+    /// earlier version of this service wrote last.
+    pub origin: Option<Origin>,
     contradiction: Option<(Contradiction, Option<NaiveDate>)>,
 }
 
@@ -76,7 +80,13 @@ impl StoredSubscription {
             // Callers don't see a cancellation that will not be executed.
             document.pending_status.take_if(|pending| pending.status == Status::Cancelled);
         }
-        Self { document, revision, cancellation, contradiction }
+        Self { document, revision, cancellation, origin: None, contradiction }
+    }
+
+    /// The same subscription, made by a write of this origin.
+    #[must_use]
+    pub fn made_by(self, origin: Option<Origin>) -> Self {
+        Self { origin, ..self }
     }
 
     /// The pending cancellation, if there is one.
@@ -103,6 +113,23 @@ impl StoredSubscription {
             (Some((contradiction, _)), _) => Standing::Contradictory(*contradiction),
             (None, Some(_)) => Standing::Pending,
             (None, None) => Standing::NotPending,
+        }
+    }
+
+    /// The state of the latest cancellation. `None` if there is none, or if its state is unclear: the parts of the subscription
+    /// contradict each other, or nothing says how the cancellation ended.
+    #[must_use]
+    pub fn cancellation_state(&self) -> Option<CancellationState> {
+        let kept = self.cancellation.as_ref()?;
+        match self.standing() {
+            Standing::Pending => Some(CancellationState::Pending),
+            Standing::NotPending if kept.executed_at.is_some() => Some(CancellationState::Executed),
+            Standing::NotPending if kept.withdrawn_at.is_some() => Some(CancellationState::Withdrawn),
+            // An earlier version of this service does not note the time of an execution.
+            Standing::NotPending if self.document.status == Status::Cancelled => {
+                Some(CancellationState::Executed)
+            }
+            Standing::NotPending | Standing::Contradictory(_) => None,
         }
     }
 

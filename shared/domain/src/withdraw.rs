@@ -1,8 +1,8 @@
 //! Withdrawing: the decision on a request to withdraw the pending cancellation.
 
 use crate::cancel::{Asking, Decision, Refusal};
-use crate::cancellation::Cancellation;
 use crate::change::CancellationChange;
+use crate::origin::Cause;
 use crate::stored::StoredSubscription;
 use crate::subscription::Status;
 
@@ -21,13 +21,14 @@ pub fn decide_withdrawal(stored: Option<StoredSubscription>, asking: &Asking) ->
     let Some(pending) = stored.pending_cancellation().cloned() else {
         return Decision::Refuse(Refusal::NoPendingCancellation);
     };
-    let withdrawn = Cancellation {
-        withdrawn_at: Some(asking.now),
-        withdrawn_by: Some(asking.requested_by.clone()),
-        ..pending
-    };
+    let withdrawn = pending.withdrawn(asking.now, asking.requested_by.clone());
     let change = CancellationChange::Unschedule(Some(withdrawn));
-    Decision::Change(Box::new(stored.change(change, asking.ids.write.clone(), asking.now)))
+    Decision::Change(Box::new(stored.change(
+        change,
+        asking.ids.write.clone(),
+        asking.author.change(Cause::Withdrawn),
+        asking.now,
+    )))
 }
 
 #[cfg(test)]
@@ -51,8 +52,13 @@ mod tests {
             assert!(after.pending_cancellation().is_none());
             let (before, kept) = (pending.cancellation.unwrap(), after.cancellation.unwrap());
             assert_eq!(kept.withdrawn_at, Some(asking.now));
-            assert_eq!(kept.withdrawn_by.as_ref(), Some(&asking.requested_by));
-            assert!(Cancellation { withdrawn_at: None, withdrawn_by: None, ..kept } == before);
+            assert_eq!(kept.withdrawer(), Some(asking.requested_by));
+            assert_eq!(after.origin, Some(asking.author.change(Cause::Withdrawn)));
+            let not_withdrawn = Requester::default();
+            assert!(
+                Cancellation { withdrawn_at: None, ..kept.withdrawn(NOW.parse().unwrap(), not_withdrawn) }
+                    == before
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-//! Cancelling a subscription, and withdrawing its cancellation.
+//! Cancelling a subscription, previewing that, and withdrawing the cancellation.
 //!
 //! A request is authenticated and loaded in one round trip, decided without any, and committed in one more. With an idempotency
 //! key, the answer is recorded in the transaction that has the effect. So a repeated request finds both effect and answer, or
@@ -14,6 +14,8 @@ use domain::cancel::{Asking, Decision, Refusal, decide_cancel};
 use domain::cancellation::CancelRequest;
 use domain::change::Changed;
 use domain::identifiers::{SubscriptionName, TenantId};
+use domain::origin::{Actor, Author, Requester};
+use domain::preview::Preview;
 use domain::stored::StoredSubscription;
 use domain::withdraw::decide_withdrawal;
 use idempotency::{Attempt, Commit, Fingerprint, Key, Verdict};
@@ -25,7 +27,7 @@ use store::{Store, StoreError};
 
 use crate::http::problem::{Problem, etag};
 use crate::http::request::{Named, Precondition};
-use crate::http::response::{Answered, subscription};
+use crate::http::response::{Answered, json, subscription};
 use crate::telemetry::{CANCELLATIONS_SCHEDULED, CANCELLATIONS_WITHDRAWN, REASON, log_found};
 use crate::{Service, ids};
 
@@ -45,6 +47,8 @@ pub struct Call<'r> {
     pub request_id: &'r str,
     /// A problem if the query has parameters, as the operation knows none.
     pub parameters: Result<(), Problem>,
+    /// The person or system on whose behalf the caller acts, if the caller says so.
+    pub actor: Result<Option<Actor>, Problem>,
     /// The states of the subscription that the request may change.
     pub precondition: Precondition,
 }
@@ -77,6 +81,26 @@ pub async fn cancel(
 pub async fn withdraw(service: &Service, call: Call<'_>) -> Result<Answered, Problem> {
     type Body = fn(&Calendar) -> Result<CancelRequest, Problem>;
     change(service, call, None::<Body>).await
+}
+
+/// Tells the effect that the same request to [`cancel`] would have now, or its problem. Writes nothing. An idempotency key does not
+/// count.
+///
+/// # Errors
+/// The request is not valid, or the database can't be reached or refuses.
+pub async fn preview(
+    service: &Service,
+    call: Call<'_>,
+    body: impl FnOnce(&Calendar) -> Result<CancelRequest, Problem>,
+) -> Result<Answered, Problem> {
+    let (store, now) = (&service.store, service.clock.now());
+    let call = Call { key: Ok(None), ..call };
+    let sealed = store.load(&call.named.token, call.named.name.as_ref().ok(), None, true).await?;
+    let loaded = sealed.open(Scope::Cancel, now)?;
+    match read(store, call, loaded, Some(body), now).await? {
+        Read::Answered(answered) => Ok(answered),
+        Read::Asked(asked) => asked.request.preview(asked.stored),
+    }
 }
 
 async fn change(
@@ -125,8 +149,10 @@ pub async fn read<'r>(
     body: Option<impl FnOnce(&Calendar) -> Result<CancelRequest, Problem>>,
     now: DateTime<Utc>,
 ) -> Result<Read<'r>, Problem> {
-    let Call { named: Named { token, name }, key, fingerprint, request_id, parameters, precondition } = call;
-    let attempt = key?.map(|key| Attempt { key, fingerprint, request_id: request_id.to_owned(), now });
+    let Call { named, key, fingerprint, request_id, parameters, actor, precondition } = call;
+    let Named { token, name } = named;
+    let (key, actor) = (key?, actor?);
+    let attempt = key.map(|key| Attempt { key, fingerprint, request_id: request_id.to_owned(), now });
     if let (Some(attempt), Some(record)) = (&attempt, loaded.record) {
         match attempt.verdict(record) {
             Verdict::Expired => {}
@@ -148,7 +174,8 @@ pub async fn read<'r>(
     if let Some(stored) = &stored {
         log_found(&name, stored);
     }
-    let asking = Asking { ids: ids::new(), requested_by: token.key_id().clone(), now };
+    let requested_by = Requester { key_id: Some(token.key_id().clone()), key_name: loaded.key_name, actor };
+    let asking = Asking { ids: ids::new(), requested_by, author: Author::request(request_id), now };
     let tenant = token.tenant().clone();
     let request = Request { tenant, attempt, request_id, precondition, wish, asking };
     Ok(Read::Asked(Box::new(Asked { request, name, stored })))
@@ -197,6 +224,21 @@ impl Request<'_> {
             changed.as_ref().map(|changed| (changed.after.document.subscription_id, &changed.change));
         let commit = store.prepare(&self.tenant, change, self.attempt.clone(), answered.answer.clone())?;
         Ok(Prepared { answered, commit, changed })
+    }
+
+    /// Decides, and answers with the effect that the decision would have.
+    fn preview(&self, stored: Option<StoredSubscription>) -> Result<Answered, Problem> {
+        let Wish::Cancel(_, calendar) = &self.wish else {
+            return Err(Problem::InternalError("a withdrawal has no preview".to_owned()));
+        };
+        let after = match self.decide(stored.clone()) {
+            Decision::Change(changed) => changed.after,
+            Decision::NoChange(same) => *same,
+            Decision::Refuse(refusal) => return Ok(Answered::problem(&refusal.into(), self.request_id)),
+        };
+        let preview = stored.and_then(|before| Preview::new(&before, &after, calendar));
+        let preview = preview.ok_or_else(|| Problem::InternalError("nothing would be pending".to_owned()))?;
+        Ok(Answered::ok(json(&preview, None)?))
     }
 
     fn decide(&self, stored: Option<StoredSubscription>) -> Decision {

@@ -5,6 +5,7 @@
 use chrono::{DateTime, Utc};
 use domain::identifiers::TenantId;
 use domain::import::{ImportDecision, ImportEffect, NewSubscription, Rules, decide_import};
+use domain::origin::Author;
 pub use store::import::TOGETHER;
 use store::import::{ImportsWritten, PreparedImport};
 use store::{Admin, Patience, StoreError, repeat};
@@ -68,9 +69,10 @@ pub async fn import_together(
     tenant: &TenantId,
     batch: &[NewSubscription],
     rules: Rules,
+    author: &Author,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Imported>>, StoreError> {
-    let (outcomes, writes) = decide(store, tenant, batch, rules, now).await?;
+    let (outcomes, writes) = decide(store, tenant, batch, rules, author, now).await?;
     // An earlier subscription of the batch may give up the reference id that a later one wants.
     if batch.len() > 1 && outcomes.contains(&Imported::ReferenceTaken) {
         return Ok(None);
@@ -89,10 +91,11 @@ pub async fn import(
     tenant: &TenantId,
     new: &NewSubscription,
     rules: Rules,
+    author: &Author,
     now: DateTime<Utc>,
 ) -> Result<Imported, StoreError> {
     let attempt = |_| async {
-        let (outcomes, writes) = decide(store, tenant, std::slice::from_ref(new), rules, now).await?;
+        let (outcomes, writes) = decide(store, tenant, std::slice::from_ref(new), rules, author, now).await?;
         let imported = outcomes.into_iter().next().unwrap_or(Imported::Unreadable);
         Ok::<_, StoreError>((store.write_imports(writes).await?, imported))
     };
@@ -115,6 +118,7 @@ async fn decide(
     tenant: &TenantId,
     batch: &[NewSubscription],
     rules: Rules,
+    author: &Author,
     now: DateTime<Utc>,
 ) -> Result<(Vec<Imported>, Vec<PreparedImport>), StoreError> {
     let mut presents = store.presents(tenant, batch).await?;
@@ -128,7 +132,7 @@ async fn decide(
             outcomes.push(Imported::Unreadable);
             continue;
         };
-        outcomes.push(match decide_import(new, present.as_ref(), reference_is_of, rules, now) {
+        outcomes.push(match decide_import(new, present.as_ref(), reference_is_of, rules, author, now) {
             // Preparing makes no request to the database. So an error means a fault of this subscription alone.
             ImportDecision::Write(write) => match store.prepare_import(tenant, new.id(), &write) {
                 Err(_) => Imported::Refused,

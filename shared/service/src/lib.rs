@@ -1,6 +1,6 @@
 //! The use cases of the service, and the parts that a function needs to run.
 //!
-//! - [`get`], [`cancel`]: the requests of callers, to read, cancel and withdraw.
+//! - [`get`], [`cancel`]: the requests of callers, to read, preview, cancel and withdraw.
 //! - [`import`]: imports subscriptions for an operator.
 //! - [`sweep`]: executes the cancellations that are due.
 //! - [`publish`]: turns writes into events on a bus.

@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::calendar::{Calendar, TimeZone};
 use domain::execute::{DueCancellation, Execution, decide_execution};
 use domain::identifiers::TenantId;
+use domain::origin::Author;
 use domain::stored::StoredSubscription;
 use futures::StreamExt;
 use futures::stream;
@@ -128,14 +129,20 @@ pub enum SweepError {
     },
 }
 
-/// Executes the cancellations due at `now`. Stops before `deadline`, by the system's clock.
+/// Executes the cancellations due at `now`, for the schedule or the operator who has this run. Stops before `deadline`, by the
+/// system's clock.
 ///
 /// # Errors
 /// The sweep failed as a whole. Failures of single cancellations are counted in the summary instead.
-pub async fn sweep(store: &Store, now: DateTime<Utc>, deadline: SystemTime) -> Result<Summary, SweepError> {
+pub async fn sweep(
+    store: &Store,
+    author: &Author,
+    now: DateTime<Utc>,
+    deadline: SystemTime,
+) -> Result<Summary, SweepError> {
     // With less time than the margin, a sweep still executes some cancellations.
     let margin = MARGIN.min(time_until(deadline) / 4);
-    let sweep = Sweep { store, now, stop: deadline - margin, zones: Mutex::default() };
+    let sweep = Sweep { store, author, now, stop: deadline - margin, zones: Mutex::default() };
     let summary = sweep.run().await;
     summary.report();
     // In a minute, a database may work again. An item at fault stays at fault.
@@ -186,6 +193,7 @@ enum Outcome {
 
 struct Sweep<'s> {
     store: &'s Store,
+    author: &'s Author,
     now: DateTime<Utc>,
     stop: SystemTime,
     /// The time zones of the tenants whose cancellations are due; `None` for a tenant that does not exist.
@@ -276,16 +284,17 @@ impl Sweep<'_> {
         let calendar = Calendar::new(zone, self.now);
         let mut stored: Option<Box<StoredSubscription>> = None;
         for _ in 0..MOST_DECISIONS {
-            let change = match decide_execution(due, stored.as_deref(), &calendar, ids::write_id()) {
-                Execution::Change(change) => change,
-                Execution::NotYet => return Outcome::NotYet,
-                Execution::NotPending(standing) => {
-                    let key = format!("{tenant}#{subscription}");
-                    let why = standing.to_string();
-                    error!(key, why, "a cancellation that is due can't be executed");
-                    return Outcome::Malformed;
-                }
-            };
+            let change =
+                match decide_execution(due, stored.as_deref(), &calendar, ids::write_id(), self.author) {
+                    Execution::Change(change) => change,
+                    Execution::NotYet => return Outcome::NotYet,
+                    Execution::NotPending(standing) => {
+                        let key = format!("{tenant}#{subscription}");
+                        let why = standing.to_string();
+                        error!(key, why, "a cancellation that is due can't be executed");
+                        return Outcome::Malformed;
+                    }
+                };
             match self.store.execute(due, &change).await {
                 Ok(Executed::Done) => {
                     info!(%tenant, %subscription, cancellation = %due.cancellation_id, "executed");

@@ -12,8 +12,9 @@ use domain::calendar::TimeZone;
 use domain::cancellation::{Cancellation, Reason};
 use domain::document::StoredValue;
 use domain::execute::DueCancellation;
-use domain::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId};
+use domain::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId, WriteId};
 use domain::import::{Present, PresentSubscription, UnreadableItem};
+use domain::origin::{Actor, Cause, Origin, Source};
 use domain::standing::{Claims, IndexEntry, Standing};
 use domain::stored::{Revision, StoredSubscription};
 use domain::subscription::{PendingStatus, Status, Subscription};
@@ -21,14 +22,14 @@ use domain::tenant::Tenant;
 use dynamodb::Item;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
-use serde_dynamo::{AttributeValue as Stored, from_item, to_attribute_value};
+use serde_dynamo::{AttributeValue as Stored, from_attribute_value, from_item, to_attribute_value};
 
 use super::StoreError;
 use super::document::{assemble, read_document, stored_document, stored_value};
 use super::layout::{
-    CANCELLATION_ID, CREATED_AT, DOCUMENT, DUE_AT, DUE_SHARD, EXPIRES_AT, LAST_FOUR, NAME, PK, REFERENCE_ID,
-    REVOKED_AT, SCOPES, SECRET_HASH, SUBSCRIPTION_ID, TIME_ZONE, VERSION, WRITE_ID, api_key_key,
-    reference_key, tenant_key,
+    CANCELLATION_ID, CHANGED_BY, CREATED_AT, DOCUMENT, DUE_AT, DUE_SHARD, EXPIRES_AT, LAST_FOUR, NAME, PK,
+    REFERENCE_ID, REVOKED_AT, SCOPES, SECRET_HASH, SUBSCRIPTION_ID, TIME_ZONE, VERSION, WRITE_ID,
+    api_key_key, reference_key, tenant_key,
 };
 use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
@@ -85,14 +86,41 @@ struct SubscriptionItem {
     cancellation: Option<Cancellation>,
 }
 
+/// The origin of a write, with the id of that write: an earlier version of this service changes the id and leaves the rest.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChangedBy {
+    write: WriteId,
+    cause: Cause,
+    source: Source,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+}
+
+pub(super) fn changed_by(write: &WriteId, origin: &Origin) -> Result<AttributeValue, StoreError> {
+    let Origin { cause, source, actor, request_id } = origin.clone();
+    attribute(ChangedBy { write: write.clone(), cause, source, actor, request_id })
+}
+
+/// Reads the origin of the write with this id. `None` if the item has no readable one, or that of another write.
+fn origin(changed_by: Option<Stored>, write_id: Option<&WriteId>) -> Option<Origin> {
+    let changed_by: ChangedBy = from_attribute_value(changed_by?).ok()?;
+    let ChangedBy { write, cause, source, actor, request_id } = changed_by;
+    (Some(&write) == write_id).then_some(Origin { cause, source, actor, request_id })
+}
+
 /// Reads a subscription from an item of the table or its stream. `None` if the item is malformed.
 pub(super) fn subscription(item: serde_dynamo::Item) -> Option<StoredSubscription> {
     let (entry, write_id) = (index_entry(&item), parse(&item, WRITE_ID));
     let mut attributes = item.into_inner();
     let Some(Stored::M(document)) = attributes.remove(DOCUMENT) else { return None };
     let document: Subscription = read_document(document)?;
+    let origin = origin(attributes.remove(CHANGED_BY), write_id.as_ref());
     let SubscriptionItem { version, cancellation } = from_item(serde_dynamo::Item::from(attributes)).ok()?;
-    Some(StoredSubscription::new(document, Revision { version, write_id }, cancellation, entry))
+    let revision = Revision { version, write_id };
+    Some(StoredSubscription::new(document, revision, cancellation, entry).made_by(origin))
 }
 
 /// Returns the entry of an item in the index. The index has an entry for every item with both of its keys.
@@ -200,7 +228,7 @@ pub(super) fn read_due(entry: &Item) -> Option<DueCancellation> {
     })
 }
 
-/// Reads a cancellation for counting. The inner `None` is a cancellation that does not count, because it neither is pending nor has
+/// Reads a cancellation for counting, by the status that the subscription has now. The inner `None` is a cancellation that does not count, because it neither is pending nor has
 /// taken effect. The outer `None` is an item that can't be read.
 pub(super) fn read_reported(item: Item) -> Option<Option<Reported>> {
     let tenant = tenant_of(key_of(&item)).parse().ok()?;
@@ -324,4 +352,39 @@ pub(super) fn api_key_item(tenant: &TenantId, key_id: &KeyId, key: &ApiKey) -> R
     item.extend(key.expires_at.map(|at| (EXPIRES_AT.to_owned(), instant(at))));
     item.extend(key.revoked_at.map(|at| (REVOKED_AT.to_owned(), instant(at))));
     Ok(item)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::layout::STATUS;
+
+    /// Reads the origin of a subscription with these attributes.
+    fn origin_in(attributes: &Value) -> Option<Origin> {
+        let mut item = json!({
+            VERSION: 2,
+            WRITE_ID: "w2",
+            DOCUMENT: {SUBSCRIPTION_ID: "a81bc81b-dead-4e5d-abff-90865d1e13b1", STATUS: "ACTIVATED"},
+        });
+        item.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
+        subscription(serde_dynamo::to_item(item).unwrap()).unwrap().origin
+    }
+
+    #[test]
+    fn an_origin_belongs_to_the_write_that_it_names() {
+        let changed_by = |write| json!({CHANGED_BY: {"write": write, "cause": "REPLACED", "source": "API"}});
+        let origin = origin_in(&changed_by("w2")).unwrap();
+        assert_eq!((origin.cause, origin.source), (Cause::Replaced, Source::Api));
+        // An earlier version of this service leaves the origin of the write before.
+        assert_eq!(origin_in(&changed_by("w1")), None);
+        // Another system may have written anything. The subscription stays readable.
+        for changed_by in
+            [json!(null), json!("x"), json!({"write": "w2"}), json!({"write": "w2", "cause": "X"})]
+        {
+            assert_eq!(origin_in(&json!({CHANGED_BY: changed_by})), None);
+        }
+        assert_eq!(origin_in(&json!({})), None);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! | table | key `pk` | attributes |
 //! |---|---|---|
-//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
+//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `changedBy` (what made that write), `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
 //! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone` |
@@ -22,6 +22,7 @@ pub(super) const PK: &str = "pk";
 pub(super) const DOCUMENT: &str = "document";
 pub(super) const VERSION: &str = "version";
 pub(super) const WRITE_ID: &str = "writeId";
+pub(super) const CHANGED_BY: &str = "changedBy";
 pub(super) const CANCELLATION: &str = "cancellation";
 pub(super) const CANCELLATION_ID: &str = "cancellationId";
 pub(super) const DUE_SHARD: &str = "dueShard";
@@ -42,6 +43,7 @@ pub(super) const SCHEDULED_AT: &str = "scheduledAt";
 pub(super) const EFFECTIVE_AT: &str = "effectiveAt";
 pub(super) const REASON: &str = "reason";
 pub(super) const WITHDRAWN_AT: &str = "withdrawnAt";
+pub(super) const EXECUTED_AT: &str = "executedAt";
 
 // The attribute of a reference id.
 pub(super) const SUBSCRIPTION_ID: &str = "subscriptionId";

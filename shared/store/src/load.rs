@@ -55,6 +55,8 @@ pub struct Sealed<'r> {
 pub struct Loaded {
     /// The tenant of the caller, if it was requested and exists.
     pub tenant: Option<Tenant>,
+    /// The name of the caller's API key, if it has one.
+    pub key_name: Option<String>,
     /// The subscription that the request names.
     pub found: Found,
     /// The record of the idempotency key, which may have expired.
@@ -99,7 +101,8 @@ impl<'r> Sealed<'r> {
     pub fn open(self, scope: Scope, now: DateTime<Utc>) -> Result<Loaded, NotOpened> {
         let Items { tenant, api_key, subscription, pointer, record } = self.items;
         let api_key = api_key.ok_or(NotOpened::NotAdmitted(NotAdmitted::KeyInvalid))?;
-        read_api_key(api_key)?.admits(self.token, scope, now).map_err(NotOpened::NotAdmitted)?;
+        let api_key = read_api_key(api_key)?;
+        api_key.admits(self.token, scope, now).map_err(NotOpened::NotAdmitted)?;
 
         let found = match (subscription, pointer) {
             (Some(item), _) => Found::Subscription(Box::new(read_subscription(item)?)),
@@ -109,6 +112,7 @@ impl<'r> Sealed<'r> {
         let tenant = tenant.map(|item| read_tenant(self.token.tenant().clone(), item));
         Ok(Loaded {
             tenant: tenant.transpose()?,
+            key_name: api_key.name,
             found,
             record: record.map(|item| Records::read(&item)).transpose()?,
         })

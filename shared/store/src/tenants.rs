@@ -7,14 +7,14 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
 };
 use chrono::{DateTime, Utc};
-use domain::api_key::ApiKey;
+use domain::api_key::{ApiKey, Scope};
 use domain::calendar::TimeZone;
 use domain::identifiers::{KeyId, TenantId};
 use domain::tenant::Tenant;
 use dynamodb::{Item, Patience, Transaction, Written, defect, invalid, refusal};
 
 use super::items::{api_key_item, instant, key_of, read_api_key, read_tenant, tenant_item, text};
-use super::layout::{EXPIRES_AT, PK, REVOKED_AT, TIME_ZONE, api_key_key, tenant_key, tenant_prefix};
+use super::layout::{EXPIRES_AT, PK, REVOKED_AT, SCOPES, TIME_ZONE, api_key_key, tenant_key, tenant_prefix};
 use super::scan::Page;
 use super::{Admin, StoreError};
 
@@ -182,6 +182,31 @@ impl Admin {
         let put = TransactWriteItem::builder().put(put).build();
         let update = TransactWriteItem::builder().update(update).build();
         self.write_tenants(vec![put, update]).await
+    }
+
+    /// Adds a scope to an API key. A key that has it already stays as it is.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn add_scope(&self, tenant: &TenantId, key_id: &KeyId, scope: Scope) -> Result<(), StoreError> {
+        let result = self
+            .client
+            .update_item()
+            .table_name(&self.tables.tenants)
+            .key(PK, text(api_key_key(tenant, key_id)))
+            .update_expression(format!("SET {SCOPES} = list_append({SCOPES}, :scopes)"))
+            .condition_expression(format!("attribute_exists({SCOPES}) AND NOT contains({SCOPES}, :scope)"))
+            .expression_attribute_values(":scopes", AttributeValue::L(vec![text(scope.to_string())]))
+            .expression_attribute_values(":scope", text(scope.to_string()))
+            .send()
+            .await;
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(_) => Ok(()),
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
     }
 
     /// Revokes an API key: it is invalid from the next request on.

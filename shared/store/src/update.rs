@@ -9,18 +9,20 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
 };
 use chrono::{DateTime, Utc};
-use domain::change::{Change, DecidedFrom, DocumentChange, Edit, ExpectedClaims, ExpectedEntry, Members};
+use domain::change::{
+    CancellationEdit, Change, DecidedFrom, DocumentChange, Edit, ExpectedClaims, ExpectedEntry, Members,
+};
 use domain::identifiers::{SubscriptionId, TenantId};
 use dynamodb::defect;
 use serde::Serialize;
 
 use super::StoreError;
 use super::document::{document_attribute, stored_attribute};
-use super::items::{attribute, due_shard, instant, number, text};
+use super::items::{attribute, changed_by, due_shard, instant, number, text};
 use super::layout::{
-    CANCELLATION, CANCELLATION_ID, CANCELLED_AT, DOCUMENT, DUE_AT, DUE_SHARD, EFFECTIVE_AT, PENDING_MSISDN,
-    PENDING_PRODUCT_OFFERING, PENDING_STATUS, PK, SCHEDULED_AT, STATUS, STATUS_IN_EXPRESSIONS, UPDATED_AT,
-    VERSION, WRITE_ID, subscription_key,
+    CANCELLATION, CANCELLATION_ID, CANCELLED_AT, CHANGED_BY, DOCUMENT, DUE_AT, DUE_SHARD, EFFECTIVE_AT,
+    EXECUTED_AT, PENDING_MSISDN, PENDING_PRODUCT_OFFERING, PENDING_STATUS, PK, SCHEDULED_AT, STATUS,
+    STATUS_IN_EXPRESSIONS, UPDATED_AT, VERSION, WRITE_ID, subscription_key,
 };
 
 /// Returns the members of a document that a write other than an import's sets or removes, each with its edit.
@@ -82,7 +84,8 @@ impl ItemUpdate {
     /// # Errors
     /// A value can't be stored.
     pub(super) fn new(tenant: &TenantId, id: SubscriptionId, change: &Change) -> Result<Self, StoreError> {
-        let Change { decided_from, write_id, document, cancellation, cancellation_id, due_at } = change;
+        let Change { decided_from, write_id, origin, document, cancellation, cancellation_id, due_at } =
+            change;
         let mut update = Self { key: subscription_key(tenant, id), ..Self::default() };
         match decided_from.next_version() {
             Some(version) => update.set(VERSION, number(version)),
@@ -92,6 +95,7 @@ impl ItemUpdate {
             }
         }
         update.set(WRITE_ID, attribute(write_id)?);
+        update.set(CHANGED_BY, changed_by(write_id, origin)?);
         match document {
             DocumentChange::Whole(document) => update.set(DOCUMENT, document_attribute(document)?),
             DocumentChange::Members(edits) => {
@@ -102,7 +106,14 @@ impl ItemUpdate {
                 }
             }
         }
-        update.edit(CANCELLATION, edit(cancellation)?);
+        match cancellation {
+            CancellationEdit::Keep => {}
+            CancellationEdit::Set(cancellation) => update.set(CANCELLATION, attribute(cancellation)?),
+            CancellationEdit::Executed(at) => {
+                update.set(&format!("{CANCELLATION}.{EXECUTED_AT}"), attribute(at)?);
+            }
+            CancellationEdit::Remove => update.edit(CANCELLATION, Edit::Remove),
+        }
         update.edit(CANCELLATION_ID, edit(cancellation_id)?);
         match due_at {
             Edit::Keep => {}

@@ -128,9 +128,16 @@ fn update(table: &str, key: String, version: AttributeValue) -> Result<TransactW
         ("requestedAt", at),
         ("requestedBy", "all"),
     ]);
+    let changed_by = map(&[
+        ("write", "0f3a9c2e71d4"),
+        ("cause", "SCHEDULED"),
+        ("source", "API"),
+        ("requestId", "5a8f2f5e-6f0a-4b8e-9d38-0d2f1a0f6c11"),
+    ]);
     let values = [
         (":version", number(&next.to_string())),
         (":writeId", text("0f3a9c2e71d4")),
+        (":changedBy", changed_by),
         (":updatedAt", text(at)),
         (":pendingStatus", map(&[("status", "CANCELLED"), ("scheduledAt", "2100-01-01")])),
         (":cancellation", cancellation),
@@ -143,8 +150,8 @@ fn update(table: &str, key: String, version: AttributeValue) -> Result<TransactW
         .table_name(table)
         .key("pk", text(key))
         .update_expression(
-            "SET version = :version, writeId = :writeId, document.updatedAt = :updatedAt, \
-             document.pendingStatus = :pendingStatus, cancellation = :cancellation, \
+            "SET version = :version, writeId = :writeId, changedBy = :changedBy, \
+             document.updatedAt = :updatedAt, document.pendingStatus = :pendingStatus, cancellation = :cancellation, \
              cancellationId = :cancellationId, dueShard = :dueShard, dueAt = :dueAt",
         )
         .condition_expression("version = :if_version")

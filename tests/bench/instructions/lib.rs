@@ -164,6 +164,12 @@ pub fn written() -> Write {
     });
     let due = json!({
         "writeId": "0f3a9c2e71d4",
+        "changedBy": {
+            "write": "0f3a9c2e71d4",
+            "cause": "SCHEDULED",
+            "source": "API",
+            "requestId": "8476a536-e9f4-11e8-9739-2dfe598c3fcd",
+        },
         "cancellationId": CANCELLATION,
         "cancellation": cancellation,
         "dueShard": 3,

@@ -7,6 +7,7 @@ use std::env;
 
 use domain::calendar::Calendar;
 use domain::import::NewSubscription;
+use domain::origin::Author;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream;
@@ -172,7 +173,10 @@ async fn eight_simultaneous_sweeps_execute_each_cancellation_once() {
     let due_count = how_many_are_due();
     let due: Vec<_> = (0..due_count).map(new).collect();
     for batch in due.chunks(TOGETHER) {
-        import::import_together(&store, &tenant, batch, harness::ANY_IMPORT, now).await.unwrap().unwrap();
+        import::import_together(&store, &tenant, batch, harness::ANY_IMPORT, &Author::import(None), now)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     // Each sweep is a function of its own, with connections of its own.

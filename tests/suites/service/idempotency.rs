@@ -3,6 +3,7 @@
 use domain::api_key::Scope;
 use domain::calendar::{Calendar, TimeZone};
 use domain::import::NewSubscription;
+use domain::origin::Author;
 use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, Fault, Response, Service, cancel_at, cancel_next_day};
 use reqwest::Method;
 use serde_json::json;
@@ -127,7 +128,16 @@ async fn a_refusal_because_of_the_subscriptions_state_is_recorded() {
     let document = json!({"subscriptionId": unborn, "status": "ACTIVATED"});
     let new =
         NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new()).unwrap();
-    import::import(&service.admin(), &"demo".parse().unwrap(), &new, harness::ANY_IMPORT, now).await.unwrap();
+    import::import(
+        &service.admin(),
+        &"demo".parse().unwrap(),
+        &new,
+        harness::ANY_IMPORT,
+        &Author::import(None),
+        now,
+    )
+    .await
+    .unwrap();
     assert_replays(&service.cancel_once(unborn, "k2", &body).await, &not_found);
     assert_eq!(service.cancel_once(unborn, "k3", &body).await.status, 200);
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use domain::cancel_request::{
     MAX_COMMENT_CHARACTERS, MAX_METADATA_BYTES, MAX_METADATA_MEMBERS, MAX_METADATA_NAME_CHARACTERS,
 };
-use domain::cancellation::Reason;
-use domain::event::{CancellationState, Cause};
+use domain::cancellation::{CancellationState, Reason};
 use domain::fault::FaultCode;
+use domain::origin::Cause;
 use domain::subscription::{PortingDirection, PortingStatus, Status};
 use harness::openapi::{DOCUMENT, OPERATIONS, check, check_exchange, resolve, validator};
 use harness::{ACTIVATED, Response, SentRequest, Service, cancel_next_day};
@@ -90,9 +90,11 @@ fn the_documented_enumerations_are_those_of_the_code() {
     assert_eq!(texts(&schema("Status")["enum"]), variants::<Status>());
     assert_eq!(texts(&schema("Fault")["properties"]["code"]["enum"]), variants::<FaultCode>());
     assert_eq!(texts(&schema("Cause")["enum"]), variants::<Cause>());
-    let state = &schema("EventCancellation")["properties"]["state"];
-    assert_eq!(texts(&state["enum"]), variants::<CancellationState>());
-    let porting = &schema("Subscription")["properties"]["porting"]["properties"];
+    for cancellation in ["EventCancellation", "Cancellation"] {
+        let state = &schema(cancellation)["properties"]["state"];
+        assert_eq!(texts(&state["enum"]), variants::<CancellationState>());
+    }
+    let porting = &schema("Porting")["properties"];
     assert_eq!(texts(&porting["status"]["enum"]), variants::<PortingStatus>());
     assert_eq!(texts(&porting["direction"]["enum"]), variants::<PortingDirection>());
 }

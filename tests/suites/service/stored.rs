@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use domain::api_key::Scope;
 use harness::{ACTIVATED, ACTIVATED_TOO, CANCELLED, PENDING, Service, cancel_next_day, instant, options};
 use local::up::Options;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Reads an attribute from the JSON that DynamoDB uses.
@@ -94,4 +96,40 @@ async fn a_pending_cancellation_without_a_stored_date_is_executed() {
     let swept = service.execute().await;
     assert_eq!((&swept["due"], &swept["executed"]), (&json!(1), &json!(1)));
     assert_eq!(service.get(ACTIVATED).await.json()["cancelledAt"], "2026-02-28T23:00:00Z");
+}
+
+#[tokio::test]
+async fn a_database_without_origins_still_works() {
+    let service = with_stored(include_str!("../../data/stored/without_origins.json")).await;
+    let read = async |subscription: &str| {
+        let path = format!("/subscriptions/{subscription}/cancellation");
+        let headers = [("X-Api-Key", service.api_key.as_str())];
+        service.send(Method::GET, &path, &headers, b"").await
+    };
+    // A key of an earlier version gets the scope from the operator.
+    read(ACTIVATED).await.assert_problem(403, "insufficient_scope");
+    let (tenant, key) = ("demo".parse().unwrap(), "all".parse().unwrap());
+    service.admin().add_scope(&tenant, &key, Scope::ReadCancellations).await.unwrap();
+
+    let by = json!({"keyId": "all"});
+    let pending = read(ACTIVATED).await.json();
+    assert_eq!((&pending["state"], &pending["requestedBy"]), (&json!("PENDING"), &by));
+    assert_eq!(pending["metadata"], json!({"ticket": "T-1"}));
+    let withdrawn = read(ACTIVATED_TOO).await.json();
+    assert_eq!((&withdrawn["state"], &withdrawn["withdrawnBy"]), (&json!("WITHDRAWN"), &by));
+    let executed = read(PENDING).await.json();
+    assert_eq!((&executed["state"], executed.get("executedAt")), (&json!("EXECUTED"), None));
+
+    assert!(service.withdraw_once(ACTIVATED_TOO, "kept-too").await.is_replay());
+    service.set_clock("2026-02-28T23:00:07Z").await;
+    assert_eq!(service.execute().await["executed"], 1);
+    let executed = read(ACTIVATED).await.json();
+    assert_eq!(
+        (&executed["state"], &executed["executedAt"]),
+        (&json!("EXECUTED"), &json!("2026-02-28T23:00:07Z"))
+    );
+    let stored = service.stored(ACTIVATED).await;
+    let changed_by = stored["changedBy"].as_m().unwrap();
+    assert_eq!(changed_by["cause"], AttributeValue::S("EXECUTED".to_owned()));
+    assert_eq!(changed_by["write"], stored["writeId"]);
 }

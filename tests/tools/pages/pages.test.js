@@ -88,6 +88,12 @@ test("a cancellation, from the click to its effect", async (t) => {
   const subscription = row(page, "rid_crm-1001");
   await subscription.getByText("ACTIVATED").waitFor();
   await subscription.getByRole("button", { name: /^Cancel/ }).click();
+  const preview = page.locator("#preview");
+  await preview.getByText("Takes effect when 2026-02-01 begins in Europe/Stockholm: 2026-01-31T23:00:00Z.").waitFor();
+  await page.getByLabel("Schedule").selectOption("CancelAtDate");
+  await page.getByLabel("Date", { exact: true }).fill("2020-01-01");
+  await preview.getByText("the date must be later than today").waitFor();
+  await page.getByLabel("Schedule").selectOption("CancelNextDay");
   await page.getByLabel("Reason").selectOption("OTHER");
   await page.getByRole("button", { name: "Cancel the subscription" }).click();
   await page.getByRole("alert").getByText("/comment: the reason OTHER needs a comment").waitFor();

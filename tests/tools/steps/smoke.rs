@@ -105,8 +105,8 @@ async fn operator() -> Step {
     service.clock(&json!({"advance": "P2D"})).await?;
     expect("executed", 1, service.execute().await?)?;
     let shown = service.operate_json(&["subscriptions", "show", "rid_crm-1001", "--tenant", "acme"]).await?;
-    expect("shown state", "took effect", text(&shown["cancellation"]["state"]))?;
-    expect("requested by", "CRM", text(&shown["cancellation"]["requestedByName"]))?;
+    expect("shown state", "EXECUTED", text(&shown["cancellation"]["state"]))?;
+    expect("requested by", "CRM", text(&shown["cancellation"]["requestedBy"]["keyName"]))?;
 
     for (answer, code, state) in [("n\n", 1, "valid"), ("\u{3}", 1, "valid"), ("y\n", 0, "revoked")] {
         let seen = answered(&service, &["keys", "revoke", &key, "--tenant", "acme"], answer).await?;

@@ -18,6 +18,7 @@ async fn a_cancellation_is_done_once_and_replayed_by_another_process() {
     let service = Service::start().await;
     let mut event = event("cancel-subscription/ok");
     event["headers"]["x-api-key"] = json!(service.api_key);
+    event["headers"]["x-actor"] = json!("agent Berg");
 
     let first = lambda::invoke(BINARY, &service.dynamodb_url, &event).await;
     let counted = |name: &str, by: &str| (name.into(), "Count".into(), by.into(), 1.0);
@@ -35,7 +36,7 @@ async fn a_cancellation_is_done_once_and_replayed_by_another_process() {
     assert_eq!(service.version(ACTIVATED).await, 2);
 
     let log = json!(first.log).to_string();
-    for secret in [service.api_key.as_str(), "Lindqvist", "Moves abroad", "8c5e5b0e-4f0f"] {
+    for secret in [service.api_key.as_str(), "Lindqvist", "Moves abroad", "Berg", "8c5e5b0e-4f0f"] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
 }

@@ -197,7 +197,7 @@ fn failing_commands() -> Vec<Failing> {
         (
             &["keys", "create", "--tenant", "demo", "--scope", "all"],
             2,
-            "invalid value 'all' for '--scope <SCOPE>': a scope is subscriptions:read or subscriptions:cancel",
+            "invalid value 'all' for '--scope <SCOPE>': a scope is subscriptions:read or subscriptions:cancel or cancellations:read",
         ),
         (
             &["tenants", "create", "acme", "--name", ""],

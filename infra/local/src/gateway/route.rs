@@ -33,10 +33,12 @@ pub(super) enum Function {
 }
 
 /// The routes: method, path, and the function that answers.
-const ROUTES: [(Method, &str, Function); 3] = [
+const ROUTES: [(Method, &str, Function); 5] = [
     (Method::GET, "/subscriptions/{subscriptionId}", Function::GetSubscription),
+    (Method::GET, "/subscriptions/{subscriptionId}/cancellation", Function::GetSubscription),
     (Method::POST, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
     (Method::DELETE, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
+    (Method::POST, "/subscriptions/{subscriptionId}/cancel/preview", Function::GetSubscription),
 ];
 
 /// Returns the routes as API Gateway names them.

@@ -118,7 +118,7 @@ function newRow(id) {
     added.addEventListener("click", clicked);
     action.append(added, " ");
   };
-  button("Cancel…", () => ask(id));
+  button("Cancel…", saying(() => ask(id)));
   button("Withdraw", saying(() => withdraw(id)));
   row.append(name, cell("Status"), cell("Pending"), cell("Cancelled"), action);
   element("rows").append(row);
@@ -135,19 +135,60 @@ function ask(id) {
   element("dialog-title").textContent = `Cancel ${element(id).querySelector("strong").textContent}`;
   element("problem").textContent = "";
   form.reset();
-  chooseType();
+  element("choose-next-day").textContent = `Next day, ${service.nextDay.date}`;
+  element("choose-next-month").textContent = `Beginning of next month, ${service.nextMonth.date}`;
+  element("preview").textContent = "";
   dialog.showModal();
+  return choose();
 }
 
-function chooseType() {
+function choose() {
   form.date.disabled = form.type.value !== "CancelAtDate";
   form.date.required = !form.date.disabled;
+  return preview();
+}
+
+function schedule() {
+  return form.date.disabled ? { type: form.type.value } : { type: form.type.value, date: form.date.value };
+}
+
+const problem = (answer) => {
+  const faults = (answer.errors ?? []).map((fault) => `${fault.pointer}: ${fault.detail}`);
+  return [answer.title ?? answer.message, ...faults].join("; ");
+};
+
+/** Counts the previews, so that one that comes late does not replace a newer one. */
+let previews = 0;
+
+/** Shows what cancelling would do, before it is sent. The reason does not count for that. */
+async function preview() {
+  previews += 1;
+  const nth = previews;
+  const show = (text) => { if (nth === previews) element("preview").textContent = text; };
+  if (!form.date.disabled && !form.date.value) {
+    show("");
+    return;
+  }
+  const response = await fetch(`/subscriptions/${asked.id}/cancel/preview`, {
+    method: "POST",
+    headers: { "X-Api-Key": apiKey, "Content-Type": "application/json" },
+    body: JSON.stringify({ schedule: schedule(), reason: "NO_NEED" }),
+  });
+  const answer = await response.json();
+  show(response.ok ? effect(answer) : problem(answer));
+}
+
+function effect({ scheduledAt, effectiveAt, timeZone, replaces, supersedes, porting, boundUntil }) {
+  const parts = [`Takes effect when ${scheduledAt} begins in ${timeZone}: ${effectiveAt}.`];
+  if (replaces) parts.push(`Replaces the cancellation on ${replaces.scheduledAt}.`);
+  if (supersedes) parts.push(`The change to ${supersedes.status} on ${supersedes.scheduledAt} no longer happens.`);
+  if (porting) parts.push(`The number is being ported${porting.status ? ` (${porting.status})` : ""}.`);
+  if (boundUntil > scheduledAt) parts.push(`The customer is bound until ${boundUntil}.`);
+  return parts.join(" ");
 }
 
 async function cancel() {
-  const schedule = { type: form.type.value };
-  if (!form.date.disabled) schedule.date = form.date.value;
-  const body = { schedule, reason: form.reason.value };
+  const body = { schedule: schedule(), reason: form.reason.value };
   if (form.comment.value) body.comment = form.comment.value;
   const response = await fetch(`/subscriptions/${asked.id}/cancel`, {
     method: "POST",
@@ -160,8 +201,7 @@ async function cancel() {
     say(`The subscription will be cancelled on ${answer.pendingStatus.scheduledAt}.`);
     await refresh();
   } else {
-    const faults = (answer.errors ?? []).map((fault) => `${fault.pointer}: ${fault.detail}`);
-    element("problem").textContent = [answer.title ?? answer.message, ...faults].join("; ");
+    element("problem").textContent = problem(answer);
   }
 }
 
@@ -211,7 +251,8 @@ on("copy", "click", async () => {
 });
 on("form", "submit", cancel);
 on("keep", "click", () => dialog.close());
-form.type.addEventListener("change", chooseType);
+form.type.addEventListener("change", saying(choose));
+form.date.addEventListener("change", saying(choose));
 
 const GONE = "The service does not answer";
 

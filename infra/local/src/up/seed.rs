@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use domain::calendar::Calendar;
 use domain::identifiers::{SubscriptionId, TenantId};
 use domain::import::{Existing, NewSubscription, Rules};
+use domain::origin::Author;
 use domain::subscription::Status;
 use operator::ndjson::{Line, Lines};
 use service::import::import;
@@ -62,8 +63,9 @@ impl Seed {
         now: DateTime<Utc>,
     ) -> Result<(), StartError> {
         let rules = Rules { existing: Existing::Keep, takes_overdue: true };
+        let author = Author::import(None);
         for (line, subscription) in self.lines.iter().zip(&self.subscriptions) {
-            let imported = import(&database.store, tenant, subscription, rules, now).await;
+            let imported = import(&database.store, tenant, subscription, rules, &author, now).await;
             if let Some(fault) = imported.map_err(|source| database.unusable(source))?.fault() {
                 let (path, fault) = (self.path.clone(), fault.to_owned());
                 return Err(StartError::SeedLine { path, line: *line, fault });

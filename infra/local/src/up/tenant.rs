@@ -26,7 +26,13 @@ pub(super) async fn prepare(
     let add_key = async |token: &Token, scopes: &[Scope]| {
         let key = ApiKey::new(token, scopes, now);
         let added = database.store.add_api_key(&tenant.id, token.key_id(), &key).await;
-        added.map_err(|source| database.unusable(source))
+        added.map_err(|source| database.unusable(source))?;
+        // A key that an earlier version created may lack a scope that is newer.
+        for scope in scopes {
+            let added = database.store.add_scope(&tenant.id, token.key_id(), *scope).await;
+            added.map_err(|source| database.unusable(source))?;
+        }
+        Ok::<_, StartError>(())
     };
     let api_key = if database.embedded.is_some() {
         for (token, scopes) in demo::KEYS {

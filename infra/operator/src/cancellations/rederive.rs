@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::identifiers::{SubscriptionId, TenantId};
+use domain::origin::Author;
 use domain::repair::decide_rederivation;
 use domain::standing::Standing;
 use serde::Serialize;
@@ -9,16 +10,19 @@ use service::ids;
 
 use super::change::change;
 use super::index::{Entry, Index, Zones};
-use crate::arguments::find_tenant;
+use crate::arguments::{Operator, find_tenant};
 use crate::format::{counted, instant, table};
 use crate::{CommandError, Session};
 
 pub(super) async fn all(
     session: &mut Session<'_>,
+    operator: &Operator,
     tenant: Option<TenantId>,
     dry_run: bool,
 ) -> Result<(), CommandError> {
     let (store, now) = (session.store(), session.now());
+    // A dry run notes nothing.
+    let author = Author::operator(if dry_run { None } else { Some(operator.name()?) });
     if let Some(tenant) = &tenant {
         find_tenant(&store, tenant.clone()).await?;
     }
@@ -29,7 +33,7 @@ pub(super) async fn all(
     if !dry_run {
         for Moved { tenant, subscription_id, .. } in &moved {
             change(&store, tenant, *subscription_id, |stored| {
-                decide_rederivation(stored, &zones.calendar(tenant, now)?, ids::write_id())
+                decide_rederivation(stored, &zones.calendar(tenant, now)?, ids::write_id(), &author)
             })
             .await?;
         }

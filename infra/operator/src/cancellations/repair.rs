@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 use clap::ValueEnum;
 use domain::identifiers::{SubscriptionId, TenantId};
+use domain::origin::Author;
 use domain::repair::{Counts, decide_repair};
 use domain::standing::{Contradiction, Standing};
 use domain::stored::StoredSubscription;
@@ -12,7 +13,7 @@ use store::{Admin, NextPage, Patience, try_again};
 
 use super::change::change;
 use super::index::{Entry, Index, Zones};
-use crate::arguments::find_tenant;
+use crate::arguments::{Operator, find_tenant};
 use crate::format::{counted, or_nothing, table};
 use crate::terminal::Text;
 use crate::{CommandError, Session};
@@ -22,7 +23,7 @@ use crate::{CommandError, Session};
 pub enum Part {
     /// The document: a cancellation that is pending there will be executed, and no other
     Document,
-    /// The cancellation that is kept: it will be executed, unless it was withdrawn
+    /// The cancellation that is kept: it will be executed, unless it was withdrawn or executed before
     Cancellation,
 }
 
@@ -49,12 +50,15 @@ struct Repaired {
 
 pub(super) async fn all(
     session: &mut Session<'_>,
+    operator: &Operator,
     by: Part,
     tenant: Option<TenantId>,
     dry_run: bool,
     yes: bool,
 ) -> Result<(), CommandError> {
     let (store, now) = (session.store(), session.now());
+    // A dry run notes nothing.
+    let author = Author::operator(if dry_run { None } else { Some(operator.name()?) });
     if let Some(tenant) = &tenant {
         find_tenant(&store, tenant.clone()).await?;
     }
@@ -62,7 +66,7 @@ pub(super) async fn all(
     let (found, unreadable) = find(&store, tenant.as_ref()).await?;
     let decide = |tenant: &TenantId, stored: StoredSubscription| {
         let calendar = zones.calendar(tenant, now)?;
-        decide_repair(stored, by.into(), &calendar, ids::new())
+        decide_repair(stored, by.into(), &calendar, ids::new(), &author)
     };
     let repaired: Vec<_> = found
         .into_iter()

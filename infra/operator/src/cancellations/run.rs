@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
+use domain::origin::Author;
 use service::clock::deadline;
 use service::sweep::{Summary, not_ahead, sweep};
 
+use crate::arguments::Operator;
 use crate::{CommandError, Session};
 
 /// Time limit of a sweep: the longest that Lambda allows a function.
 const SWEEP: Duration = Duration::from_secs(15 * 60);
 
-pub(super) async fn run(session: &mut Session<'_>) -> Result<(), CommandError> {
-    let store = session.store();
+pub(super) async fn run(session: &mut Session<'_>, operator: &Operator) -> Result<(), CommandError> {
+    let (store, author) = (session.store(), Author::operator(operator.name().ok()));
     let now = not_ahead(session.now(), &store).await?;
-    let swept = sweep(&store, now, deadline(SWEEP)).await;
+    let swept = sweep(&store, &author, now, deadline(SWEEP)).await;
     let summary = swept.map_err(|cause| CommandError::Incomplete(cause.to_string()))?;
     let Summary { due, executed, skipped, failed, not_yet, remaining, unread_shards, malformed, .. } =
         summary;

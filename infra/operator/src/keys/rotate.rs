@@ -1,13 +1,14 @@
 //! `keys rotate`: creates a key with the name and the scopes of another, which stays valid for a while or is revoked at once.
 
 use chrono::{DateTime, Utc};
-use domain::api_key::{ApiKey, KeyState};
+use domain::api_key::ApiKey;
 use domain::identifiers::{KeyId, TenantId};
 use service::ids;
 use store::Admin;
 use store::tenants::Former;
 
 use super::arguments::Expiry;
+use super::find_valid;
 use super::revoke::locks_out;
 use super::shown::{announce, reveal};
 use crate::arguments::find_tenant;
@@ -25,15 +26,7 @@ pub(super) async fn run(
 ) -> Result<(), CommandError> {
     let now = session.now();
     let tenant = find_tenant(store, tenant).await?.id;
-    let Some(former) = store.api_key(&tenant, &former_id).await? else {
-        return Err(CommandError::NoKey { tenant, key: former_id });
-    };
-    let over = |why| CommandError::KeyIsOver { key: former_id.clone(), why };
-    match former.state(now) {
-        KeyState::Valid => {}
-        KeyState::Expired => return Err(over("has expired")),
-        KeyState::Revoked => return Err(over("is revoked")),
-    }
+    let former = find_valid(store, &tenant, &former_id, now).await?;
     let expires_at = match expires {
         Some(expires) => expires.from(now)?,
         None if former.expires_at.is_some() => {

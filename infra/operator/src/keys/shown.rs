@@ -39,6 +39,11 @@ impl ShownKey {
         }
     }
 
+    /// Says what the key may do.
+    pub(super) fn granted(&self) -> String {
+        format!("the key {} has the scopes {}", self.key_id, self.scopes.join(", "))
+    }
+
     /// Formats the key as a row of the table of keys.
     pub(super) fn row(&self) -> [String; 7] {
         let state = match self.state {
@@ -64,8 +69,8 @@ pub(super) fn announce(session: &mut Session<'_>, key_id: &KeyId, key: &ApiKey) 
     let expires =
         key.expires_at.map_or_else(|| "never expires".to_owned(), |at| format!("expires {}", instant(at)));
     session.note(&format!(
-        "The key {key_id} may {} and {expires}. Its token is shown only once.",
-        scopes.join(" and ").replace("subscriptions:", "")
+        "The key {key_id} {expires}, and has the scopes {}. Its token is shown only once.",
+        scopes.join(", ")
     ));
 }
 

@@ -17,12 +17,13 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use domain::identifiers::TenantId;
 use domain::import::{Existing, Rules};
+use domain::origin::Author;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::batches::Writer;
 use self::rejects::Rejects;
 use self::steps::Steps;
-use crate::arguments::{find_tenant, parse_tenant};
+use crate::arguments::{Operator, find_tenant, parse_tenant};
 use crate::{CommandError, Session};
 
 /// Arguments of `subscriptions import`.
@@ -47,6 +48,8 @@ pub struct Import {
     /// Don't ask for confirmation before cancellations are overwritten
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    operator: Operator,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -88,6 +91,7 @@ pub(super) async fn run(import: Import, session: &mut Session<'_>) -> Result<(),
         store,
         clock: session.clock.clone(),
         tenant: tenant.id,
+        author: Author::import(Some(import.operator.name()?)),
         rules: Rules { existing: import.existing.into(), takes_overdue: import.overdue },
     };
     let rejects = Rejects::new(import.rejects, &import.file)?;

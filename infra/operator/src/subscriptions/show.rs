@@ -1,11 +1,13 @@
-//! `subscriptions show`: shows one stored subscription, its cancellation, and the names of the API keys that changed that.
+//! `subscriptions show`: shows one stored subscription and its cancellation, with who requested it and what came of it.
 
-use domain::cancellation::Cancellation;
-use domain::identifiers::{KeyId, SubscriptionName, TenantId};
+use domain::cancellation::CancellationState;
+use domain::details::CancellationDetails;
+use domain::identifiers::{SubscriptionName, TenantId};
+use domain::origin::Requester;
 use domain::standing::Standing;
-use domain::stored::StoredSubscription;
-use domain::subscription::{Status, Subscription};
+use domain::subscription::Subscription;
 use serde::Serialize;
+use store::Admin;
 
 use crate::arguments::find_tenant;
 use crate::format::{instant, or_nothing};
@@ -18,17 +20,9 @@ struct ShownSubscription {
     tenant: TenantId,
     version: u64,
     subscription: Subscription,
-    cancellation: Option<ShownCancellation>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ShownCancellation {
-    state: String,
-    #[serde(flatten)]
-    cancellation: Cancellation,
-    requested_by_name: Option<String>,
-    withdrawn_by_name: Option<String>,
+    cancellation: Option<CancellationDetails>,
+    /// The contradiction between the parts of the subscription, if they disagree.
+    contradiction: Option<String>,
 }
 
 pub(super) async fn run(
@@ -37,42 +31,39 @@ pub(super) async fn run(
     name: SubscriptionName,
 ) -> Result<(), CommandError> {
     let store = session.store();
-    let tenant = find_tenant(&store, tenant).await?.id;
-    let stored = store.named(&tenant, &name).await?;
-    let Some(stored) = stored else { return Err(CommandError::NoSubscription(tenant)) };
+    let tenant = find_tenant(&store, tenant).await?;
+    let stored = store.named(&tenant.id, &name).await?;
+    let Some(stored) = stored else { return Err(CommandError::NoSubscription(tenant.id)) };
 
-    let state = state(&stored);
-    let name_of = async |key: &Option<KeyId>| match key {
-        Some(key) => Ok(store.api_key(&tenant, key).await?.and_then(|key| key.name)),
-        None => Ok::<_, CommandError>(None),
-    };
-    let cancellation = match stored.cancellation {
-        Some(cancellation) => Some(ShownCancellation {
-            state,
-            requested_by_name: name_of(&cancellation.requested_by).await?,
-            withdrawn_by_name: name_of(&cancellation.withdrawn_by).await?,
-            cancellation,
-        }),
-        None => None,
+    let mut cancellation = stored.kept_cancellation(&tenant.time_zone);
+    if let Some(details) = &mut cancellation {
+        add_name(&store, &tenant.id, &mut details.requested_by).await?;
+        add_name(&store, &tenant.id, &mut details.withdrawn_by).await?;
+    }
+    let contradiction = match stored.standing() {
+        Standing::Contradictory(contradiction) => Some(contradiction.to_string()),
+        Standing::NotPending | Standing::Pending => None,
     };
     let shown = ShownSubscription {
-        tenant,
+        tenant: tenant.id,
         version: stored.revision.version,
         subscription: stored.document,
         cancellation,
+        contradiction,
     };
     session.print(&shown, || text(&shown))
 }
 
-fn state(stored: &StoredSubscription) -> String {
-    match stored.standing() {
-        Standing::Pending => "pending".to_owned(),
-        Standing::NotPending if stored.document.status == Status::Cancelled => "took effect".to_owned(),
-        Standing::NotPending => "withdrawn".to_owned(),
-        contradictory @ Standing::Contradictory(_) => {
-            format!("{contradictory}; fix it with connect cancellations repair")
-        }
+/// Adds the name that an API key has now, if an earlier version of this service noted none.
+async fn add_name(
+    store: &Admin,
+    tenant: &TenantId,
+    requester: &mut Option<Requester>,
+) -> Result<(), CommandError> {
+    if let Some(Requester { key_id: Some(key), key_name: name @ None, .. }) = requester {
+        *name = store.api_key(tenant, key).await?.and_then(|key| key.name);
     }
+    Ok(())
 }
 
 fn text(shown: &ShownSubscription) -> Text {
@@ -80,27 +71,54 @@ fn text(shown: &ShownSubscription) -> Text {
         vec![format!("Tenant         {}", shown.tenant), format!("Version        {}", shown.version)];
     match &shown.cancellation {
         None => lines.push("Cancellation   none".to_owned()),
-        Some(ShownCancellation { state, cancellation, requested_by_name, withdrawn_by_name }) => {
-            let by = |key: &Option<KeyId>, name: &Option<String>| match (key, name) {
-                (Some(key), Some(name)) => format!("key {key} ({name})"),
-                (Some(key), None) => format!("key {key}"),
-                (None, _) => "an import".to_owned(),
-            };
-            let requested_by = by(&cancellation.requested_by, requested_by_name);
+        Some(details) => {
+            let metadata = details.metadata.as_ref().map(|metadata| metadata.0.get());
             lines.extend([
-                format!("Cancellation   {}: {state}", cancellation.cancellation_id),
-                format!("  effective    {}", instant(cancellation.effective_at)),
-                format!("  reason       {}", or_nothing(cancellation.reason)),
-                format!("  comment      {}", or_nothing(cancellation.comment.as_ref())),
-                format!("  metadata     {}", or_nothing(cancellation.metadata.as_ref())),
-                format!("  requested    {} by {requested_by}", instant(cancellation.requested_at)),
+                format!("Cancellation   {}: {}", details.cancellation_id, state(details)),
+                format!("  effective    {}", instant(details.effective_at)),
+                format!("  reason       {}", or_nothing(details.reason)),
+                format!("  comment      {}", or_nothing(details.comment.as_ref().map(|comment| &comment.0))),
+                format!("  metadata     {}", or_nothing(metadata)),
+                format!(
+                    "  requested    {} by {}",
+                    instant(details.requested_at),
+                    by(&details.requested_by, "an import")
+                ),
             ]);
-            if let Some(at) = cancellation.withdrawn_at {
-                let by = by(&cancellation.withdrawn_by, withdrawn_by_name);
-                lines.push(format!("  withdrawn    {} by {by}", instant(at)));
+            if let Some(at) = details.withdrawn_at {
+                lines.push(format!(
+                    "  withdrawn    {} by {}",
+                    instant(at),
+                    by(&details.withdrawn_by, "an operator")
+                ));
             }
+            lines.extend(details.executed_at.map(|at| format!("  executed     {}", instant(at))));
         }
+    }
+    if let Some(contradiction) = &shown.contradiction {
+        lines.push(format!("Contradiction  {contradiction}; fix it with connect cancellations repair"));
     }
     let document = terminal::pretty_json(&shown.subscription).unwrap_or_default();
     lines.into_iter().collect::<Text>().and(document)
+}
+
+fn state(details: &CancellationDetails) -> &'static str {
+    match details.state {
+        Some(CancellationState::Pending) => "pending",
+        Some(CancellationState::Executed) => "executed",
+        Some(CancellationState::Withdrawn) => "withdrawn",
+        None => "unclear",
+    }
+}
+
+/// Formats who requested something: the API key, and the person or system on whose behalf.
+fn by(requester: &Option<Requester>, otherwise: &str) -> String {
+    let Some(Requester { key_id, key_name, actor }) = requester else { return otherwise.to_owned() };
+    let name = key_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    match (key_id, actor) {
+        (Some(key), Some(actor)) => format!("key {key}{name} for {actor}"),
+        (Some(key), None) => format!("key {key}{name}"),
+        (None, Some(actor)) => actor.to_string(),
+        (None, None) => otherwise.to_owned(),
+    }
 }

@@ -66,7 +66,11 @@ fn part<'d>(document: &'d mut StoredDocument, name: &str) -> &'d mut StoredDocum
 
 fn decide(document: Value, present: Option<&PresentSubscription>, existing: Existing) -> ImportDecision {
     let present = present.map(|present| Present::Subscription(Box::new(present.clone())));
-    decide_import(&new(document), present.as_ref(), None, rules(existing), now())
+    decide_import(&new(document), present.as_ref(), None, rules(existing), &by(), now())
+}
+
+fn by() -> Author {
+    Author::import("anna".parse().ok())
 }
 
 fn rules(existing: Existing) -> Rules {
@@ -99,7 +103,7 @@ impl Replacement {
             decided_from: write.change.decided_from,
             document,
             freed: write.freed,
-            keeps_cancellation: write.change.cancellation == Edit::Keep,
+            keeps_cancellation: write.change.cancellation == CancellationEdit::Keep,
             undoes_cancellation: write.effect == ImportEffect::Undone,
         }
     }
@@ -145,7 +149,7 @@ fn an_unreadable_item_is_overwritten_only_on_request() {
         Present::Unreadable(UnreadableItem { version, reference_id, is_due: true })
     };
     let decide = |item: &Present, existing| {
-        decide_import(&new(json!({"status": "PAUSED"})), Some(item), None, rules(existing), now())
+        decide_import(&new(json!({"status": "PAUSED"})), Some(item), None, rules(existing), &by(), now())
     };
     for (version, next) in
         [(Some(StoredValue::Number("7".to_owned())), 8), (Some(text("seven")), 1), (None, 1)]
@@ -304,7 +308,7 @@ fn a_cancellation_whose_date_has_begun_is_imported_only_on_request() {
     assert_eq!(decide(begun.clone(), None, Existing::Keep), ImportDecision::Overdue);
     assert!(adds(&decide(to_come, None, Existing::Keep)));
     let takes_overdue = Rules { takes_overdue: true, ..rules(Existing::Keep) };
-    assert!(adds(&decide_import(&new(begun.clone()), None, None, takes_overdue, now())));
+    assert!(adds(&decide_import(&new(begun.clone()), None, None, takes_overdue, &by(), now())));
     let active = present(json!({"status": "ACTIVATED"}));
     assert_eq!(decide(begun.clone(), Some(&active), Existing::Update), ImportDecision::Overdue);
     // The cancellation that is stored already is the same one.
@@ -442,9 +446,9 @@ fn an_equal_document_is_not_written_again() {
 fn a_reference_id_names_one_subscription_and_is_freed_when_it_is_given_up() {
     let named = |reference: &str| json!({"status": "ACTIVATED", "referenceId": reference});
     let other = "a81bc81b-dead-4e5d-abff-90865d1e13b2".parse().ok();
-    let taken = decide_import(&new(named("r")), None, other, rules(Existing::Keep), now());
+    let taken = decide_import(&new(named("r")), None, other, rules(Existing::Keep), &by(), now());
     assert_eq!(taken, ImportDecision::ReferenceTaken);
-    let ours = decide_import(&new(named("r")), None, ID.parse().ok(), rules(Existing::Keep), now());
+    let ours = decide_import(&new(named("r")), None, ID.parse().ok(), rules(Existing::Keep), &by(), now());
     assert!(adds(&ours));
 
     let there = present(named("old"));

@@ -45,6 +45,8 @@ pub enum Problem {
     SubscriptionAlreadyCancelled,
     /// The subscription has no pending cancellation to withdraw.
     NoPendingCancellation,
+    /// The subscription has no cancellation to show.
+    NoCancellation,
     /// The query has parameters that this operation does not know, with these names.
     UnknownParameter(Vec<String>),
     /// The idempotency key is malformed, or two different ones were sent.
@@ -53,6 +55,8 @@ pub enum Problem {
     IdempotencyKeyMismatch,
     /// The first request with the idempotency key is still being written, or other requests keep changing the subscription.
     IdempotencyKeyLocked,
+    /// The name in `X-Actor` is malformed.
+    ActorInvalid,
     /// The precondition does not name the current state of the subscription, which is this one.
     PreconditionFailed(Revision),
     /// The body is not JSON.
@@ -117,6 +121,11 @@ impl Problem {
                 "There is no cancellation to withdraw",
                 "No cancellation of this subscription is pending: there was none, or it was withdrawn.",
             ),
+            Self::NoCancellation => row(
+                404,
+                "There is no cancellation",
+                "This subscription has no cancellation to show: none was requested, an import removed it, or its state is unclear.",
+            ),
             Self::UnknownParameter(names) => row(
                 400,
                 "The query has an unknown parameter",
@@ -139,6 +148,11 @@ impl Problem {
                 "Another request is being written",
                 "The first request with this idempotency key is under way, or others change the same subscription. \
                  Send the same request again in a moment.",
+            ),
+            Self::ActorInvalid => row(
+                400,
+                "The actor is not valid",
+                "Send 1 to 128 printable ASCII characters in X-Actor, or leave it out.",
             ),
             Self::PreconditionFailed(_) => row(
                 412,
@@ -325,10 +339,12 @@ mod tests {
             Problem::SubscriptionNotFound,
             Problem::SubscriptionAlreadyCancelled,
             Problem::NoPendingCancellation,
+            Problem::NoCancellation,
             Problem::UnknownParameter(vec!["force".to_owned(), "reason".to_owned()]),
             Problem::IdempotencyKeyInvalid,
             Problem::IdempotencyKeyMismatch,
             Problem::IdempotencyKeyLocked,
+            Problem::ActorInvalid,
             Problem::PreconditionFailed(Revision { version: 7, write_id: "0f3a9c2e71d4".parse().ok() }),
             refused("{"),
             Problem::PayloadTooLarge,

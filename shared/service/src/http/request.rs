@@ -7,9 +7,11 @@ use domain::calendar::Calendar;
 use domain::cancel_request::InvalidBody;
 use domain::cancellation::CancelRequest;
 use domain::identifiers::SubscriptionName;
+use domain::origin::Actor;
 use idempotency::{Fingerprint, Key};
 use lambda_http::http::HeaderMap;
 use lambda_http::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 
 use super::event::raw_query;
@@ -20,6 +22,7 @@ use crate::cancel::Call;
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("x-idempotency-key");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const X_ACTOR: HeaderName = HeaderName::from_static("x-actor");
 
 /// The caller of a request, and the subscription that it names. The caller is not authenticated yet.
 pub struct Named {
@@ -46,6 +49,7 @@ pub fn call(request: &Request, named: Named) -> Call<'_> {
         fingerprint: fingerprint(request),
         request_id: request_id(request),
         parameters: no_parameters(request),
+        actor: actor(request),
         precondition: precondition(request),
     }
 }
@@ -117,6 +121,32 @@ fn structured_string(value: &str) -> Result<String, Problem> {
             (Some(character), _) => key.push(character),
         }
     }
+}
+
+/// Reads the person or system on whose behalf the caller acts, in `X-Actor`, if it is sent.
+///
+/// # Errors
+/// The value is not 1 to 128 printable ASCII characters.
+pub fn actor(request: &Request) -> Result<Option<Actor>, Problem> {
+    // API Gateway joins values that were sent separately with commas, so this does the same.
+    let sent = request.headers().get_all(X_ACTOR).into_iter();
+    let values = sent.map(|value| value.to_str().map_err(|_| Problem::ActorInvalid));
+    let values = values.collect::<Result<Vec<_>, _>>()?;
+    if values.is_empty() {
+        return Ok(None);
+    }
+    values.join(",").parse().map(Some).map_err(|_| Problem::ActorInvalid)
+}
+
+/// Returns true if the route of a request ends like this: `/cancellation`, say. The route is that of API Gateway. Where another
+/// program stands in for it, and gives no route, the path counts.
+#[must_use]
+pub fn is_routed_to(request: &Request, end: &str) -> bool {
+    let route = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.route_key.as_deref(),
+        _ => None,
+    };
+    route.filter(|route| *route != "$default").unwrap_or_else(|| request.raw_http_path()).ends_with(end)
 }
 
 /// Refuses a query. An operation that changes something must know every parameter, or do nothing.

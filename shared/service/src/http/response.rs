@@ -5,11 +5,12 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use domain::identifiers::SubscriptionName;
-use domain::stored::StoredSubscription;
+use domain::stored::{Revision, StoredSubscription};
 use lambda_http::http::header::{CACHE_CONTROL, HeaderName};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use metrics::counter;
+use serde::Serialize;
 use store::answer::Answer;
 use tracing::{Instrument, Span, error, field, info, info_span, warn};
 
@@ -60,13 +61,18 @@ impl Answered {
 /// # Errors
 /// The subscription has no JSON form. Its type rules that out, so this would be a defect of the service.
 pub fn subscription(stored: &StoredSubscription) -> Result<Answer, Problem> {
-    let body = serde_json::to_string(&stored.document);
-    let headers = [("content-type", "application/json".to_owned()), ("etag", etag(&stored.revision))];
-    Ok(Answer {
-        status: 200,
-        headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
-        body: body.map_err(|error| Problem::InternalError(error.to_string()))?,
-    })
+    json(&stored.document, Some(&stored.revision))
+}
+
+/// Answers 200 with a body about the subscription in this revision, if it is about one.
+///
+/// # Errors
+/// The body has no JSON form. Its type rules that out, so this would be a defect of the service.
+pub fn json(body: &impl Serialize, revision: Option<&Revision>) -> Result<Answer, Problem> {
+    let mut headers = BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]);
+    headers.extend(revision.map(|revision| ("etag".to_owned(), etag(revision))));
+    let body = serde_json::to_string(body).map_err(|error| Problem::InternalError(error.to_string()))?;
+    Ok(Answer { status: 200, headers, body })
 }
 
 /// Answers 304: the caller has this version.

@@ -148,6 +148,11 @@ impl Ledger {
                 text(&before["document"]["M"]["pendingStatus"]["M"]["scheduledAt"]).parse().unwrap();
             let there = zone(tenant).local_time(now).date_naive();
             assert!(date <= there, "{pk}: took effect on {there}, before {date} had begun");
+            let executed_at = instant(&item["cancellation"]["M"]["executedAt"]);
+            assert!(
+                due <= executed_at && executed_at <= now,
+                "{pk}: executed at {executed_at}, noted at {now}"
+            );
             ("EXECUTED", "EXECUTED")
         } else if item["dueAt"].is_null() {
             let id = text(&before["cancellationId"]);
@@ -177,6 +182,7 @@ impl Ledger {
             assert!(local(due - TimeDelta::seconds(1)) < date, "{pk}: due at the first instant of its date");
             (if before["dueAt"].is_null() { "SCHEDULED" } else { "REPLACED" }, "PENDING")
         };
+        Self::made_by(&pk, &item, cause);
         let kind = if cause == "EXECUTED" { "subscription.cancelled" } else { "subscription.updated" };
         self.changes.entry(pk.clone()).or_default().push(Change {
             kind,
@@ -190,6 +196,25 @@ impl Ledger {
         self.etags.entry(pk.clone()).or_default().push(etag(&item));
         self.subscriptions.insert(pk, item);
         true
+    }
+
+    /// Checks that a write says what made it.
+    fn made_by(pk: &str, item: &Value, cause: &str) {
+        let changed_by = &item["changedBy"]["M"];
+        assert_eq!(changed_by["write"], item["writeId"], "{pk}: the origin is that of this write");
+        let source = if cause == "EXECUTED" { "SCHEDULE" } else { "API" };
+        assert_eq!((text(&changed_by["cause"]), text(&changed_by["source"])), (cause, source), "{pk}");
+        let request_id = changed_by["requestId"]["S"].as_str();
+        assert_eq!(request_id.is_some(), source == "API", "{pk}: a request is named by its id");
+        let kept = &item["cancellation"]["M"];
+        let actor = if cause == "WITHDRAWN" { &kept["withdrawnFor"] } else { &kept["requestedFor"] };
+        if let Some(request_id) = request_id {
+            assert_eq!(
+                text(actor),
+                format!("agent of {request_id}"),
+                "{pk}: on behalf of the request's actor"
+            );
+        }
     }
 
     /// Notes and checks an event on the bus. It must be the event of the first change not published yet, or a repeated one.

@@ -15,6 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::api_key::{ApiKey, Scope};
 use domain::calendar::Calendar;
 use domain::import::NewSubscription;
+use domain::origin::Author;
 use domain::tenant::Tenant;
 use fastrand::Rng;
 use harness::instant;
@@ -127,7 +128,9 @@ impl<'t> World<'t> {
                             json!({"status": "CANCELLED", "scheduledAt": "2026-02-03"});
                     }
                     let new = NewSubscription::from_json(document, &calendar, now, ids::new()).unwrap();
-                    import::import(&store, &tenant.id, &new, harness::ANY_IMPORT, now).await.unwrap();
+                    import::import(&store, &tenant.id, &new, harness::ANY_IMPORT, &Author::import(None), now)
+                        .await
+                        .unwrap();
                 }
             }
             tokens

@@ -4,6 +4,7 @@ use domain::api_key::Scope;
 use domain::calendar::{Calendar, TimeZone};
 use domain::identifiers::TenantId;
 use domain::import::NewSubscription;
+use domain::origin::Author;
 use harness::{ACTIVATED, Service, cancel_next_day};
 use serde_json::{Value, json};
 use service::import::Imported;
@@ -20,7 +21,10 @@ async fn two_tenants() -> (Service, String) {
     let new =
         NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new()).unwrap();
     let other: TenantId = "other".parse().unwrap();
-    let imported = import::import(&service.admin(), &other, &new, harness::ANY_IMPORT, now).await.unwrap();
+    let imported =
+        import::import(&service.admin(), &other, &new, harness::ANY_IMPORT, &Author::import(None), now)
+            .await
+            .unwrap();
     assert_eq!(imported, Imported::Added);
     (service, key)
 }

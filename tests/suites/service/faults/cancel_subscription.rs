@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use domain::calendar::Calendar;
 use domain::import::{Existing, NewSubscription, Rules};
+use domain::origin::Author;
 use futures::future::join_all;
 use harness::{
     ACTIVATED, ACTIVATED_TOO, BLOCKED, CANCELLED, Fault, Response, Service, Wire, cancel_at, cancel_next_day,
@@ -316,7 +317,16 @@ async fn a_reference_id_that_moves_during_a_request_is_followed() {
     let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
     let import = async |id: &str, reference: Option<&str>| {
         let tenant = "demo".parse().unwrap();
-        import::import(&database.admin(), &tenant, &document(id, reference), rules, now).await.unwrap()
+        import::import(
+            &database.admin(),
+            &tenant,
+            &document(id, reference),
+            rules,
+            &Author::import(None),
+            now,
+        )
+        .await
+        .unwrap()
     };
     import(ACTIVATED, Some("moving")).await;
     let (sooner, later) = (cancel_next_day(), cancel_at("2026-06-01"));

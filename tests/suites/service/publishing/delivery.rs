@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::calendar::{Calendar, TimeZone};
 use domain::import::{Existing, NewSubscription, Rules};
+use domain::origin::Author;
 use futures::future::join_all;
 use harness::receiver::{Answer, Receiver};
 use harness::{ACTIVATED, BLOCKED, PAUSED, PENDING, Service, cancel_at, cancel_next_day, instant, options};
@@ -92,7 +93,9 @@ async fn an_import_is_published_without_the_members_that_callers_do_not_see() {
         let new = NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new())
             .unwrap();
         let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
-        import::import(&service.admin(), &"demo".parse().unwrap(), &new, rules, now).await.unwrap();
+        import::import(&service.admin(), &"demo".parse().unwrap(), &new, rules, &Author::import(None), now)
+            .await
+            .unwrap();
     };
     import(json!({"subscriptionId": "a81bc81b-dead-4e5d-abff-90865d1e13b1", "status": "ACTIVATED"})).await;
     import(json!({"subscriptionId": BLOCKED, "puk": "12345678"})).await;
@@ -193,7 +196,10 @@ async fn events_beyond_the_capacity_of_the_bus_wait_in_the_stream() {
         };
         let all: Vec<_> = (0..1_100).map(new).collect();
         for batch in all.chunks(TOGETHER) {
-            import::import_together(&service.admin(), &tenant, batch, rules, now).await.unwrap().unwrap();
+            import::import_together(&service.admin(), &tenant, batch, rules, &Author::import(None), now)
+                .await
+                .unwrap()
+                .unwrap();
         }
     }
     service.until_posted(2).await;

@@ -146,6 +146,13 @@ async fn write_as_another_system(service: &Service, subscription: &str, expressi
     update.send().await.unwrap();
 }
 
+/// Returns the cause of a subscription's last change, its source, and its actor.
+async fn made_by(service: &Service, subscription: &str) -> [String; 3] {
+    let stored = service.stored(subscription).await;
+    let changed_by = stored["changedBy"].as_m().unwrap();
+    ["cause", "source", "actor"].map(|name| changed_by[name].as_s().unwrap().clone())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn rederiving_after_a_change_of_time_zone_moves_instants_and_keeps_dates() {
     let service = with_cancellations().await;
@@ -163,17 +170,19 @@ async fn rederiving_after_a_change_of_time_zone_moves_instants_and_keeps_dates()
         (&json!("2026-02-01"), &json!("2026-01-31T23:00:00Z"), &json!("2026-02-01T05:00:00Z"))
     );
     let before = service.get(BLOCKED).await;
-    let rederive = ["cancellations", "rederive", "--tenant", "demo", "--json"];
+    let rederive = ["cancellations", "rederive", "--tenant", "demo", "--as", "anna", "--json"];
     assert_eq!(connect_at(&service, harness::START, &rederive).await.json(), moved);
     assert_eq!(connect_at(&service, harness::START, &rederive).await.json(), json!([]));
     let after = service.get(BLOCKED).await;
     assert_eq!(after.json()["pendingStatus"], before.json()["pendingStatus"]);
     assert_ne!(after.header("etag"), before.header("etag"));
+    assert_eq!(made_by(&service, BLOCKED).await, ["REPLACED", "OPERATOR", "anna"]);
 
-    let run = ["cancellations", "run", "--json"];
+    let run = ["cancellations", "run", "--as", "anna", "--json"];
     assert_eq!(connect_at(&service, "2026-02-01T04:59:59Z", &run).await.json()["due"], 0);
     assert_eq!(connect_at(&service, "2026-02-01T05:00:00Z", &run).await.json()["executed"], 2);
     assert_eq!(service.get(BLOCKED).await.json()["cancelledAt"], "2026-02-01T05:00:00Z");
+    assert_eq!(made_by(&service, BLOCKED).await, ["EXECUTED", "OPERATOR", "anna"]);
     // Cancellations that were promised for February count there, whatever their instant.
     let report = ["cancellations", "report", "--from", "2026-01-01", "--json"];
     let counts = connect_at(&service, harness::START, &report).await.json();
@@ -256,7 +265,12 @@ async fn a_contradiction_is_reported_and_repaired_by_the_part_that_the_operator_
     let asked = connect_at(&service, late, &repair("document")).await.failed(2);
     assert!(asked.contains("to confirm this without a terminal, add --yes"), "{asked}");
 
-    let done = connect_at(&service, late, &[&repair("document")[..], &["--yes"]].concat()).await.json();
+    let yes = [&repair("document")[..], &["--yes", "--as", "anna"]].concat();
+    let done = connect_at(&service, late, &yes).await.json();
+    assert_eq!(made_by(&service, BLOCKED).await, ["WITHDRAWN", "OPERATOR", "anna"]);
+    assert_eq!(made_by(&service, ACTIVATED).await, ["SCHEDULED", "OPERATOR", "anna"]);
+    let shown = connect(&service, &["subscriptions", "show", "--tenant", "demo", BLOCKED]).done();
+    assert!(shown.contains(&format!("  withdrawn    {late} by anna")), "{shown}");
     assert_eq!(said(&done, BLOCKED), json!([null, false]));
     assert_eq!(said(&done, ACTIVATED), json!(["2026-02-10", false]));
     assert_eq!(connect_at(&service, late, &repair("document")).await.json(), json!([]));

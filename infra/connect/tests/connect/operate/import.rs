@@ -36,6 +36,28 @@ fn counts(said: &Said) -> [u64; 5] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_import_notes_its_author() {
+    let service = Service::start().await;
+    let author = async || {
+        let stored = service.stored(ID).await;
+        let changed_by = stored["changedBy"].as_m().unwrap();
+        assert_eq!(changed_by["cause"], AttributeValue::S("IMPORTED".to_owned()));
+        assert_eq!(changed_by["source"], AttributeValue::S("IMPORT".to_owned()));
+        changed_by["actor"].as_s().unwrap().clone()
+    };
+    assert_eq!(counts(&import(&service, &[document(ID, json!({}))], &[])), [1, 0, 0, 0, 0]);
+    let user = Command::new("id").arg("-un").output().unwrap();
+    assert_eq!(author().await, String::from_utf8(user.stdout).unwrap().trim());
+
+    let renamed = [document(ID, json!({"display": "new"}))];
+    let said = import(&service, &renamed, &["--existing", "update", "--as", "Anna L."]);
+    assert_eq!(counts(&said), [0, 1, 0, 0, 0]);
+    assert_eq!(author().await, "Anna L.");
+    let said = import(&service, &renamed, &["--as", "Åsa"]).failed(2);
+    assert!(said.contains("write 1 to 128 printable ASCII characters"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_import_keeps_a_cancellation_that_a_caller_makes_meanwhile() {
     let (database, service, wire) = Service::start_wired().await;
     let file = lines(&[

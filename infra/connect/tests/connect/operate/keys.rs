@@ -44,7 +44,13 @@ async fn a_token_is_shown_once_and_listed_by_its_last_four_characters() {
     let said = connect(&service, &["keys", "create", "--tenant", "demo", "--name", "CRM"]);
     let token = said.out.trim_end().to_owned();
     assert!(token.starts_with("ck_demo_") && token.lines().count() == 1, "{token}");
-    assert!(said.notes.contains("may read and cancel and never expires"), "{}", said.notes);
+    assert!(
+        said.notes.contains(
+            " never expires, and has the scopes subscriptions:read, subscriptions:cancel, cancellations:read."
+        ),
+        "{}",
+        said.notes
+    );
 
     let secret = token.rsplit('_').next().unwrap();
     let (body, last_four) = token.split_at(token.len() - 4);
@@ -54,6 +60,30 @@ async fn a_token_is_shown_once_and_listed_by_its_last_four_characters() {
     for said in [listed, json, format!("{:?}", service.scan("tenants").await)] {
         assert!(!said.contains(secret) && !said.contains(body) && !said.contains(&secret[..16]), "{said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_can_be_given_another_scope() {
+    let service = Service::start().await;
+    let (key, id) = create(&service, &["--scope", "subscriptions:cancel"]).await;
+    service.get_as(&key, ACTIVATED).await.assert_problem(403, "insufficient_scope");
+    let grant = ["keys", "grant", &id, "--tenant", "demo", "--scope", "subscriptions:read"];
+    let said = connect_at(&service, START, &grant).await.done();
+    assert_eq!(said, format!("the key {id} has the scopes subscriptions:cancel, subscriptions:read"));
+    assert_eq!(service.get_as(&key, ACTIVATED).await.status, 200);
+    // Again, and with scopes that this version does not know.
+    let scopes = ["invoices:read", "subscriptions:read"].map(|scope| AttributeValue::S(scope.into()));
+    service
+        .update("tenants", &format!("demo#{id}"), "SET scopes = :value", AttributeValue::L(scopes.into()))
+        .await;
+    let granted = connect_at(&service, START, &[&grant[..], &["--json"]].concat()).await.json();
+    assert_eq!(granted["scopes"], serde_json::json!(["subscriptions:read", "invoices:read"]));
+
+    connect_at(&service, START, &["keys", "revoke", &id, "--tenant", "demo", "--yes"]).await.done();
+    let refused = connect_at(&service, START, &grant).await.failed(1);
+    assert!(refused.contains("is revoked"), "{refused}");
+    let nobody = ["keys", "grant", "nobody", "--tenant", "demo", "--scope", "subscriptions:read"];
+    assert_eq!(connect_at(&service, START, &nobody).await.failed(1), "demo has no key nobody");
 }
 
 #[tokio::test(flavor = "multi_thread")]

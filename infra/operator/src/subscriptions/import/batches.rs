@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::identifiers::TenantId;
 use domain::import::{NewSubscription, Rules};
+use domain::origin::Author;
 use futures::{StreamExt, stream};
 use service::clock::Clock;
 use service::import::{Imported, TOGETHER, import, import_together};
@@ -75,6 +76,7 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     pub(super) tenant: TenantId,
     pub(super) rules: Rules,
+    pub(super) author: Author,
 }
 
 impl Writer {
@@ -98,7 +100,7 @@ impl Writer {
     /// Writes one subscription.
     pub(super) async fn write_one(&self, subscription: &NewSubscription) -> Result<Imported, StoreError> {
         try_again(Patience::OfCommand, || {
-            import(&self.store, &self.tenant, subscription, self.rules, self.clock.now())
+            import(&self.store, &self.tenant, subscription, self.rules, &self.author, self.clock.now())
         })
         .await
     }
@@ -111,7 +113,8 @@ impl Writer {
             return written;
         }
         let together = try_again(Patience::OfCommand, || {
-            import_together(&self.store, &self.tenant, &batch.subscriptions, self.rules, self.clock.now())
+            let (rules, now) = (self.rules, self.clock.now());
+            import_together(&self.store, &self.tenant, &batch.subscriptions, rules, &self.author, now)
         });
         let mut together = match together.await {
             Ok(together) => together.map(Vec::into_iter),

@@ -96,6 +96,7 @@ impl World<'_> {
         headers.extend(if_match.as_ref().map(|etag| ("if-match".to_owned(), json!(etag))));
 
         let request_id = format!("request-{number}");
+        headers.insert("x-actor".to_owned(), json!(format!("agent of {request_id}")));
         self.requests.insert(request_id.clone(), intent);
         let (service, begun) = (self.service(), self.clock.now());
         let mut context = Context::default();
