@@ -165,7 +165,8 @@ pub enum ImportEffect {
     Undone,
 }
 
-/// Decides about a document that `author` imports at `now`, from the item that is stored under its id and the subscription that has its reference id.
+/// Decides about a document that `author` imports at `now`, from the item that is stored under its id and the subscription that has
+/// its reference id.
 #[must_use]
 pub fn decide_import(
     new: &NewSubscription,

@@ -127,4 +127,43 @@ mod tests {
         assert_eq!(kept.withdrawer().unwrap().actor, operator.actor);
         assert_eq!(repaired.after.origin, Some(operator.change(Cause::Withdrawn)));
     }
+
+    #[test]
+    fn a_repair_takes_nothing_over_from_a_cancellation_that_is_over() {
+        let asked = request(Schedule::NextDay, Reason::NoNeed);
+        let pending = changed(cancel(Some(stored(Status::Activated)), &asked, &asking()));
+        let withdrawn = changed(decide_withdrawal(Some(pending), &asking()));
+        let kept = withdrawn.cancellation.clone().unwrap();
+        let operator = Author::operator("anna".parse().ok());
+        let repair = |document: Subscription, entry, counts| {
+            let kept = withdrawn.cancellation.clone();
+            let contradictory = StoredSubscription::new(document, withdrawn.revision.clone(), kept, entry);
+            let ids = NewIds { cancellation: uuid().into(), write: uuid().into() };
+            decide_repair(contradictory, counts, &calendar(), ids, &operator).unwrap().after
+        };
+        // Another system says that a cancellation is pending: it is the operator's, not that of the former caller.
+        let ends = PendingStatus { status: Status::Cancelled, scheduled_at: "2026-03-01".parse().unwrap() };
+        let claimed = Subscription { pending_status: Some(ends), ..withdrawn.document.clone() };
+        let scheduled = repair(claimed.clone(), None, Counts::Document);
+        let new = scheduled.pending_cancellation().unwrap();
+        assert_eq!((new.reason, new.withdrawn_at), (None, None));
+        assert_eq!(
+            new.requester().unwrap(),
+            Requester { actor: operator.actor.clone(), ..Requester::default() }
+        );
+        assert_eq!(scheduled.origin, Some(operator.change(Cause::Scheduled)));
+
+        // Nothing is withdrawn: it was before, by another.
+        for (document, entry, counts) in [
+            (claimed, None, Counts::Cancellation),
+            (withdrawn.document.clone(), Some(kept.entry()), Counts::Document),
+        ] {
+            let repaired = repair(document, entry, counts);
+            assert_eq!(repaired.origin, Some(operator.change(Cause::Imported)));
+            assert!(
+                repaired.cancellation == withdrawn.cancellation
+                    && repaired.standing() == Standing::NotPending
+            );
+        }
+    }
 }
