@@ -36,14 +36,31 @@ const BATCH: u32 = 10;
 /// Most bytes of log that a request of ours may write, without its metrics.
 const MOST_LOGGED: f64 = 400.0;
 
-/// Read and write units of our functions: of a GET, a cancellation, its withdrawal, its replay, and an execution, with the one
-/// read for each tenant in a sweep.
-const EXPECTED: [(&str, f64, f64); 5] = [
+/// Read and write units of our functions. An execution has the one read for each tenant in a sweep; an event, the entry in the
+/// history.
+const EXPECTED: [(&str, f64, f64); 9] = [
     ("GET", 2.0, 0.0),
+    ("GET cancellation", 3.0, 0.0),
+    ("GET history", 3.5, 0.0),
+    ("preview", 3.0, 0.0),
     ("cancel", 4.0, 5.0),
     ("withdraw", 3.0, 5.0),
     ("replay", 4.0, 0.0),
     ("execution", 1.0, 2.0),
+    ("event", 0.0, 1.0),
+];
+/// The operations, in the order of the tables.
+const OPERATIONS: [&str; 10] = [
+    "GET",
+    "GET cancellation",
+    "GET history",
+    "preview",
+    "cancel",
+    "audited cancel",
+    "withdraw",
+    "replay",
+    "execution",
+    "event",
 ];
 
 /// Counts and times each operation, and prints the tables.
@@ -67,7 +84,10 @@ pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) -> Vec<Sect
             idle.push(metered.idle().await);
         }
     }
-    if let Some(event) = event(contestants, share(Operation::Get)).await {
+    if let Some(event) = event(contestants, &engine, now, share(Operation::Get)).await {
+        let cancel =
+            all.iter().find(|taken| taken.contestant == event.contestant && taken.operation == "cancel");
+        all.push(audited(cancel.unwrap(), &event));
         all.push(event);
     }
     let (units, costs) = tables(&all);
@@ -153,8 +173,21 @@ impl Metered<'_> {
             self.operation("cancel", Operation::Cancel, None, &cancel).await,
             self.operation("replay", Operation::Replay, None, &replay).await,
         ];
+        if self.contestant.audits() {
+            // Of other subscriptions: a replacement would take a write unit more.
+            self.tables.add_all(3 * TIMED..4 * TIMED).await;
+            let others = |number| given::cancel(token, 10 * TIMED, 3 * TIMED + number);
+            all.push(self.operation(AUDITED, Operation::Cancel, None, &others).await);
+        }
         if self.contestant.withdraws() {
             all.push(self.operation("withdraw", Operation::Cancel, Some(&again), &withdraw).await);
+            let cancellation = |number| given::read(token, "cancellation", number);
+            let history = |number| given::read(token, "history", number);
+            let preview = |number| given::preview(token, number);
+            self.tables.record(0..TIMED).await;
+            all.push(self.operation("GET cancellation", Operation::Get, None, &cancellation).await);
+            all.push(self.operation("GET history", Operation::Get, None, &history).await);
+            all.push(self.operation("preview", Operation::Get, None, &preview).await);
         }
         all.push(self.execution().await);
         all
@@ -170,7 +203,9 @@ impl Metered<'_> {
         event: &dyn Fn(u64) -> Value,
     ) -> Taken {
         let first = before.unwrap_or(event);
-        let mut function = self.start(operation, &self.meter.url, Stdio::null(), &first(0)).await;
+        let audit = if name == AUDITED { self.tables.audit() } else { Vec::new() };
+        let mut function =
+            self.start_with(&audit, operation, &self.meter.url, Stdio::null(), &first(0)).await;
         if let Some(before) = before {
             self.expect_ok(operation, &function.invoke(&before(1)).await.value);
         }
@@ -180,7 +215,8 @@ impl Metered<'_> {
         let used = self.meter.take_capacity();
 
         let log = Log::new();
-        let mut function = self.start(operation, &self.engine.tls_url(), log.stdout(), &first(2)).await;
+        let url = self.engine.tls_url();
+        let mut function = self.start_with(&audit, operation, &url, log.stdout(), &first(2)).await;
         let (mut billed, mut logged) = (Duration::ZERO, Logged::default());
         for number in 3..TIMED {
             if let Some(before) = before {
@@ -276,7 +312,20 @@ impl Metered<'_> {
     }
 
     async fn start(&self, operation: Operation, url: &str, stdout: Stdio, first: &Value) -> Function {
+        self.start_with(&[], operation, url, stdout, first).await
+    }
+
+    /// Starts the function with more variables.
+    async fn start_with(
+        &self,
+        more: &[(&str, &str)],
+        operation: Operation,
+        url: &str,
+        stdout: Stdio,
+        first: &Value,
+    ) -> Function {
         let variables = self.tables.variables(url, self.engine.certificate());
+        let variables: Vec<_> = variables.into_iter().chain(more.iter().copied()).collect();
         let bootstrap = self.contestant.bootstrap(operation);
         let (function, answer) =
             Function::start(&bootstrap, &variables, (self.share)(operation), stdout, first).await;
@@ -293,27 +342,70 @@ impl Metered<'_> {
     }
 }
 
-/// Measures the publication of an event, in batches as the stream delivers them. Only ours publish any.
-async fn event(contestants: &[Contestant], share: Share) -> Option<Taken> {
+/// The operation of a cancellation with an entry of who did it and why.
+const AUDITED: &str = "audited cancel";
+
+/// Adds to a cancellation of ours its entry in the history: the whole publication, without the price of the bus.
+fn audited(cancel: &Taken, event: &Taken) -> Taken {
+    let (of_cancel, of_event) = (cancel.log, event.log);
+    Taken {
+        operation: AUDITED,
+        contestant: cancel.contestant,
+        used: cancel.used.clone().with(&event.used),
+        memory: cancel.memory,
+        billed: cancel.billed + event.billed,
+        invocations: cancel.invocations + event.invocations,
+        log: Logged {
+            bytes: of_cancel.bytes + of_event.bytes,
+            lines: of_cancel.lines + of_event.lines,
+            of_metrics: of_cancel.of_metrics + of_event.of_metrics,
+        },
+        requests: cancel.requests,
+        events: 0.0,
+    }
+}
+
+/// Measures the publication of an event, after its entry in the history, in batches as the stream delivers them. Only ours publish
+/// any.
+async fn event(
+    contestants: &[Contestant],
+    engine: &Engine,
+    now: DateTime<Utc>,
+    share: Share,
+) -> Option<Taken> {
     let ours = contestants.iter().find(|contestant| contestant.name == "ours")?;
     let bootstrap = ours.folder().join("publish-events/bootstrap");
     let service = harness::Service::start().await;
-    let url = service.bus_url();
-    let variables = [
-        ("AWS_ENDPOINT_URL_EVENTBRIDGE", url.as_str()),
-        ("AWS_ENDPOINT_URL_SQS", url.as_str()),
-        ("EVENT_BUS_NAME", bus::NAME),
-        ("FAILED_EVENTS_QUEUE_URL", bus::QUEUE),
-    ];
-    let log = Log::new();
-    let batch = given::changes(BATCH);
+    let tables = ours.prepare(engine, 1, now).await;
+    let (bus, meter) = (service.bus_url(), Wire::metered(&engine.url()).await);
+    let variables = |url| {
+        let mut variables = tables.variables(url, engine.certificate());
+        variables.extend([
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.as_str()),
+            ("AWS_ENDPOINT_URL_SQS", bus.as_str()),
+            ("EVENT_BUS_NAME", bus::NAME),
+            ("FAILED_EVENTS_QUEUE_URL", bus::QUEUE),
+        ]);
+        variables
+    };
     let expect_ok = |answer: &Value| assert_eq!(*answer, json!({"batchItemFailures": []}));
-    let (mut function, answer) = Function::start(&bootstrap, &variables, share, log.stdout(), &batch).await;
+    let (function, answer) =
+        Function::start(&bootstrap, &variables(&meter.url), share, Stdio::null(), &given::changes(BATCH, 0))
+            .await;
+    expect_ok(&answer);
+    function.stop().await;
+    let used = meter.take_capacity().of_each(BATCH);
+
+    let log = Log::new();
+    let url = engine.tls_url();
+    let first = given::changes(BATCH, 1);
+    let (mut function, answer) =
+        Function::start(&bootstrap, &variables(&url), share, log.stdout(), &first).await;
     expect_ok(&answer);
     let (mut billed, mut logged) = (Duration::ZERO, Logged::default());
-    for _ in 0..TIMED {
+    for round in 0..TIMED {
         log.take();
-        let answer = function.invoke(&batch).await;
+        let answer = function.invoke(&given::changes(BATCH, round + 2)).await;
         expect_ok(&answer.value);
         billed += whole_milliseconds(answer.after);
         logged = log.take();
@@ -323,7 +415,7 @@ async fn event(contestants: &[Contestant], share: Share) -> Option<Taken> {
     Some(Taken {
         operation: "event",
         contestant: ours.name,
-        used: Capacity::default(),
+        used,
         memory: memory(Operation::Get),
         billed: billed / u32::try_from(TIMED).unwrap() / BATCH,
         invocations: each(1.0),
@@ -429,7 +521,7 @@ fn tables(all: &[Taken]) -> (Table, Table) {
         [database, lambda, taken.requests * MILLION_REQUESTS, log, taken.events * MILLION_EVENTS]
     };
     let all_in = |taken: &Taken| cost(taken).iter().sum::<f64>();
-    for operation in ["GET", "cancel", "withdraw", "replay", "execution", "event"] {
+    for operation in OPERATIONS {
         let of = |taken: &&Taken| taken.operation == operation;
         let ours = all.iter().filter(of).find(|taken| taken.contestant == "ours").map(all_in);
         for taken in all.iter().filter(of) {

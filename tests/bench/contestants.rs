@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Days, Utc};
 use domain::api_key::Token;
+use domain::history::HistoryEntry;
 use domain::import::{Existing, Rules};
 use domain::origin::Author;
+use harness::variables_of;
 use serde_json::{Value, json};
 use service::import;
 use store::Admin;
@@ -101,6 +103,11 @@ impl Contestant {
         self.kind == Kind::Ours
     }
 
+    /// Returns true if the contestant writes an entry of who did it and why, as a part of a cancellation. Ours do that from the stream.
+    pub fn audits(&self) -> bool {
+        self.kind == Kind::Plain
+    }
+
     /// Returns the folder of its programs.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -111,9 +118,7 @@ impl Contestant {
         let prefix = Uuid::new_v4().to_string();
         let (store, tables, token) = engine.create_tables(&prefix).await;
         let prepared = Prepared { kind: self.kind, store, tables, token, now, url: engine.url() };
-        for number in 0..subscriptions {
-            prepared.add(number).await;
-        }
+        prepared.add_all(0..subscriptions).await;
         prepared
     }
 }
@@ -131,15 +136,38 @@ pub struct Prepared {
 impl Prepared {
     /// Returns the environment variables of the contestant's functions.
     pub fn variables<'v>(&'v self, url: &'v str, certificate: &'v str) -> Vec<(&'static str, &'v str)> {
-        vec![
+        let endpoint = [
             ("AWS_ENDPOINT_URL_DYNAMODB", url),
-            ("SUBSCRIPTIONS_TABLE", &self.tables.subscriptions),
-            ("IDEMPOTENCY_TABLE", &self.tables.idempotency),
-            ("TENANTS_TABLE", &self.tables.tenants),
             // Python and our functions read the first one, Node the second one.
             ("AWS_CA_BUNDLE", certificate),
             ("NODE_EXTRA_CA_CERTS", certificate),
-        ]
+        ];
+        endpoint.into_iter().chain(variables_of(&self.tables)).collect()
+    }
+
+    /// Returns the variable by which a contestant adds an entry to this table with each cancellation.
+    pub fn audit(&self) -> Vec<(&'static str, &str)> {
+        vec![("AUDIT_TABLE", self.tables.history.as_str())]
+    }
+
+    /// Adds the subscriptions with these numbers.
+    pub async fn add_all(&self, numbers: Range<u64>) {
+        for number in numbers {
+            self.add(number).await;
+        }
+    }
+
+    /// Adds an entry to the history of each of these subscriptions.
+    pub async fn record(&self, numbers: Range<u64>) {
+        for number in numbers {
+            let tenant = TENANT.parse().unwrap();
+            let id = given::id(number).to_string().parse().unwrap();
+            let stored = self.store.subscription(&tenant, id).await.unwrap().unwrap();
+            self.store
+                .record(&given::key(number), &HistoryEntry::of_present(&stored, self.now))
+                .await
+                .unwrap();
+        }
     }
 
     async fn add(&self, number: u64) {

@@ -77,13 +77,7 @@ impl Engine {
 
     /// Creates tables whose names begin with this prefix, with a tenant and an API key in them.
     pub async fn create_tables(&self, prefix: &str) -> (Admin, TableNames, Token) {
-        let named = |name| format!("{prefix}-{name}");
-        let TableNames { subscriptions, idempotency, tenants } = TableNames::default();
-        let tables = TableNames {
-            subscriptions: named(subscriptions),
-            idempotency: named(idempotency),
-            tenants: named(tenants),
-        };
+        let tables = harness::tables_named(prefix);
         let store = Admin::new(&Endpoint::local(self.url()).sdk_config(), tables.clone());
         store.create_tables().await.unwrap();
         let id: TenantId = TENANT.parse().unwrap();

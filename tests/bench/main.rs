@@ -5,6 +5,7 @@ mod contestants;
 mod engine;
 mod function;
 mod functions;
+mod lag;
 mod once;
 mod profile;
 mod report;
@@ -45,6 +46,8 @@ enum Measure {
     Bill,
     /// The price of an idempotency key, and of callers who meet
     Once,
+    /// Delay of the history on one machine
+    Lag,
     /// Instructions of the SDK by part, and ours by crate
     Profile,
     /// Many subscriptions, and many cancellations due at once
@@ -63,6 +66,7 @@ async fn main() {
         Measure::Functions(amount) => functions::measure(&contestants, &amount, now).await,
         Measure::Bill => bill::measure(&contestants, now).await,
         Measure::Once => once::measure(ours(), now).await,
+        Measure::Lag => lag::measure().await,
         Measure::Profile => profile::measure(&contestants, now).await,
         Measure::Scale(amount) => {
             let updates = arguments.contestants.join("updates/bootstrap");

@@ -46,6 +46,26 @@ pub fn get(token: &Token, number: u64) -> Value {
     about(event(include_str!("../data/events/get-subscription/ok.json")), "", token, number)
 }
 
+/// Returns the event that reads this part of the subscription with this number: its `cancellation` or its `history`.
+pub fn read(token: &Token, part: &str, number: u64) -> Value {
+    let route = json!(format!("GET /subscriptions/{{subscriptionId}}/{part}"));
+    let mut event = about(
+        event(include_str!("../data/events/get-subscription/ok_cancellation.json")),
+        &format!("/{part}"),
+        token,
+        number,
+    );
+    event["routeKey"] = route.clone();
+    event["requestContext"]["routeKey"] = route;
+    event
+}
+
+/// Returns the event that previews a cancellation of the subscription with this number.
+pub fn preview(token: &Token, number: u64) -> Value {
+    let event = event(include_str!("../data/events/get-subscription/ok_preview.json"));
+    about(event, "/cancel/preview", token, number)
+}
+
 /// Returns the event that cancels one of `subscriptions` subscriptions. Each operation has a key of its own. When all
 /// subscriptions have had their turn, the date is another one, so that each operation changes something.
 pub fn cancel(token: &Token, subscriptions: u64, operation: u64) -> Value {
@@ -72,15 +92,34 @@ pub fn withdraw(token: &Token, number: u64) -> Value {
     event
 }
 
-/// Returns the event with so many changes that the table's stream delivers at once.
-pub fn changes(count: u32) -> Value {
+/// Returns the event with the cancellations of so many subscriptions that the table's stream delivers at once. Each was withdrawn
+/// before. `round` counts the cancellations of each subscription.
+pub fn changes(count: u32, round: u64) -> Value {
     let mut event = event(include_str!("../data/events/publish-events/ok.json"));
     let record = event["Records"][0].clone();
-    let records = (0..count).map(|number| {
-        let (mut record, key) = (record.clone(), json!({"S": key(number.into())}));
-        record["dynamodb"]["SequenceNumber"] = json!(number.to_string());
+    let records = (0..u64::from(count)).map(|number| {
+        let mut record = record.clone();
+        let change = &mut record["dynamodb"];
+        change["SequenceNumber"] = json!(format!("{round}{number:03}"));
+        let text = |text: String| json!({"S": text});
+        for (place, version, cause) in
+            [("OldImage", 2 * round + 2, "WITHDRAWN"), ("NewImage", 2 * round + 3, "SCHEDULED")]
+        {
+            let write = text(format!("{version:012}"));
+            change[place]["version"] = json!({"N": version.to_string()});
+            change[place]["writeId"] = write.clone();
+            let request = text(Uuid::new_v5(&Uuid::NAMESPACE_OID, &version.to_be_bytes()).to_string());
+            let (cause, source) = (text(cause.to_owned()), text("API".to_owned()));
+            change[place]["changedBy"] =
+                json!({"M": {"write": write, "cause": cause, "source": source, "requestId": request}});
+            change[place]["document"]["M"]["subscriptionId"] = text(id(number).to_string());
+        }
+        let cancellation = &mut change["NewImage"]["cancellation"]["M"];
+        cancellation["scheduledAt"] = text("2026-02-01".to_owned());
+        cancellation["reason"] = text("OTHER".to_owned());
+        cancellation["comment"] = text("Moves abroad".to_owned());
         for place in ["Keys", "OldImage", "NewImage"] {
-            record["dynamodb"][place]["pk"] = key.clone();
+            change[place]["pk"] = text(key(number));
         }
         record
     });

@@ -38,6 +38,24 @@ impl Capacity {
         self
     }
 
+    /// The part of one of `count` equal changes that were written together, with the requests of all of them.
+    pub fn of_each(self, count: u32) -> Self {
+        let each = |all: f64| all / f64::from(count);
+        let bytes = self.bytes / usize::try_from(count).unwrap();
+        let (read, write, by_emulator) = (each(self.read), each(self.write), each(self.by_emulator));
+        Self { bytes, read, write, by_emulator, ..self }
+    }
+
+    /// This and another part.
+    pub fn with(mut self, more: &Self) -> Self {
+        self.requests.extend(more.requests.iter().cloned());
+        self.bytes += more.bytes;
+        self.read += more.read;
+        self.write += more.write;
+        self.by_emulator += more.by_emulator;
+        self
+    }
+
     /// Adds a request, by its answer and by the items that it writes, as they were before and after it.
     pub(crate) fn add(
         &mut self,
@@ -81,7 +99,7 @@ impl Counted {
     /// Requests for the items that it writes.
     pub(crate) fn reads(&self) -> impl Iterator<Item = Bytes> {
         self.writes.iter().map(|write| {
-            let read = json!({"TableName": write.table, "Key": {"pk": write.key}, "ConsistentRead": true});
+            let read = json!({"TableName": write.table, "Key": write.key, "ConsistentRead": true});
             read.to_string().into()
         })
     }
@@ -102,9 +120,15 @@ struct Write {
 }
 
 fn writes(operation: &str, request: &Value) -> Vec<Write> {
+    // The history alone has a range key.
+    let key = |asked: &Value| -> Value {
+        let named = asked.get("Key").unwrap_or(&asked["Item"]);
+        let names = ["pk", "revision"].into_iter().filter(|name| named.get(name).is_some());
+        names.map(|name| (name.to_owned(), named[name].clone())).collect()
+    };
     let write = |asked: &Value, in_transaction| Write {
         table: asked["TableName"].as_str().unwrap().to_owned(),
-        key: asked.get("Key").unwrap_or(&asked["Item"])["pk"].clone(),
+        key: key(asked),
         new: item(&asked["Item"]),
         in_transaction,
     };

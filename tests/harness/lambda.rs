@@ -72,8 +72,9 @@ pub async fn invoke(binary: &str, dynamodb_url: &str, event: &Value) -> Invocati
 }
 
 /// Invokes the binary of the function that publishes events once, with the bus and the queue at this URL.
-pub async fn invoke_publisher(binary: &str, bus_url: &str, event: &Value) -> Invocation {
+pub async fn invoke_publisher(binary: &str, dynamodb_url: &str, bus_url: &str, event: &Value) -> Invocation {
     let variables = [
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus_url),
         ("AWS_ENDPOINT_URL_SQS", bus_url),
         ("EVENT_BUS_NAME", bus::NAME),

@@ -83,21 +83,35 @@ pub struct Service {
     running: Mutex<Option<Running>>,
 }
 
+/// Returns names of tables that begin with this prefix.
+pub fn tables_named(prefix: &str) -> TableNames {
+    let named = |table| format!("{prefix}-{table}");
+    let TableNames { subscriptions, idempotency, tenants, history } = TableNames::default();
+    TableNames {
+        subscriptions: named(subscriptions),
+        idempotency: named(idempotency),
+        tenants: named(tenants),
+        history: named(history),
+    }
+}
+
+/// Returns the variables that name these tables, as the functions and the commands read them.
+pub fn variables_of(tables: &TableNames) -> [(&'static str, &str); 4] {
+    let TableNames { subscriptions, idempotency, tenants, history } = tables;
+    [
+        ("SUBSCRIPTIONS_TABLE", subscriptions),
+        ("IDEMPOTENCY_TABLE", idempotency),
+        ("TENANTS_TABLE", tenants),
+        ("HISTORY_TABLE", history),
+    ]
+}
+
 /// Returns the options for tests: a database in memory, no sweeps by a schedule, and no events published.
 pub fn options() -> Options {
     let dynamodb_endpoint = env::var("DYNAMODB_ENDPOINT").ok();
     let tables = match dynamodb_endpoint {
         None => TableNames::default(),
-        Some(_) => {
-            let test = Uuid::new_v4();
-            let named = |table| format!("{test}-{table}");
-            let TableNames { subscriptions, idempotency, tenants } = TableNames::default();
-            TableNames {
-                subscriptions: named(subscriptions),
-                idempotency: named(idempotency),
-                tenants: named(tenants),
-            }
-        }
+        Some(_) => tables_named(&Uuid::new_v4().to_string()),
     };
     Options {
         port: 0,
@@ -292,6 +306,43 @@ impl Service {
         self.last_events(|events| events.iter().filter(is_over).count() >= count).await
     }
 
+    /// Waits until a subscription of the demo tenant has an entry of this version in its history. Returns its last entries, the
+    /// latest first.
+    pub async fn until_recorded(&self, subscription: &str, version: u64) -> Vec<Value> {
+        let wanted = format!("{version:020}");
+        let is_it = |item: &HashMap<_, AttributeValue>| item["revision"].as_s().unwrap().starts_with(&wanted);
+        self.until_stored(subscription, |entries| entries.iter().any(is_it)).await;
+        let path = format!("/subscriptions/{subscription}/history?limit=100");
+        let page = self.send(Method::GET, &path, &[("X-Api-Key", &self.api_key)], b"").await;
+        assert_eq!(page.status, 200, "{}", page.text());
+        let Value::Array(entries) = page.json()["items"].take() else { panic!("no items") };
+        entries
+    }
+
+    /// Waits until the stored history of a subscription of the demo tenant satisfies a condition. Without a stored entry, the API
+    /// shows the subscription itself, so its answer does not count.
+    pub async fn until_stored(
+        &self,
+        subscription: &str,
+        are_so: impl Fn(&[HashMap<String, AttributeValue>]) -> bool,
+    ) {
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        let waiting = async {
+            while !are_so(&self.history_of(subscription).await) {
+                looks.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("not recorded in time");
+    }
+
+    /// Reads the history of a subscription of the demo tenant as it is stored.
+    pub async fn history_of(&self, subscription: &str) -> Vec<HashMap<String, AttributeValue>> {
+        let key = AttributeValue::S(format!("demo#{subscription}"));
+        let request = self.dynamodb().query().table_name(self.table("history"));
+        let request = request.key_condition_expression("pk = :pk").expression_attribute_values(":pk", key);
+        request.consistent_read(true).send().await.unwrap().items.unwrap_or_default()
+    }
+
     /// Waits until an event has been posted at least `attempts` times.
     pub async fn until_posted(&self, attempts: u64) {
         let attempts = |event: &Value| event["attempts"].as_u64() >= Some(attempts);
@@ -335,6 +386,7 @@ impl Service {
             "subscriptions" => &self.tables.subscriptions,
             "idempotency" => &self.tables.idempotency,
             "tenants" => &self.tables.tenants,
+            "history" => &self.tables.history,
             other => panic!("unknown table {other}"),
         }
     }
@@ -396,10 +448,12 @@ impl Service {
             .unwrap();
     }
 
-    /// Returns the publisher that `publish-events` uses, with the bus at this URL or at the end of a wire to it.
-    pub fn publisher(url: &str) -> Publisher {
-        let aws = Endpoint::local(url.to_owned()).for_function("publish-events").sdk_config();
-        Publisher::new(&aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned())
+    /// Returns the publisher that `publish-events` uses, with this service's database and bus, or at the ends of wires to them.
+    pub fn publisher(&self, dynamodb_url: &str, bus_url: &str) -> Publisher {
+        let of_function = |endpoint: Endpoint| endpoint.for_function("publish-events").sdk_config();
+        let store = Store::new(&of_function(Endpoint::at(dynamodb_url.to_owned())), self.tables.clone());
+        let aws = of_function(Endpoint::local(bus_url.to_owned()));
+        Publisher::new(store, &aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned())
     }
 
     /// Returns the URL of this service's bus.

@@ -51,7 +51,9 @@ pub struct Operation {
 
 struct Parameter {
     name: String,
-    is_header: bool,
+    place: String,
+    /// True if a text that is a number is compared as one.
+    is_number: bool,
     schema: Validator,
 }
 
@@ -71,7 +73,8 @@ impl Operation {
         let listed = [path, operation].into_iter().filter_map(|of| of["parameters"].as_array()).flatten();
         let parameters = listed.map(resolve).map(|parameter| Parameter {
             name: text(&parameter["name"]).to_lowercase(),
-            is_header: parameter["in"] == "header",
+            place: text(&parameter["in"]).to_owned(),
+            is_number: parameter["schema"]["type"] == "integer",
             schema: validator(&parameter["schema"]),
         });
         let body = operation.get("requestBody");
@@ -134,16 +137,28 @@ impl Operation {
         if self.needs_key && header(request.headers, "x-api-key").is_none() {
             return Err("the API key is missing".to_owned());
         }
-        let query = request.path.split_once('?').map_or("", |(_, query)| query);
-        if *request.method != Method::GET && query.split('&').any(|parameter| !parameter.is_empty()) {
-            return Err("query parameters are not allowed".to_owned());
-        }
-        for Parameter { name, is_header, schema } in &self.parameters {
-            let sent =
-                if *is_header { header(request.headers, name) } else { path_parameter(template, path, name) };
+        let mut query = query(request.path);
+        for Parameter { name, place, is_number, schema } in &self.parameters {
+            let sent = match place.as_str() {
+                "header" => header(request.headers, name),
+                "query" => match query.remove(name).as_deref() {
+                    None => None,
+                    Some([value]) => Some(value.clone()),
+                    Some(_) => return Err(format!("{name} is there twice")),
+                },
+                _ => path_parameter(template, path, name),
+            };
             if let Some(sent) = sent {
-                check(schema, &json!(sent)).map_err(|why| format!("{name}: {why}"))?;
+                let is_plain = sent.bytes().all(|byte| byte.is_ascii_digit());
+                let number = sent.parse::<u64>().ok().filter(|_| *is_number && is_plain);
+                let sent = number.map_or_else(|| json!(sent), |number| json!(number));
+                check(schema, &sent).map_err(|why| format!("{name}: {why}"))?;
             }
+        }
+        // Only the reading of one thing ignores parameters that it does not know.
+        let is_list = self.parameters.iter().any(|parameter| parameter.place == "query");
+        if (is_list || *request.method != Method::GET) && !query.is_empty() {
+            return Err(format!("query parameters are not allowed: {query:?}"));
         }
         if let Some(schema) = &self.body {
             let kind = header(request.headers, "content-type").unwrap_or_default().to_lowercase();
@@ -240,6 +255,16 @@ fn operation_of(method: &Method, path: &str) -> Option<(&'static str, &'static O
                 .all(|(part, sent)| if part.starts_with('{') { !sent.is_empty() } else { part == sent });
         fits.then_some((template, operation))
     })
+}
+
+/// Returns the parameters of the query behind a path.
+fn query(path: &str) -> BTreeMap<String, Vec<String>> {
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    let mut parameters = BTreeMap::<_, Vec<_>>::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        parameters.entry(name.into_owned()).or_default().push(value.into_owned());
+    }
+    parameters
 }
 
 /// Returns the part of a path at the place where its template has this name.

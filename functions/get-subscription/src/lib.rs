@@ -1,6 +1,6 @@
 //! Lambda's side of what only reads: `GET /subscriptions/{subscriptionId}`, a subscription as it is now; `GET …/cancellation`, its
-//! latest cancellation; and `POST …/cancel/preview`, the effect that cancelling would have. If the caller has the current version of
-//! a subscription and sends it in `If-None-Match`, the answer has no body.
+//! latest cancellation; `GET …/history`, its changes; and `POST …/cancel/preview`, the effect that cancelling would have. If the
+//! caller has the current version of a subscription and sends it in `If-None-Match`, the answer has no body.
 //!
 //! A preview is answered here, and not by the function that cancels, because this function has no right to write. So no deployment,
 //! and no return to an earlier version, can turn a preview into a cancellation.
@@ -9,10 +9,10 @@ use lambda_http::http::Method;
 use lambda_http::{Body, Request, Response};
 use service::Service;
 use service::cancel::preview;
-use service::get::{get, get_cancellation};
+use service::get::{History, get, get_cancellation, get_history};
 use service::http::problem::{Problem, etag};
 use service::http::request::{self, Named};
-use service::http::response::{Answered, json, not_modified, respond, subscription};
+use service::http::response::{Answered, json, not_modified, page, respond, subscription};
 
 /// Answers a request.
 pub async fn handle(service: &Service, request: Request) -> Response<Body> {
@@ -22,6 +22,8 @@ pub async fn handle(service: &Service, request: Request) -> Response<Body> {
             preview(service, call, |calendar| request::cancel_request(&request, calendar)).await
         } else if request::is_routed_to(&request, "/cancellation") {
             cancellation(service, named).await
+        } else if request::is_routed_to(&request, "/history") {
+            history(service, named, &request).await
         } else {
             current(service, named, &request).await
         }
@@ -41,4 +43,9 @@ async fn current(service: &Service, named: Named, request: &Request) -> Result<A
 async fn cancellation(service: &Service, named: Named) -> Result<Answered, Problem> {
     let (details, revision) = get_cancellation(service, named).await?;
     Ok(Answered::ok(json(&details, Some(&revision))?))
+}
+
+async fn history(service: &Service, named: Named, request: &Request) -> Result<Answered, Problem> {
+    let History { entries, limit, next } = get_history(service, named, request::page(request)).await?;
+    Ok(Answered::ok(page(&entries, limit, next.as_deref())?))
 }

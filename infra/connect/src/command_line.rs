@@ -15,7 +15,7 @@ static VERSION: LazyLock<String> =
 ///
 /// Without a command, the whole service runs on this machine. The other commands use the DynamoDB that --dynamodb-endpoint
 /// names, or otherwise the environment (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and the tables that
-/// SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE and TENANTS_TABLE name.
+/// SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE, TENANTS_TABLE and HISTORY_TABLE name.
 ///
 /// The exit code is 0 for success, 1 for a failure, and 2 for wrong usage.
 #[derive(Parser)]

@@ -71,7 +71,10 @@ pub async fn start_by(options: &Options, clock: Clock) -> Result<Running, StartE
     };
     let wiring = Wiring::new(options, &database, &clock, &stops)?;
     let events = match stream_arn {
-        Some(arn) => Some(wiring.begin_events(&database, arn, &addresses.api_url, folder.as_ref()).await?),
+        Some(arn) => {
+            let tables = options.tables.clone();
+            Some(wiring.begin_events(tables, &database, arn, &addresses.api_url, folder.as_ref()).await?)
+        }
         None => None,
     };
     let console = wiring.console(options, database.store, addresses.clone());

@@ -5,6 +5,7 @@ use clap::Subcommand;
 use crate::cancellations::{self, Cancellations};
 use crate::doctor::{self, Doctor};
 use crate::events::{self, Events};
+use crate::history::{self, History};
 use crate::keys::{self, Keys};
 use crate::subscriptions::{self, Subscriptions};
 use crate::tables::{self, Tables};
@@ -20,7 +21,7 @@ pub enum Command {
     /// Manage the API keys of a tenant
     #[command(subcommand)]
     Keys(Keys),
-    /// Import, export and show subscriptions
+    /// Import, export and show subscriptions, with their history
     #[command(subcommand)]
     Subscriptions(Subscriptions),
     /// List, count and repair cancellations, and execute those that are due
@@ -29,13 +30,17 @@ pub enum Command {
     /// Show the events about subscriptions
     #[command(subcommand)]
     Events(Events),
+    /// Repair the history of subscriptions
+    #[command(subcommand)]
+    History(History),
     /// Create the tables (on AWS, the template creates them)
     #[command(subcommand)]
     Tables(Tables),
     /// Check the database, the clock, the schedule and the cancellations, and say how to fix each fault
     ///
     /// Checks the database and the rights to it, this machine's clock, the tables with their index, stream and expiry, the
-    /// schedule that sweeps, and that the cancellations that are due are executed. Changes nothing.
+    /// schedule that sweeps, that the cancellations that are due are executed, and the history of a few subscriptions. Changes
+    /// nothing.
     Doctor(Doctor),
 }
 
@@ -67,6 +72,7 @@ impl Command {
             Self::Keys(command) => matches!(command, Keys::List { .. }),
             Self::Subscriptions(command) => !matches!(command, Subscriptions::Import(_)),
             Self::Cancellations(command) => command.only_reads(),
+            Self::History(command) => command.only_reads(),
             Self::Tables(_) => false,
             Self::Events(_) | Self::Doctor(_) => true,
         }
@@ -84,6 +90,7 @@ pub async fn run(command: Command, session: &mut Session<'_>) -> Result<(), Comm
         Command::Subscriptions(command) => subscriptions::run(command, session).await,
         Command::Cancellations(command) => cancellations::run(command, session).await,
         Command::Events(command) => events::run(command, session).await,
+        Command::History(command) => history::run(command, session).await,
         Command::Tables(command) => tables::run(command, session).await,
         Command::Doctor(command) => doctor::run(command, session).await,
     }

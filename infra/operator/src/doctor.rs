@@ -1,8 +1,10 @@
-//! `doctor`: checks the database, the time zones, the clock, the tables, the schedule, and the due and pending cancellations.
+//! `doctor`: checks the database, the time zones, the clock, the tables, the schedule, the due and pending cancellations, and the
+//! history.
 //!
 //! Nothing is changed. Each check results in findings. A finding has a state, and for a fault the fix.
 
 mod clock;
+mod history;
 mod pending;
 mod schedule;
 mod tables;
@@ -59,11 +61,14 @@ pub(crate) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), Comm
     let mut findings = vec![database(session, &store).await, zones];
     if findings.iter().all(|finding| finding.state == State::Ok) {
         findings.push(clock::check(session, &store).await);
-        let (of_tables, has_index) = tables::check(&store, &session.tables).await;
+        let (of_tables, readable) = tables::check(&store, &session.tables).await;
         findings.extend(of_tables);
         findings.push(schedule::check(session).await);
-        if has_index {
+        if readable.index {
             findings.extend(pending::check(session, &store).await);
+        }
+        if readable.history {
+            findings.push(history::check(session, &store).await);
         }
     }
     let outcome = match findings.iter().filter(|finding| finding.state == State::Wrong).count() {

@@ -46,7 +46,7 @@ pub(crate) async fn run(command: Events, session: &mut Session<'_>) -> Result<()
     let mut is_failing = false;
     loop {
         for record in pages.into_iter().flat_map(|page| page.records) {
-            match as_write(record).event() {
+            match as_write(record).change().event {
                 Ok(Some(event)) if tenant.as_ref().is_none_or(|tenant| event.tenant == *tenant) => {
                     print(session, &event)?;
                 }

@@ -23,6 +23,7 @@ mod session;
 mod cancellations;
 mod doctor;
 mod events;
+mod history;
 mod keys;
 mod subscriptions;
 mod tables;

@@ -1,7 +1,9 @@
-//! Subscriptions: import, export and show.
+//! Subscriptions: import, export, show and history.
 
 mod export;
+mod history;
 mod import;
+mod requester;
 mod show;
 
 use std::path::PathBuf;
@@ -50,6 +52,24 @@ pub enum Subscriptions {
         #[arg(long, value_parser = parse_tenant)]
         tenant: TenantId,
     },
+    /// Show the changes of one subscription, the newest first
+    ///
+    /// Changes of states that are gone are left out: after a table was restored, or the subscription was removed and added again.
+    /// --verify lists them.
+    History {
+        /// Id of the subscription, or rid_ followed by its reference id
+        #[arg(value_name = "ID|rid_REFERENCE", value_parser = parse_name)]
+        name: SubscriptionName,
+        /// Tenant of the subscription
+        #[arg(long, value_parser = parse_tenant)]
+        tenant: TenantId,
+        /// Check that no change is missing since the first entry, and that the last one agrees with the subscription as it is
+        ///
+        /// Each entry names the state that it follows. An entry comes within seconds of its change. If the last one is missing,
+        /// repeat the command.
+        #[arg(long)]
+        verify: bool,
+    },
 }
 
 fn parse_name(text: &str) -> Result<SubscriptionName, &'static str> {
@@ -61,5 +81,6 @@ pub(crate) async fn run(command: Subscriptions, session: &mut Session<'_>) -> Re
         Subscriptions::Import(import) => import::run(import, session).await,
         Subscriptions::Export { file, tenant } => export::run(session, tenant, file).await,
         Subscriptions::Show { name, tenant } => show::run(session, tenant, name).await,
+        Subscriptions::History { name, tenant, verify } => history::run(session, tenant, name, verify).await,
     }
 }

@@ -17,8 +17,8 @@ pub enum Tables {
 
 pub(crate) async fn run(Tables::Create: Tables, session: &mut Session<'_>) -> Result<(), CommandError> {
     let created = session.store().create_tables().await?;
-    let TableNames { subscriptions, idempotency, tenants } = &session.tables;
-    let existed: Vec<_> = [subscriptions, idempotency, tenants]
+    let TableNames { subscriptions, idempotency, tenants, history } = &session.tables;
+    let existed: Vec<_> = [subscriptions, idempotency, tenants, history]
         .into_iter()
         .filter(|name| !created.contains(name))
         .cloned()

@@ -84,7 +84,7 @@ impl fmt::Debug for CancelRequest {
 }
 
 /// The state of a cancellation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantArray)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum CancellationState {
     /// The cancellation is to take effect.
@@ -93,6 +93,8 @@ pub enum CancellationState {
     Executed,
     /// The cancellation was withdrawn.
     Withdrawn,
+    /// Another cancellation was put in its place. Only the history shows such a cancellation, because it is not the latest one.
+    Replaced,
 }
 
 /// A cancellation as it is stored with its subscription. For reporting, it is kept after it took effect or was withdrawn.

@@ -42,11 +42,13 @@ pub struct CancellationDetails {
     pub withdrawn_by: Option<Requester>,
     /// The time at which the cancellation was executed, if that is known.
     pub executed_at: Option<DateTime<Utc>>,
+    /// The cancellation that was put in its place, if it was replaced.
+    pub replaced_by: Option<CancellationId>,
 }
 
 impl CancellationDetails {
     /// The details of a cancellation in this state.
-    fn new(kept: &Cancellation, state: Option<CancellationState>, time_zone: &TimeZone) -> Self {
+    pub(crate) fn new(kept: &Cancellation, state: Option<CancellationState>, time_zone: &TimeZone) -> Self {
         Self {
             cancellation_id: kept.cancellation_id,
             state,
@@ -62,6 +64,7 @@ impl CancellationDetails {
             withdrawn_at: kept.withdrawn_at,
             withdrawn_by: kept.withdrawer(),
             executed_at: kept.executed_at,
+            replaced_by: None,
         }
     }
 }

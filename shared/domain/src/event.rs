@@ -98,7 +98,8 @@ pub fn decide_event(
     let is_cancelled = |stored: &StoredSubscription| stored.document.status == Status::Cancelled;
     let took_effect = is_cancelled(&after) && !is_cancelled(before);
     let r#type = if took_effect { EventType::Cancelled } else { EventType::Updated };
-    let cause = after.origin_of_write(before).map_or_else(|| cause(before, &after), |origin| origin.cause);
+    let cause = after.origin_of_write(before);
+    let cause = cause.map_or_else(|| inferred_cause(before, &after), |origin| origin.cause);
     let occurred_at = match cause {
         Cause::Executed => after.document.cancelled_at,
         Cause::Imported => None,
@@ -121,14 +122,14 @@ pub fn decide_event(
 impl StoredSubscription {
     /// The origin of the write that changed `before` into this. `None` if an earlier version of this service wrote it, or another
     /// system did: those leave the origin of the write before.
-    fn origin_of_write(&self, before: &Self) -> Option<&Origin> {
+    pub(crate) fn origin_of_write(&self, before: &Self) -> Option<&Origin> {
         let is_ours = self.revision.write_id != before.revision.write_id;
         self.origin.as_ref().filter(|_| is_ours)
     }
 }
 
 /// Infers the cause of a write without an origin.
-fn cause(before: &StoredSubscription, after: &StoredSubscription) -> Cause {
+pub(crate) fn inferred_cause(before: &StoredSubscription, after: &StoredSubscription) -> Cause {
     let (was, is) = (before.pending_cancellation(), after.pending_cancellation());
     let same_kept = || {
         let id = |stored: &StoredSubscription| stored.cancellation.as_ref().map(|kept| kept.cancellation_id);

@@ -17,7 +17,7 @@ use self::unseen::keep_unseen;
 use crate::change::{CancellationEdit, Change, DecidedFrom, DocumentChange, Edit, updated_at};
 use crate::document::{StoredDocument, StoredValue, is_same, stored_value};
 use crate::identifiers::{ReferenceId, SubscriptionId};
-use crate::origin::{Author, Cause};
+use crate::origin::{Author, Cause, Origin};
 use crate::standing::{Contradiction, Standing};
 use crate::stored::StoredSubscription;
 use crate::subscription::Status;
@@ -177,7 +177,7 @@ pub fn decide_import(
     now: DateTime<Utc>,
 ) -> ImportDecision {
     let decision = match present {
-        None => ImportDecision::Write(Box::new(decide_addition(new, author))),
+        None => ImportDecision::Write(Box::new(decide_addition(new, author, now))),
         Some(Present::Subscription(present)) => decide_replacement(new, present, rules.existing, author, now),
         Some(Present::Unreadable(item)) => decide_rewriting(new, item, rules.existing, author, now),
     };
@@ -194,8 +194,8 @@ pub fn decide_import(
     }
 }
 
-fn decide_addition(new: &NewSubscription, author: &Author) -> ImportWrite {
-    let mut change = new.change(DecidedFrom::Nothing, new.document.clone(), author);
+fn decide_addition(new: &NewSubscription, author: &Author, now: DateTime<Utc>) -> ImportWrite {
+    let mut change = new.change(DecidedFrom::Nothing, new.document.clone(), author, now);
     if new.cancellation.is_none() {
         // There is nothing to remove.
         change = change.keeping_cancellation();
@@ -246,7 +246,7 @@ fn decide_replacement(
     if !is_newer && before.is_some() {
         set_updated_at(&mut document, Some(updated_at(before, now)));
     }
-    let mut change = new.change(DecidedFrom::Version(stored.revision.version), document, author);
+    let mut change = new.change(DecidedFrom::Version(stored.revision.version), document, author, now);
     if keeps_cancellation {
         change = change.keeping_cancellation();
     }
@@ -272,7 +272,7 @@ fn decide_rewriting(
     let mut document = new.document.clone();
     set_updated_at(&mut document, Some(updated_at(new.subscription.updated_at, now)));
     ImportDecision::Write(Box::new(ImportWrite {
-        change: new.change(DecidedFrom::Unreadable(item.version.clone()), document, author),
+        change: new.change(DecidedFrom::Unreadable(item.version.clone()), document, author, now),
         named: new.reference_id().cloned(),
         freed: new.freed(item.reference_id.as_ref()),
         effect: if item.is_due { ImportEffect::Undone } else { ImportEffect::Replaced },
@@ -281,12 +281,18 @@ fn decide_rewriting(
 
 impl NewSubscription {
     /// The change that stores this document and its cancellation. If it has none, the stored cancellation is removed.
-    fn change(&self, decided_from: DecidedFrom, document: StoredDocument, author: &Author) -> Change {
+    fn change(
+        &self,
+        decided_from: DecidedFrom,
+        document: StoredDocument,
+        author: &Author,
+        now: DateTime<Utc>,
+    ) -> Change {
         let cancellation = self.cancellation.as_ref();
         Change {
             decided_from,
             write_id: self.write_id.clone(),
-            origin: author.change(Cause::Imported),
+            origin: Origin { at: Some(now), ..author.change(Cause::Imported) },
             document: DocumentChange::Whole(document),
             cancellation: cancellation
                 .cloned()

@@ -12,7 +12,7 @@
 //! - [`cancel`], [`withdraw`], [`execute`], [`repair`]: the decisions.
 //! - [`change`]: the attributes that a decision writes.
 //! - [`details`], [`preview`]: a cancellation as callers see it, and the one that a request would make.
-//! - [`event`]: the changes that are published.
+//! - [`event`], [`history`]: the changes that are published, and those that are kept for ever.
 //! - [`document`], [`import`]: the documents that are imported, and the subscriptions that they may replace.
 //! - [`json`], [`fault`], [`cancel_request`]: reading a request to cancel, with every fault at once.
 //! - [`api_key`], [`tenant`]: authentication, scopes, and the companies that use the API.
@@ -38,6 +38,7 @@ pub mod details;
 pub mod preview;
 
 pub mod event;
+pub mod history;
 
 pub mod document;
 pub mod import;

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use strum::VariantArray;
@@ -125,7 +126,7 @@ impl Author {
     #[must_use]
     pub fn change(&self, cause: Cause) -> Origin {
         let Self { source, actor, request_id } = self.clone();
-        Origin { cause, source, actor, request_id }
+        Origin { cause, source, actor, request_id, at: None }
     }
 }
 
@@ -140,6 +141,8 @@ pub struct Origin {
     pub actor: Option<Actor>,
     /// The id of the request in the logs.
     pub request_id: Option<String>,
+    /// The time of an import, whose document has a time of its own. Other changes note their time in the document.
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// The maker of a request, as callers see it.

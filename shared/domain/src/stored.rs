@@ -26,6 +26,12 @@ impl Revision {
     pub fn next(&self, write_id: WriteId) -> Self {
         Self { version: self.version + 1, write_id: Some(write_id) }
     }
+
+    /// True if this revision may have been made by a change of `before`.
+    #[must_use]
+    pub fn follows(&self, before: &Self) -> bool {
+        before.version.checked_add(1) == Some(self.version)
+    }
 }
 
 impl fmt::Display for Revision {

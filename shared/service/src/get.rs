@@ -1,13 +1,16 @@
-//! Reading a subscription and its cancellation, as they are now: a caller reads its own writes.
+//! Reading a subscription and its cancellation, as they are now: a caller reads its own writes. And reading its history, which has
+//! a change within seconds.
 
 use domain::api_key::Scope;
 use domain::details::CancellationDetails;
+use domain::history::{HistoryEntry, HistoryEntryDetails, Line};
 use domain::stored::{Revision, StoredSubscription};
+use store::history::{cursor, read_cursor};
 use store::load::Loaded;
 
 use crate::Service;
-use crate::http::problem::Problem;
-use crate::http::request::Named;
+use crate::http::problem::{Parameter, Problem};
+use crate::http::request::{Named, PageRequest};
 use crate::telemetry::log_found;
 
 /// Reads the subscription that a caller names.
@@ -36,6 +39,62 @@ pub async fn get_cancellation(
     let stored = find(service, named, loaded).await?;
     let details = stored.cancellation_details(&tenant.time_zone).ok_or(Problem::NoCancellation)?;
     Ok((details, stored.revision))
+}
+
+/// A page of a history.
+#[derive(Debug)]
+pub struct History {
+    /// The entries as callers see them, the newest first.
+    pub entries: Vec<HistoryEntryDetails>,
+    /// The greatest length of the page.
+    pub limit: u16,
+    /// The place after the page, if there are older entries.
+    pub next: Option<String>,
+}
+
+/// Reads a page of the history of the subscription that a caller names.
+///
+/// The history of a subscription without an entry begins with the subscription as it is: it was there before its history began, or
+/// its first entry is still on its way.
+///
+/// # Errors
+/// The caller may not read cancellations, the name or the page is malformed, or the subscription does not exist. Only a caller that
+/// may read learns of the others.
+pub async fn get_history(
+    service: &Service,
+    named: Named,
+    page: Result<PageRequest, Problem>,
+) -> Result<History, Problem> {
+    let sealed = service.store.load(&named.token, named.name.as_ref().ok(), None, true).await?;
+    let mut loaded = sealed.open(Scope::ReadCancellations, service.clock.now())?;
+    let PageRequest { limit, cursor: place } = page?;
+    let read = |text: String| read_cursor(&text).ok_or(Problem::InvalidParameter(Parameter::Cursor));
+    let place = place.map(read).transpose()?;
+    let tenant = loaded.tenant.take().ok_or(Problem::ApiKeyInvalid)?;
+    let stored = find(service, named, loaded).await?;
+    let is_first = place.is_none();
+    let place = place.filter(|place| place.version <= stored.revision.version);
+    let place = place.unwrap_or_else(|| stored.revision.clone());
+
+    let (length, mut line) = (usize::from(limit), Line::to(place.clone()));
+    let (mut entries, mut page) = (Vec::new(), None);
+    // One entry more is the beginning of the next page.
+    while entries.len() <= length {
+        let (id, most) = (stored.document.subscription_id, length + 1 - entries.len());
+        let read = service.store.history(&tenant.id, id, &place, page, most).await?;
+        entries.extend(read.found.into_iter().filter(|entry| line.takes(entry)));
+        page = read.next;
+        if page.is_none() {
+            break;
+        }
+    }
+    if is_first && entries.is_empty() {
+        entries.push(HistoryEntry::of_present(&stored, service.clock.now()));
+    }
+    let next = entries.get(length).map(|next| cursor(&next.revision));
+    entries.truncate(length);
+    let entries = entries.iter().map(|entry| entry.details(&tenant.time_zone)).collect();
+    Ok(History { entries, limit, next })
 }
 
 async fn find(service: &Service, named: Named, loaded: Loaded) -> Result<StoredSubscription, Problem> {

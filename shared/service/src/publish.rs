@@ -1,9 +1,11 @@
-//! Publishing: each write that callers can see becomes an event on a bus.
+//! Publishing: each write becomes an entry of the history, and each write that callers can see becomes an event on a bus.
 //!
-//! The stream of the table is the outbox. It has every write, in the order of each item, and keeps it for 24 hours. Each event
-//! is published at least once, always with the same id. An event about a subscription is published only after the bus has taken
-//! all earlier ones about it. A write that can never be published goes into a queue, with its key, and does not delay the others.
+//! The stream of the table is the outbox. It has every write, in the order of each item, and keeps it for 24 hours. Each entry is
+//! added once: a repeated one is recognised by its revision. Each event is published at least once, always with the same id, after
+//! its entry. An event about a subscription is published only after the bus has taken all earlier ones about it. A write that can
+//! never be recorded or published goes into a queue, with its key, and does not delay the others.
 
+mod batch;
 mod bus;
 mod queue;
 
@@ -12,35 +14,42 @@ use std::mem;
 use std::time::{Duration, SystemTime};
 
 use aws_types::SdkConfig;
+use domain::history::HistoryEntry;
+use futures::future::join_all;
 use metrics::counter;
-use store::stream::{UnreadableWrite, Write};
-use store::{Patience, repeat};
+use store::history::Recorded;
+use store::stream::Write;
+use store::{Patience, Store, repeat, try_again};
 use tracing::{error, info, warn};
 
-use self::bus::{Batch, Bus, Entry, PutOutcome};
+use self::batch::{Batch, Outgoing};
+use self::bus::{Bus, Entry, PutOutcome};
 use self::queue::{FailedEvent, Queue};
 use crate::clock::time_until;
 use crate::endpoint::Endpoint;
-use crate::environment::{EnvironmentError, required};
-use crate::telemetry::{EVENTS_FAILED, EVENTS_PUBLISHED, TYPE};
+use crate::environment::{EnvironmentError, required, table_names};
+use crate::telemetry::{EVENTS_FAILED, EVENTS_PUBLISHED, HISTORY_ENTRIES_ADDED, TYPE};
 
 /// Time before the deadline in which no request begins. Longer than one request can take.
 const MARGIN: Duration = Duration::from_secs(10);
 
-/// The bus, and the queue for changes that can't be published.
+/// The history, the bus, and the queue for changes that can't be recorded or published.
 #[derive(Clone, Debug)]
 pub struct Publisher {
+    store: Store,
     bus: Bus,
     failed: Queue,
 }
 
 impl Publisher {
-    /// Builds the publisher from the environment of the Lambda function: `EVENT_BUS_NAME` and `FAILED_EVENTS_QUEUE_URL`.
+    /// Builds the publisher from the environment of the Lambda function: `HISTORY_TABLE`, `EVENT_BUS_NAME` and
+    /// `FAILED_EVENTS_QUEUE_URL`.
     ///
     /// # Errors
     /// A variable is not set, or the certificate file can't be used.
     pub fn from_env() -> Result<Self, EnvironmentError> {
         Ok(Self::new(
+            Store::new(&Endpoint::from_env()?.sdk_config(), table_names()),
             &Endpoint::from_env_of("EVENTBRIDGE")?.sdk_config(),
             required("EVENT_BUS_NAME")?,
             &Endpoint::from_env_of("SQS")?.sdk_config(),
@@ -48,10 +57,11 @@ impl Publisher {
         ))
     }
 
-    /// Builds a publisher for the bus of this name. Changes that can't be published go into the queue at this URL.
+    /// Builds a publisher for the history in this database, and the bus of this name. Changes that can't be recorded or published go
+    /// into the queue at this URL.
     #[must_use]
-    pub fn new(eventbridge: &SdkConfig, bus: String, sqs: &SdkConfig, queue: String) -> Self {
-        Self { bus: Bus::new(eventbridge, bus), failed: Queue::new(sqs, queue) }
+    pub fn new(store: Store, eventbridge: &SdkConfig, bus: String, sqs: &SdkConfig, queue: String) -> Self {
+        Self { store, bus: Bus::new(eventbridge, bus), failed: Queue::new(sqs, queue) }
     }
 }
 
@@ -63,7 +73,7 @@ pub struct Record {
     pub write: Write,
 }
 
-/// Publishes records of the stream in their order. Stops before `deadline`, by the system's clock.
+/// Records and publishes writes of the stream in their order. Stops before `deadline`, by the system's clock.
 ///
 /// Returns the sequence number of the first record that is not published; `None` if all are. That record and all after it must be
 /// given again.
@@ -71,53 +81,11 @@ pub async fn publish(publisher: &Publisher, records: Vec<Record>, deadline: Syst
     // With less time than the margin, a function still publishes something.
     let margin = MARGIN.min(time_until(deadline) / 2);
     let count = records.len();
-    let tasks = records.into_iter().map(read).collect();
+    let changes = records.into_iter().map(Outgoing::new).collect();
     // Boxed, because the future is large: it waits for one client of the SDK within another.
-    let again = Box::pin(Publishing { publisher, stop: deadline - margin }.all(tasks)).await.err();
+    let again = Box::pin(Publishing { publisher, stop: deadline - margin }.all(changes)).await.err();
     info!(records = count, again, "done");
     again
-}
-
-/// The task for a record of the stream.
-enum Task {
-    /// Callers see no change.
-    Nothing,
-    /// The event is to be published.
-    Publish(Entry),
-    /// The change can't be published, and goes into the queue.
-    SetAside(FailedEvent),
-}
-
-fn read(record: Record) -> Task {
-    let Record { sequence_number, write } = record;
-    let key = write.key().to_owned();
-    match write.event() {
-        Ok(None) => Task::Nothing,
-        Ok(Some(event)) => {
-            let entry = Entry::new(key, sequence_number, event);
-            match entry.excess() {
-                None => Task::Publish(entry),
-                Some(bytes) => Task::SetAside(failed(&entry, format!("too large: {bytes} bytes"))),
-            }
-        }
-        Err(unreadable @ UnreadableWrite(_)) => Task::SetAside(FailedEvent {
-            key,
-            sequence_number,
-            event_id: None,
-            r#type: None,
-            reason: unreadable.to_string(),
-        }),
-    }
-}
-
-fn failed(entry: &Entry, reason: String) -> FailedEvent {
-    FailedEvent {
-        key: entry.key.clone(),
-        sequence_number: entry.sequence_number.clone(),
-        event_id: Some(entry.event_id),
-        r#type: Some(entry.event_type),
-        reason,
-    }
 }
 
 /// The sequence number of the first record that must be given again, with all after it.
@@ -129,31 +97,63 @@ struct Publishing<'p> {
 }
 
 impl Publishing<'_> {
-    /// Does the tasks in their order, until one fails or the time is up.
-    async fn all(&self, tasks: Vec<Task>) -> Result<(), Again> {
+    /// Records and publishes the changes in their order, until one fails or the time is up.
+    async fn all(&self, changes: Vec<Outgoing>) -> Result<(), Again> {
         let mut batch = Batch::default();
-        for task in tasks {
-            match task {
-                Task::Nothing => {}
-                Task::Publish(entry) => {
-                    if !batch.fits(&entry) {
-                        self.publish(mem::take(&mut batch)).await?;
-                    }
-                    batch.push(entry);
-                }
-                Task::SetAside(failed) => {
-                    self.publish(mem::take(&mut batch)).await?;
-                    self.set_aside(failed).await?;
+        for change in changes.into_iter().filter(|change| !change.is_nothing()) {
+            if !batch.fits(&change) {
+                self.batch(mem::take(&mut batch)).await?;
+            }
+            batch.push(change);
+        }
+        self.batch(batch).await
+    }
+
+    /// Records the changes of a batch, and then publishes their events. If a change can't be recorded now, neither it nor a later
+    /// one is published.
+    async fn batch(&self, batch: Batch) -> Result<(), Again> {
+        let mut changes = batch.into_changes();
+        let recorded = join_all(changes.iter().map(|change| self.record(change))).await;
+        let recorded = recorded.iter().take_while(|outcome| outcome.is_ok()).count();
+        let again = changes.get(recorded).map(|change| change.sequence_number.clone());
+        changes.truncate(recorded);
+        let (mut entries, mut failed) = (Vec::new(), Vec::new());
+        for change in changes {
+            entries.extend(change.event);
+            failed.extend(change.failed);
+        }
+        self.publish(entries).await?;
+        // A failed change is the last of its batch.
+        for failed in failed {
+            self.set_aside(failed).await?;
+        }
+        again.map_or(Ok(()), Err)
+    }
+
+    /// Adds the entries of a change to the history. An entry that the database will never take is set aside.
+    async fn record(&self, change: &Outgoing) -> Result<(), Again> {
+        let Outgoing { key, sequence_number, history, .. } = change;
+        for entry in history {
+            if self.time_is_up() {
+                return Err(sequence_number.clone());
+            }
+            match try_again(Patience::OfBus, || self.publisher.store.record(key, entry)).await {
+                Ok(Recorded::Added) => counter!(HISTORY_ENTRIES_ADDED).increment(1),
+                Ok(Recorded::Present) => {}
+                Ok(Recorded::Refused) => self.set_aside(refused(change, entry)).await?,
+                Err(cause) => {
+                    warn!(key, version = entry.revision.version, %cause, "the history did not take an entry");
+                    return Err(sequence_number.clone());
                 }
             }
         }
-        self.publish(batch).await
+        Ok(())
     }
 
-    /// Puts a batch onto the bus. Retries the events that the bus does not take, twice at most.
-    async fn publish(&self, batch: Batch) -> Result<(), Again> {
+    /// Puts events onto the bus. Retries those that the bus does not take, twice at most.
+    async fn publish(&self, entries: Vec<Entry>) -> Result<(), Again> {
         let is_over = |left: &Vec<_>| left.is_empty() || self.time_is_up();
-        let mut left = batch.into_entries();
+        let mut left = entries;
         if !is_over(&left) {
             let attempt = |left| async { Ok::<_, Infallible>(self.put(left).await) };
             Ok(left) = repeat(Patience::OfBus, left, attempt, is_over).await;
@@ -188,7 +188,7 @@ impl Publishing<'_> {
                     counter!(EVENTS_PUBLISHED, TYPE => entry.event_type).increment(1);
                 }
                 PutOutcome::Refused(reason) => {
-                    if self.set_aside(failed(&entry, reason)).await.is_err() {
+                    if self.set_aside(entry.failed(reason)).await.is_err() {
                         left.push(entry);
                     }
                 }
@@ -201,7 +201,7 @@ impl Publishing<'_> {
         left
     }
 
-    /// Puts a change that can't be published into the queue.
+    /// Puts a change that can't be recorded or published into the queue.
     async fn set_aside(&self, failed: FailedEvent) -> Result<(), Again> {
         let FailedEvent { key, sequence_number, reason, .. } = &failed;
         if self.time_is_up() {
@@ -209,12 +209,17 @@ impl Publishing<'_> {
         }
         match self.publisher.failed.send(&failed).await {
             Ok(()) => {
-                error!(key, sequenceNumber = sequence_number, reason, "a change can't be published");
+                error!(
+                    key,
+                    sequenceNumber = sequence_number,
+                    reason,
+                    "a change can't be recorded or published"
+                );
                 counter!(EVENTS_FAILED).increment(1);
                 Ok(())
             }
             Err(cause) => {
-                error!(key, reason, cause, "a change can be neither published nor put into the queue");
+                error!(key, reason, cause, "a failed change can't be put into the queue");
                 Err(failed.sequence_number)
             }
         }
@@ -222,5 +227,16 @@ impl Publishing<'_> {
 
     fn time_is_up(&self) -> bool {
         time_until(self.stop).is_zero()
+    }
+}
+
+/// The message about an entry that the history will never take.
+fn refused(change: &Outgoing, entry: &HistoryEntry) -> FailedEvent {
+    FailedEvent {
+        key: change.key.clone(),
+        sequence_number: change.sequence_number.clone(),
+        event_id: None,
+        r#type: None,
+        reason: format!("the history refused the entry of version {}", entry.revision.version),
     }
 }

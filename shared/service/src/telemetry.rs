@@ -47,8 +47,11 @@ pub const SWEEP_LAG: &str = "SweepLag";
 
 /// Events that the bus has taken, by `Type`.
 pub const EVENTS_PUBLISHED: &str = "EventsPublished";
-/// Changes that can't be published, and were put into a queue. A change that is tried again with others may be counted again.
+/// Changes that can't be recorded or published, and were put into a queue. A change that is tried again with others may be counted again.
 pub const EVENTS_FAILED: &str = "EventsFailed";
+
+/// Entries that were added to the history.
+pub const HISTORY_ENTRIES_ADDED: &str = "HistoryEntriesAdded";
 
 /// The dimension of [`REQUESTS`].
 pub const OUTCOME: &str = "Outcome";
@@ -58,7 +61,7 @@ pub const REASON: &str = "Reason";
 pub const TYPE: &str = "Type";
 
 /// All metrics, with their units.
-pub const METRICS: [(&str, Unit); 11] = [
+pub const METRICS: [(&str, Unit); 12] = [
     (REQUESTS, Unit::Count),
     (CANCELLATIONS_SCHEDULED, Unit::Count),
     (CANCELLATIONS_WITHDRAWN, Unit::Count),
@@ -70,6 +73,7 @@ pub const METRICS: [(&str, Unit); 11] = [
     (SWEEP_LAG, Unit::Seconds),
     (EVENTS_PUBLISHED, Unit::Count),
     (EVENTS_FAILED, Unit::Count),
+    (HISTORY_ENTRIES_ADDED, Unit::Count),
 ];
 
 /// Returns the log filter: this service's own events from `level` on, those of libraries from WARN on.

@@ -24,7 +24,7 @@ pub enum TableFault {
     Missing,
     /// The table can't be used yet, or no longer. The text is its status.
     NotActive(String),
-    /// The table has other keys than `pk`.
+    /// The table has other keys than `pk`, and for the history `revision`.
     OtherKeys,
     /// The index of pending cancellations is missing.
     NoIndex,
@@ -48,7 +48,7 @@ pub struct InspectedTable {
 }
 
 impl Admin {
-    /// Compares the three tables with what this service creates.
+    /// Compares the tables with what this service creates.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.

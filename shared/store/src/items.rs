@@ -97,18 +97,26 @@ struct ChangedBy {
     actor: Option<Actor>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<DateTime<Utc>>,
 }
 
 pub(super) fn changed_by(write: &WriteId, origin: &Origin) -> Result<AttributeValue, StoreError> {
-    let Origin { cause, source, actor, request_id } = origin.clone();
-    attribute(ChangedBy { write: write.clone(), cause, source, actor, request_id })
+    let Origin { cause, source, actor, request_id, at } = origin.clone();
+    attribute(ChangedBy { write: write.clone(), cause, source, actor, request_id, at })
 }
 
 /// Reads the origin of the write with this id. `None` if the item has no readable one, or that of another write.
 fn origin(changed_by: Option<Stored>, write_id: Option<&WriteId>) -> Option<Origin> {
     let changed_by: ChangedBy = from_attribute_value(changed_by?).ok()?;
-    let ChangedBy { write, cause, source, actor, request_id } = changed_by;
-    (Some(&write) == write_id).then_some(Origin { cause, source, actor, request_id })
+    let ChangedBy { write, cause, source, actor, request_id, at } = changed_by;
+    (Some(&write) == write_id).then_some(Origin { cause, source, actor, request_id, at })
+}
+
+/// Reads the revision of an item, also if the rest of the item is malformed. `None` if the item has no version.
+pub(super) fn revision(item: &serde_dynamo::Item) -> Option<Revision> {
+    let Stored::N(version) = item.get(VERSION)? else { return None };
+    Some(Revision { version: version.parse().ok()?, write_id: parse(item, WRITE_ID) })
 }
 
 /// Reads a subscription from an item of the table or its stream. `None` if the item is malformed.

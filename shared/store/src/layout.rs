@@ -1,12 +1,13 @@
 //! The layout of the tables: the one place that names an attribute.
 //!
-//! | table | key `pk` | attributes |
+//! | table | key `pk`, and for the history `revision` | attributes |
 //! |---|---|---|
 //! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `changedBy` (what made that write), `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
 //! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone` |
 //! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
+//! | history | `<tenant>#<subscriptionId>`, `<version>-<writeId>` with 20 digits | `follows` (the revision before), `at`, `cause`, `source`, `requestedBy`, `requestId`, `cancellation`, `state`, `replaced`, `status`, `pendingStatus` |
 //!
 //! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
 //!
@@ -14,9 +15,13 @@
 //! change nothing else but `document`. `infra/README.md` says more, under "Write to the table from another system".
 
 use domain::identifiers::{KeyId, ReferenceId, SubscriptionId, TenantId};
+use domain::stored::Revision;
 
 /// The hash key of every table.
 pub(super) const PK: &str = "pk";
+
+/// The range key of the history: the revision of a subscription that a change made.
+pub(super) const REVISION: &str = "revision";
 
 // The attributes of a subscription.
 pub(super) const DOCUMENT: &str = "document";
@@ -81,6 +86,26 @@ pub(super) fn claims() -> String {
 
 pub(super) fn subscription_key(tenant: &TenantId, id: SubscriptionId) -> String {
     format!("{tenant}#{id}")
+}
+
+/// Returns a revision as text that sorts by its version.
+///
+/// The write id is part of it: after a table was restored, or a subscription was removed and added again, versions repeat.
+pub(super) fn revision_key(revision: &Revision) -> String {
+    match &revision.write_id {
+        Some(write_id) => format!("{:020}-{write_id}", revision.version),
+        None => format!("{:020}", revision.version),
+    }
+}
+
+/// Reads a revision from such a text.
+pub(super) fn read_revision_key(text: &str) -> Option<Revision> {
+    let (version, write_id) = match text.split_once('-') {
+        Some((version, write_id)) => (version, Some(write_id.parse().ok()?)),
+        None => (text, None),
+    };
+    let is_sorted = version.len() == 20 && version.bytes().all(|byte| byte.is_ascii_digit());
+    is_sorted.then_some(Revision { version: version.parse().ok()?, write_id })
 }
 
 /// Returns the prefix of the keys of everything that belongs to a tenant.

@@ -1,12 +1,13 @@
-//! The store: subscriptions, API keys and idempotency records in three DynamoDB tables, and the writes that keep them
-//! consistent.
+//! The store: subscriptions with their history, API keys and idempotency records in four DynamoDB tables, and the writes that keep
+//! them consistent.
 //!
 //! *Invariant:* nothing is decided here. A change comes in as a value, and each part of it is written. Stored items go out as
 //! values.
 //!
 //! A request reads everything it needs in one round trip ([`load`]), and writes everything it decided in one more ([`commit`]).
 //! Every write of a decision is conditional on the state it was decided from. If a condition fails, the answer comes from the item
-//! that DynamoDB returns with the failure. Every write is in the table's stream, from which events are made ([`stream`]).
+//! that DynamoDB returns with the failure. Every write is in the table's stream, from which the history and events are made ([`history`],
+//! [`stream`]).
 
 mod admin;
 pub mod answer;
@@ -14,6 +15,7 @@ pub mod commit;
 pub mod compression;
 mod document;
 pub mod due;
+pub mod history;
 pub mod import;
 pub mod inspect;
 mod items;

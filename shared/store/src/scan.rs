@@ -1,10 +1,12 @@
 //! Reading subscriptions in bulk, page by page, for exports and reports. No function does this: the cost grows with the number of
 //! subscriptions.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::cancellation::Reason;
 use domain::execute::DueCancellation;
-use domain::identifiers::TenantId;
+use domain::identifiers::{TenantId, WriteId};
 use domain::standing::Standing;
 use domain::stored::StoredSubscription;
 use dynamodb::Item;
@@ -70,6 +72,11 @@ impl Page<Item> {
     }
 }
 
+fn of_tenant(item: Item) -> Option<(TenantId, StoredSubscription)> {
+    let (tenant, _) = key_of(&item).split_once('#')?;
+    Some((tenant.parse().ok()?, read_subscription(item).ok()?))
+}
+
 impl Admin {
     /// Reads a page of a tenant's subscriptions, in no particular order.
     ///
@@ -84,6 +91,48 @@ impl Admin {
         Ok(items.read(|item| read_subscription(item).ok()))
     }
 
+    /// Reads a page of the subscriptions of a tenant or of all, each with its tenant.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn all_subscriptions(
+        &self,
+        tenant: Option<&TenantId>,
+        page: Option<NextPage>,
+    ) -> Result<Page<(TenantId, StoredSubscription)>, StoreError> {
+        Ok(self.scan_subscriptions(&subscriptions(), None, tenant, page).await?.read(of_tenant))
+    }
+
+    /// Reads some subscriptions, each with its tenant, at a place that `anywhere` decides: at most `most`.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn sample(
+        &self,
+        anywhere: WriteId,
+        most: u16,
+    ) -> Result<Page<(TenantId, StoredSubscription)>, StoreError> {
+        // A scan follows the hashes of the keys, so it can begin at any text. At the end it goes on from the beginning.
+        let mut place = Some(Item::from([(PK.to_owned(), text(anywhere))]));
+        let scan =
+            self.client.scan().table_name(&self.tables.subscriptions).filter_expression(subscriptions());
+        let (mut keys, mut found, mut ends) = (HashSet::new(), Vec::new(), 0);
+        while found.len() < most.into() && ends < 2 {
+            let page = scan.clone().limit(100).set_exclusive_start_key(place).send().await;
+            let page = page.map_err(StoreError::from_sdk)?;
+            found.extend(
+                page.items
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|item| keys.insert(key_of(item).to_owned())),
+            );
+            place = page.last_evaluated_key;
+            ends += u32::from(place.is_none());
+        }
+        found.truncate(most.into());
+        Ok(Page { found, unreadable: Vec::new(), next: None }.read(of_tenant))
+    }
+
     /// Reads a page of the subscriptions whose parts contradict each other, of a tenant or of all.
     ///
     /// # Errors
@@ -93,11 +142,7 @@ impl Admin {
         tenant: Option<&TenantId>,
         page: Option<NextPage>,
     ) -> Result<Page<(TenantId, StoredSubscription)>, StoreError> {
-        let items = self.scan_subscriptions(&subscriptions(), None, tenant, page).await?;
-        let Page { found, unreadable, next } = items.read(|item| {
-            let (tenant, _) = key_of(&item).split_once('#')?;
-            Some((tenant.parse().ok()?, read_subscription(item).ok()?))
-        });
+        let Page { found, unreadable, next } = self.all_subscriptions(tenant, page).await?;
         let is_contradictory = |(_, stored): &(TenantId, StoredSubscription)| {
             matches!(stored.standing(), Standing::Contradictory(_))
         };

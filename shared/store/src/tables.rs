@@ -1,7 +1,7 @@
-//! The three tables: their names, keys, index, and settings.
+//! The four tables: their names, keys, index, and settings.
 //!
-//! There are three, so that each function gets exactly the permissions it needs: the function that reads subscriptions can't write
-//! one, and the function that executes cancellations can't read an API key.
+//! There are four, so that each function gets exactly the permissions it needs: the function that reads subscriptions can't write
+//! one, the function that executes cancellations can't read an API key, and no function can change the history.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::{
 };
 use dynamodb::refusal;
 
-use super::layout::{CANCELLATION_ID, DUE_AT, DUE_SHARD, PK};
+use super::layout::{CANCELLATION_ID, DUE_AT, DUE_SHARD, PK, REVISION};
 use super::{Admin, StoreError};
 
 /// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
@@ -36,6 +36,8 @@ pub struct TableNames {
     pub idempotency: String,
     /// Tenants and their API keys.
     pub tenants: String,
+    /// The changes of subscriptions.
+    pub history: String,
 }
 
 impl Default for TableNames {
@@ -44,6 +46,7 @@ impl Default for TableNames {
             subscriptions: "subscriptions".to_owned(),
             idempotency: "idempotency".to_owned(),
             tenants: "tenants".to_owned(),
+            history: "history".to_owned(),
         }
     }
 }
@@ -105,9 +108,10 @@ impl Admin {
     }
 }
 
-/// Defines the tables, by name. No other definition exists in Rust. All have the hash key `pk` and are paid per request.
-pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], StoreError> {
-    fn build(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 3], BuildError> {
+/// Defines the tables, by name. No other definition exists in Rust. All have the hash key `pk` and are paid per request. The
+/// history has the range key `revision` too.
+pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 4], StoreError> {
+    fn build(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 4], BuildError> {
         let due = GlobalSecondaryIndex::builder()
             .index_name(DUE_INDEX)
             .key_schema(key(DUE_SHARD, KeyType::Hash)?)
@@ -128,10 +132,14 @@ pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInput
             .attribute_definitions(attribute(DUE_AT, ScalarAttributeType::S)?)
             .global_secondary_indexes(due)
             .stream_specification(changes);
+        let history = table(&names.history)?
+            .key_schema(key(REVISION, KeyType::Range)?)
+            .attribute_definitions(attribute(REVISION, ScalarAttributeType::S)?);
         Ok([
             (&names.subscriptions, subscriptions),
             (&names.idempotency, table(&names.idempotency)?),
             (&names.tenants, table(&names.tenants)?),
+            (&names.history, history),
         ])
     }
 

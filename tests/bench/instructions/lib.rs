@@ -185,6 +185,6 @@ pub fn written() -> Write {
 
 /// Makes the published event of a write, for which two subscriptions are read.
 pub fn publish(write: Write) -> String {
-    let event = black_box(write).event().unwrap().unwrap();
+    let event = black_box(write).change().event.unwrap().unwrap();
     serde_json::to_string(&event.event).unwrap()
 }

@@ -6,6 +6,7 @@ mod disclosure;
 mod events;
 mod gateway;
 mod get_cancellation;
+mod get_history;
 mod get_subscription;
 mod preview_cancellation;
 mod problems;

@@ -10,7 +10,9 @@ async fn invoke(service: &Service, function: &str) -> Value {
         env::var("BINARIES").expect("BINARIES is the folder of the binaries, named after their functions");
     let (binary, event) = (format!("{folder}/{function}"), event(&format!("{function}/ok")));
     let invocation = match function {
-        "publish-events" => lambda::invoke_publisher(&binary, &service.bus_url(), &event).await,
+        "publish-events" => {
+            lambda::invoke_publisher(&binary, &service.dynamodb_url, &service.bus_url(), &event).await
+        }
         _ => lambda::invoke(&binary, &service.dynamodb_url, &event).await,
     };
     invocation.outcome.unwrap()

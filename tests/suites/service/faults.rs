@@ -13,12 +13,12 @@ use harness::{ACTIVATED, Fault, Service, cancel_next_day};
 
 /// Number of attempts that meet a fault: only the SDK's first one, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Times {
+pub(crate) enum Times {
     Once,
     Always,
 }
 
-const TIMES: [Times; 2] = [Times::Once, Times::Always];
+pub(crate) const TIMES: [Times; 2] = [Times::Once, Times::Always];
 
 /// Returns the faults after which the database has not carried out the request.
 fn before() -> Vec<(&'static str, Fault)> {
@@ -55,7 +55,7 @@ async fn an_answer_that_stops_in_its_middle_is_given_up_and_asked_for_again() {
 
 /// Returns all faults, with true if the database carries out the request all the same. A service can't meet many more than
 /// these: the SDK stops retrying after too many failures of the database.
-fn all() -> impl Iterator<Item = (&'static str, Fault, bool)> {
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, Fault, bool)> {
     let before = before().into_iter().map(|(name, fault)| (name, fault, false));
     before.chain(after().into_iter().map(|(name, fault)| (name, fault, true)))
 }

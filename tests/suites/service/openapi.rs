@@ -7,7 +7,7 @@ use domain::cancel_request::{
 };
 use domain::cancellation::{CancellationState, Reason};
 use domain::fault::FaultCode;
-use domain::origin::Cause;
+use domain::origin::{Cause, Source};
 use domain::subscription::{PortingDirection, PortingStatus, Status};
 use harness::openapi::{DOCUMENT, OPERATIONS, check, check_exchange, resolve, validator};
 use harness::{ACTIVATED, Response, SentRequest, Service, cancel_next_day};
@@ -90,10 +90,13 @@ fn the_documented_enumerations_are_those_of_the_code() {
     assert_eq!(texts(&schema("Status")["enum"]), variants::<Status>());
     assert_eq!(texts(&schema("Fault")["properties"]["code"]["enum"]), variants::<FaultCode>());
     assert_eq!(texts(&schema("Cause")["enum"]), variants::<Cause>());
-    for cancellation in ["EventCancellation", "Cancellation"] {
-        let state = &schema(cancellation)["properties"]["state"];
-        assert_eq!(texts(&state["enum"]), variants::<CancellationState>());
-    }
+    assert_eq!(texts(&schema("HistoryEntry")["properties"]["source"]["enum"]), variants::<Source>());
+    let states = |of: &str| texts(&schema(of)["properties"]["state"]["enum"]);
+    let mut all = variants::<CancellationState>();
+    assert_eq!(states("Cancellation"), all);
+    // The latest cancellation is never a replaced one.
+    assert!(all.remove("REPLACED"));
+    assert_eq!(states("EventCancellation"), all);
     let porting = &schema("Porting")["properties"];
     assert_eq!(texts(&porting["status"]["enum"]), variants::<PortingStatus>());
     assert_eq!(texts(&porting["direction"]["enum"]), variants::<PortingDirection>());

@@ -133,3 +133,32 @@ async fn a_database_without_origins_still_works() {
     assert_eq!(changed_by["cause"], AttributeValue::S("EXECUTED".to_owned()));
     assert_eq!(changed_by["write"], stored["writeId"]);
 }
+
+#[tokio::test]
+async fn the_history_of_an_earlier_database_begins_with_its_state_then() {
+    let database = with_stored(include_str!("../../data/stored/without_origins.json")).await;
+    let (tenant, key) = ("demo".parse().unwrap(), "all".parse().unwrap());
+    database.admin().add_scope(&tenant, &key, Scope::ReadCancellations).await.unwrap();
+    let (dynamodb_endpoint, tables) = (Some(database.dynamodb_url.clone()), database.tables.clone());
+    let service =
+        Service::start_with(Options { dynamodb_endpoint, tables, publishes: true, ..options() }).await;
+    let path = format!("/subscriptions/{ACTIVATED}/history");
+    let headers = [("X-Api-Key", service.api_key.as_str())];
+    let page = service.send(Method::GET, &path, &headers, b"").await.json();
+    let first = page["items"][0].clone();
+    assert_eq!(page["items"], json!([first]));
+    assert_eq!(
+        (&first["version"], &first["cause"], &first["source"]),
+        (&json!(2), &json!("IMPORTED"), &json!("IMPORT"))
+    );
+    assert_eq!(first["cancellation"]["state"], "PENDING");
+
+    // The first change is recorded behind it.
+    service.withdraw(ACTIVATED).await;
+    let entries = service.until_recorded(ACTIVATED, 3).await;
+    assert_eq!(entries[1..], [first]);
+    assert_eq!(
+        (&entries[0]["cause"], &entries[0]["cancellation"]["state"]),
+        (&json!("WITHDRAWN"), &json!("WITHDRAWN"))
+    );
+}

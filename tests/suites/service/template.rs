@@ -10,6 +10,7 @@ use harness::template::{resources, template};
 use harness::{ACTIVATED, CANCELLED, Service, Wire, cancel_next_day, event};
 use lambda_runtime::{Context, LambdaEvent};
 use local::gateway;
+use reqwest::Method;
 use serde_json::{Value, json};
 use service::clock::deadline_in;
 use service::telemetry::{METRICS, NAMESPACE};
@@ -19,6 +20,9 @@ async fn each_function_uses_exactly_the_rights_it_has() {
     let (_database, service, wire) = Service::start_wired().await;
     // A reference id needs every read that there is.
     assert_eq!(service.get("rid_crm-1001").await.status, 200);
+    let path = format!("/subscriptions/{ACTIVATED}/history");
+    let history = service.send(Method::GET, &path, &[("X-Api-Key", &service.api_key)], b"").await;
+    assert_eq!(history.status, 200);
     assert_eq!(service.cancel_once("rid_crm-1001", "k1", &cancel_next_day()).await.status, 200);
     // The record of a refusal is written on its own.
     assert_eq!(service.cancel_once(CANCELLED, "k2", &cancel_next_day()).await.status, 409);
@@ -33,10 +37,12 @@ async fn each_function_uses_exactly_the_rights_it_has() {
     let mut context = Context::default();
     context.deadline = deadline_in(Duration::from_secs(60));
     let records = LambdaEvent::new(serde_json::from_value(records).unwrap(), context);
-    publish_events::handle(&Service::publisher(&bus.url), records).await.unwrap();
+    publish_events::handle(&service.publisher(&service.dynamodb_url, &bus.url), records).await.unwrap();
 
     let mut used = wire.used();
-    used.extend(bus.used());
+    for (function, rights) in bus.used() {
+        used.entry(function).or_default().extend(rights);
+    }
     assert_eq!(used, granted());
 }
 
@@ -54,9 +60,19 @@ fn each_function_lacks_the_rights_of_the_others() {
     let may = |function: &str, action: &str, table: &str| {
         granted[function].iter().any(|(on, what)| on.ends_with(action) && what.starts_with(table))
     };
-    for action in ["PutItem", "UpdateItem", "DeleteItem", "Query", "Scan"] {
+    for action in ["PutItem", "UpdateItem", "DeleteItem", "Scan"] {
         assert!(!may("get-subscription", action, ""), "{action}");
     }
+    assert!(!may("get-subscription", "Query", "subscriptions"));
+    // One function adds to the history, one reads it, and none does anything else with it.
+    let of_history: Vec<_> = granted
+        .iter()
+        .flat_map(|(function, rights)| {
+            let of_table = rights.iter().filter(|(_, what)| what == "history");
+            of_table.map(move |(action, _)| (function.as_str(), action.as_str()))
+        })
+        .collect();
+    assert_eq!(of_history, [("get-subscription", "dynamodb:Query"), ("publish-events", "dynamodb:PutItem")]);
     assert!(!may("cancel-subscription", "Query", ""));
     let sweeps =
         granted["execute-cancellations"].iter().filter(|(_, what)| !what.starts_with("subscriptions"));
@@ -76,12 +92,26 @@ fn stream_records_are_retried_for_almost_as_long_as_the_stream_keeps_them() {
     assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
     assert_eq!(mapping["BisectBatchOnFunctionError"], true);
     assert_eq!(mapping["DestinationConfig"]["OnFailure"]["Destination"]["Fn::GetAtt"], "FailedEvents.Arn");
+    let patterns = mapping["FilterCriteria"]["Filters"].as_array().unwrap().iter();
+    let patterns: Vec<Value> =
+        patterns.map(|filter| serde_json::from_str(filter["Pattern"].as_str().unwrap()).unwrap()).collect();
+    let no_pointer = json!({"NewImage": {"subscriptionId": {"S": [{"exists": false}]}}});
+    assert_eq!(
+        patterns,
+        [json!({"eventName": ["MODIFY"]}), json!({"eventName": ["INSERT"], "dynamodb": no_pointer})]
+    );
+    // What writes is updated after what records.
+    for writer in ["CancelSubscription", "ExecuteCancellations"] {
+        assert_eq!(template()["Resources"][writer]["DependsOn"], "StreamOfSubscriptions");
+    }
     let oldest = mapping["MaximumRecordAgeInSeconds"].as_u64().unwrap();
     assert!((80_000..86_400).contains(&oldest), "{oldest}");
     // Lambda reads the stream in the function's role, and nothing else of the table.
     let role = &resources("AWS::IAM::Role")["PublishEventsRole"];
-    let of_database = actions(role).into_iter().filter(|(action, _)| action.starts_with("dynamodb:"));
-    assert!(of_database.into_iter().all(|(_, what)| what["Fn::GetAtt"] == "SubscriptionsTable.StreamArn"));
+    let of_table =
+        |what: &Value| what["Fn::GetAtt"].as_str().is_some_and(|what| what.starts_with("Subscriptions"));
+    let of_table = actions(role).into_iter().filter(|(_, what)| of_table(what));
+    assert!(of_table.into_iter().all(|(_, what)| what["Fn::GetAtt"] == "SubscriptionsTable.StreamArn"));
 }
 
 #[test]
@@ -140,7 +170,7 @@ fn a_role_may_only_log_trace_and_forward_besides_using_the_database() {
 async fn the_tables_are_those_that_the_code_creates() {
     let service = Service::start().await;
     let tables = resources("AWS::DynamoDB::Table");
-    assert_eq!(tables.len(), 3);
+    assert_eq!(tables.len(), 4);
     for (id, table) in tables {
         let name = id.strip_suffix("Table").unwrap().to_lowercase();
         assert_eq!(created(&service, &name).await, declared(&table), "{name}");

@@ -107,7 +107,7 @@ test("a cancellation, from the click to its effect", async (t) => {
   await page.getByRole("status").getByText("1 executed.").waitFor();
   await subscription.getByText("CANCELLED", { exact: true }).waitFor();
   await subscription.getByText("2026-01-31T23:00:00Z").waitFor();
-  assert.equal(await subscription.getByRole("button").isDisabled(), true);
+  assert.equal(await subscription.getByRole("button", { name: /^Cancel/ }).isDisabled(), true);
   const execution = page.locator("#sweeps").getByRole("row").first();
   assert.deepEqual((await cells(execution)).slice(1, 4), ["1", "1", "0"]);
   const published = page.locator("#published").getByRole("row");
@@ -118,6 +118,38 @@ test("a cancellation, from the click to its effect", async (t) => {
   assert.deepEqual((await cells(published.nth(1))).slice(1, 4), [
     "subscription.updated", "rid_crm-1001", "ACTIVATED, CANCELLED on 2026-02-01",
   ]);
+});
+
+test("the history of a subscription says who changed it, when and why", async (t) => {
+  const page = await open(t, "/");
+  const subscription = row(page, "rid_crm-1006");
+  await subscription.waitFor();
+  const { apiKey } = await (await fetch(`${url}/_local/api-key`)).json();
+  const headers = { "X-Api-Key": apiKey, "X-Actor": "agent-17", "Content-Type": "application/json" };
+  const send = (method, body) =>
+    fetch(`${url}/subscriptions/rid_crm-1006/cancel`, { method, headers, body: body && JSON.stringify(body) });
+  const asked = { schedule: { type: "CancelAtDate", date: "2999-01-01" }, reason: "OTHER", comment: "Moves <b>abroad</b>" };
+  assert.equal((await send("POST", asked)).status, 200);
+  assert.equal((await send("POST", { ...asked, schedule: { type: "CancelAtDate", date: "2999-02-01" } })).status, 200);
+  assert.equal((await send("DELETE")).status, 200);
+  // An event is published after its entry is in the history.
+  await page.locator("#published").getByRole("row").filter({ hasText: "rid_crm-1006" }).nth(2).waitFor();
+  const button = subscription.getByRole("button", { name: /^History/ });
+  await button.click();
+  const history = page.getByRole("dialog", { name: /^History of/ });
+  const entries = history.locator("#entries").getByRole("row");
+  await entries.nth(3).waitFor();
+  const [withdrawn, replaced, scheduled, imported] = await Promise.all([0, 1, 2, 3].map((n) => cells(entries.nth(n))));
+  assert.deepEqual(withdrawn.slice(1, 3), ["4. Cancellation withdrawn", "agent-17"]);
+  assert.match(withdrawn[4], /^WITHDRAWN for 2999-02-01/);
+  assert.match(replaced[4], /^PENDING for 2999-02-01, OTHER, Moves <b>abroad<\/b>, in place of 2999-01-01$/);
+  assert.deepEqual(scheduled.slice(1, 3), ["2. Cancellation scheduled", "agent-17"]);
+  assert.notEqual(scheduled[3], "");
+  assert.deepEqual(imported.slice(1), ["1. Imported", "an import", "", "", imported[5]]);
+  assert.deepEqual(await barriers(page), []);
+  if (screenshots) await page.screenshot({ path: `${screenshots}/history.png` });
+  await history.getByRole("button", { name: "Close" }).click();
+  assert.equal(await button.evaluate((node) => node === document.activeElement), true, "the focus is lost");
 });
 
 test("a cancellation is withdrawn", async (t) => {

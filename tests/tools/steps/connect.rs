@@ -41,7 +41,8 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         .env_remove("SWEEP_SCHEDULE")
         .env_remove("SUBSCRIPTIONS_TABLE")
         .env_remove("IDEMPOTENCY_TABLE")
-        .env_remove("TENANTS_TABLE");
+        .env_remove("TENANTS_TABLE")
+        .env_remove("HISTORY_TABLE");
     command
 }
 

@@ -153,7 +153,19 @@ impl Walk<'_> {
         let nowhere = api.send(Method::GET, "", &[], None).await?;
         expect("an unknown route", 404, nowhere.status)?;
         self.told("events", &first, "updated 2099-12-31, updated ACTIVATED, updated 2099-12-31").await?;
+        self.history(&first, "SCHEDULED, WITHDRAWN, SCHEDULED, IMPORTED").await?;
         Ok(answer)
+    }
+
+    /// Reads the history of a subscription whose events are published, and has the operator verify it.
+    async fn history(&self, id: &str, causes: &str) -> Step {
+        let headers = [("X-Api-Key", self.api.key.as_str())];
+        let page = self.api.send(Method::GET, &format!("{id}/history"), &headers, None).await?.json()?;
+        let told = page["items"].as_array().into_iter().flatten().map(|entry| text(&entry["cause"]));
+        expect("the history", causes, &*told.collect::<Vec<_>>().join(", "))?;
+        let verify = ["subscriptions", "history", "--tenant", TENANT, id, "--verify", "--json"];
+        let verified: Value = serde_json::from_str(&self.cloud.connect(&verify).await?)?;
+        expect("verified", "[]", verified["verification"]["faults"].to_string())
     }
 
     async fn restart(&self, first: &Answer) -> Step {
@@ -194,6 +206,7 @@ impl Walk<'_> {
         let status = async || Ok(text(&api.get(DUE).await?["status"]).to_owned());
         eventually("the due subscription", "CANCELLED".to_owned(), 150, status).await?;
         self.told("events", DUE, "cancelled CANCELLED").await?;
+        self.history(DUE, "EXECUTED, IMPORTED").await?;
 
         let api = &self.api;
         let since = midnight.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -305,6 +318,10 @@ impl Walk<'_> {
         expect("cancellations executed", 1.0, sum("CancellationsExecuted", |_| true))?;
         expect("events published", 5.0, sum("EventsPublished", |_| true))?;
         expect("events failed", 1.0, sum("EventsFailed", |_| true))?;
+        let table = self.cloud.variable("HISTORY_TABLE")?;
+        let count = ["dynamodb", "scan", "--table-name", table, "--select", "COUNT"];
+        let entries = self.cloud.aws(&count).await?["Count"].as_f64().unwrap_or_default();
+        expect("entries added to the history", entries, sum("HistoryEntriesAdded", |_| true))?;
         let says = |message: &str| lines.iter().any(|line| line["message"] == message);
         expect("answers and sweeps in the log", true, says("answered") && says("swept"))?;
         let nameless = lines.iter().filter(|line| {

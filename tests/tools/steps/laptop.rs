@@ -119,7 +119,9 @@ async fn routes() -> Step {
     let preview = send(Method::POST, "/cancel/preview", Some(other)).await?;
     expect("POST preview", "PENDING", preview["replaces"]["state"].as_str().unwrap_or_default())?;
     let withdrawn = send(Method::DELETE, "/cancel", None).await?;
-    expect("DELETE", "null", withdrawn["pendingStatus"].to_string())
+    expect("DELETE", "null", withdrawn["pendingStatus"].to_string())?;
+    let history = send(Method::GET, "/history?limit=1", None).await?;
+    expect("GET history", "1", history["pagination"]["limit"].to_string())
 }
 
 /// Has the sweep execute a cancellation that is due.

@@ -4,6 +4,7 @@
 mod cancellations;
 mod doctor;
 mod events;
+mod history;
 mod import;
 mod keys;
 mod subscriptions;
@@ -18,7 +19,7 @@ use ::service::clock::Clock;
 use ::service::endpoint::Endpoint;
 use ::store::tables::TableNames;
 use clap::{CommandFactory, Parser};
-use harness::{Service, cancel_next_day, instant};
+use harness::{Service, cancel_next_day, instant, variables_of};
 use operator::Session;
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -67,14 +68,11 @@ impl Said {
 
 /// Prepares a command as a process, on the database at this URL.
 fn process(service: &Service, url: &str, arguments: &[&str]) -> Command {
-    let TableNames { subscriptions, idempotency, tenants } = &service.tables;
     let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
     command
         .args(arguments)
         .args(["--dynamodb-endpoint", url])
-        .env("SUBSCRIPTIONS_TABLE", subscriptions)
-        .env("IDEMPOTENCY_TABLE", idempotency)
-        .env("TENANTS_TABLE", tenants)
+        .envs(variables_of(&service.tables))
         .env_remove("SWEEP_SCHEDULE")
         .stdin(Stdio::null());
     command

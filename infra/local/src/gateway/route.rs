@@ -33,9 +33,10 @@ pub(super) enum Function {
 }
 
 /// The routes: method, path, and the function that answers.
-const ROUTES: [(Method, &str, Function); 5] = [
+const ROUTES: [(Method, &str, Function); 6] = [
     (Method::GET, "/subscriptions/{subscriptionId}", Function::GetSubscription),
     (Method::GET, "/subscriptions/{subscriptionId}/cancellation", Function::GetSubscription),
+    (Method::GET, "/subscriptions/{subscriptionId}/history", Function::GetSubscription),
     (Method::POST, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
     (Method::DELETE, "/subscriptions/{subscriptionId}/cancel", Function::CancelSubscription),
     (Method::POST, "/subscriptions/{subscriptionId}/cancel/preview", Function::GetSubscription),

@@ -91,11 +91,12 @@ function show(subscription) {
   const change = subscription.pendingStatus;
   pending.textContent = change ? `${change.status} on ${change.scheduledAt}` : "";
   cancelled.textContent = subscription.cancelledAt ?? "";
-  const [cancel, withdraw] = action.children;
+  const [cancel, withdraw, history] = action.children;
   const wasThere = action.contains(document.activeElement);
   cancel.disabled = subscription.status === "CANCELLED";
   cancel.setAttribute("aria-label", `Cancel ${display}`);
   withdraw.setAttribute("aria-label", `Withdraw the cancellation of ${display}`);
+  history.setAttribute("aria-label", `History of ${display}`);
   withdraw.hidden = change?.status !== "CANCELLED";
   // Whoever was on a button that is gone shall not fall off the page.
   if (wasThere && (document.activeElement?.disabled || document.activeElement?.hidden || document.activeElement === document.body)) {
@@ -120,6 +121,7 @@ function newRow(id) {
   };
   button("Cancel…", saying(() => ask(id)));
   button("Withdraw", saying(() => withdraw(id)));
+  button("History", saying(() => openHistory(id)));
   row.append(name, cell("Status"), cell("Pending"), cell("Cancelled"), action);
   element("rows").append(row);
   return row;
@@ -216,6 +218,54 @@ async function withdraw(id) {
   say(response.ok ? "The cancellation was withdrawn." : answer.title ?? answer.message);
 }
 
+const CHANGES = {
+  SCHEDULED: "Cancellation scheduled",
+  REPLACED: "Cancellation replaced",
+  WITHDRAWN: "Cancellation withdrawn",
+  EXECUTED: "Cancellation executed",
+  IMPORTED: "Imported",
+};
+const SOURCES = { SCHEDULE: "the schedule", IMPORT: "an import", OPERATOR: "an operator" };
+
+/** The subscription whose history is shown, and the place of the next page. */
+let shown;
+
+/** Shows the changes of a subscription, the newest first. */
+function openHistory(id) {
+  shown = { id, cursor: "" };
+  element("history-title").textContent = `History of ${element(id).querySelector("strong").textContent}`;
+  element("entries").replaceChildren();
+  element("history").showModal();
+  return older();
+}
+
+async function older() {
+  const { id, cursor } = shown;
+  element("older").hidden = true;
+  const response = await fetch(`/subscriptions/${id}/history?limit=50${cursor}`, { headers: { "X-Api-Key": apiKey } });
+  const answer = await response.json();
+  element("history-message").textContent = response.ok ? "" : problem(answer);
+  if (!response.ok) return;
+  element("entries").append(...answer.items.map(entry));
+  const { nextCursor } = answer.pagination;
+  shown.cursor = nextCursor ? `&cursor=${encodeURIComponent(nextCursor)}` : "";
+  element("older").hidden = !nextCursor;
+}
+
+function entry({ version, at, cause, source, requestedBy, requestId, cancellation, replaces, status, pendingStatus }) {
+  const row = document.createElement("tr");
+  const { actor, keyId, keyName } = requestedBy ?? {};
+  const about = ({ state, scheduledAt, reason, comment }) =>
+    [scheduledAt ? `${state} for ${scheduledAt}` : state, reason, comment].filter(Boolean).join(", ");
+  const parts = [cancellation && about(cancellation), replaces && `in place of ${replaces.scheduledAt}`];
+  const change = pendingStatus && pendingStatus.status !== "CANCELLED" ? `, ${pendingStatus.status} on ${pendingStatus.scheduledAt}` : "";
+  row.append(cell("When", at), cell("Change", `${version}. ${CHANGES[cause] ?? cause}`));
+  row.append(cell("By", actor ?? SOURCES[source] ?? ""), cell("Key", [keyName, keyId].filter(Boolean).join(" · ")));
+  row.append(cell("Cancellation", parts.filter(Boolean).join(", ")), cell("Status", `${status}${change}`));
+  if (requestId) row.title = `Request ${requestId}`;
+  return row;
+}
+
 const say = (text) => { element("message").textContent = text; };
 
 /** Moves the clock, and lets the schedule come round, as it would have meanwhile. */
@@ -236,7 +286,8 @@ const saying = (action) => async (happened) => {
   try {
     await action();
   } catch (error) {
-    (dialog.open ? element("problem") : element("message")).textContent = `The request failed: ${error.message}`;
+    const place = dialog.open ? "problem" : element("history").open ? "history-message" : "message";
+    element(place).textContent = `The request failed: ${error.message}`;
   }
 };
 const on = (id, event, action) => element(id).addEventListener(event, saying(action));
@@ -251,6 +302,8 @@ on("copy", "click", async () => {
 });
 on("form", "submit", cancel);
 on("keep", "click", () => dialog.close());
+on("older", "click", older);
+on("close-history", "click", () => element("history").close());
 form.type.addEventListener("change", saying(choose));
 form.date.addEventListener("change", saying(choose));
 

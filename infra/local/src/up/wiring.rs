@@ -7,6 +7,7 @@ use service::Service;
 use service::clock::Clock;
 use service::endpoint::Endpoint;
 use service::publish::Publisher;
+use store::tables::TableNames;
 use store::{Admin, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -69,14 +70,17 @@ impl Wiring {
     /// Creates the source of events, at the place in the stream where it continues.
     pub(super) async fn begin_events(
         &self,
+        tables: TableNames,
         database: &OpenDatabase,
         stream_arn: String,
         api_url: &str,
         folder: Option<&Folder>,
     ) -> Result<EventSource, StartError> {
+        let history = database.endpoint.clone().for_function("publish-events").sdk_config();
+        let store = Store::new(&history, tables);
         let aws = Endpoint::local(format!("{api_url}{}", bus::PATH)).for_function("publish-events");
         let aws = aws.sdk_config();
-        let publisher = Publisher::new(&aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned());
+        let publisher = Publisher::new(store, &aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned());
         let file = folder.map(|folder| folder.file("events-delivered.json"));
         let (endpoint, bus) = (database.endpoint.clone(), Arc::clone(&self.bus));
         Ok(EventSource::begin(publisher, endpoint, stream_arn, bus, file).await?)

@@ -97,7 +97,7 @@ fn in_place(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Finding {
 }
 
 /// Lists the first ten keys, and the number of the others.
-fn first(keys: &[String]) -> String {
+pub(super) fn first(keys: &[String]) -> String {
     const MOST: usize = 10;
     let more = keys.len().saturating_sub(MOST);
     let keys = keys.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");

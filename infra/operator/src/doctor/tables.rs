@@ -6,17 +6,29 @@ use store::tables::TableNames;
 
 use super::Finding;
 
-/// Checks the credentials and the tables. Also returns true if the index can be queried for the cancellations that are due.
-pub(super) async fn check(store: &Admin, names: &TableNames) -> (Vec<Finding>, bool) {
+/// The tables that later checks can read.
+pub(super) struct Readable {
+    /// The index can be queried for the cancellations that are due.
+    pub(super) index: bool,
+    /// The history can be queried, and the subscriptions scanned.
+    pub(super) history: bool,
+}
+
+/// Checks the credentials and the tables. Also returns which of them can be read.
+pub(super) async fn check(store: &Admin, names: &TableNames) -> (Vec<Finding>, Readable) {
     match store.inspect_tables().await {
         Ok(tables) => {
             let rights = Finding::ok("rights", "the credentials are accepted");
-            let has_index = tables
-                .iter()
-                .filter(|table| [&names.subscriptions, &names.tenants].contains(&&table.name))
-                .all(|table| table.faults.iter().all(|fault| *fault == TableFault::NoStream));
+            let can_be_read = |needed: [&String; 2]| {
+                let mut needed = tables.iter().filter(|table| needed.contains(&&table.name));
+                needed.all(|table| table.faults.iter().all(|fault| *fault == TableFault::NoStream))
+            };
+            let readable = Readable {
+                index: can_be_read([&names.subscriptions, &names.tenants]),
+                history: can_be_read([&names.subscriptions, &names.history]),
+            };
             let findings = tables.iter().flat_map(|table| findings(table, names));
-            ([rights].into_iter().chain(findings).collect(), has_index)
+            ([rights].into_iter().chain(findings).collect(), readable)
         }
         Err(cause) => {
             let rights = Finding::wrong(
@@ -25,8 +37,8 @@ pub(super) async fn check(store: &Admin, names: &TableNames) -> (Vec<Finding>, b
                 "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN: their owner, expiry and \
                  rights (dynamodb:DescribeTable and dynamodb:DescribeTimeToLive)",
             );
-            // Credentials without the right to inspect tables may still query the index.
-            (vec![rights], true)
+            // Credentials without the right to inspect tables may still query them.
+            (vec![rights], Readable { index: true, history: true })
         }
     }
 }
@@ -60,8 +72,9 @@ fn describe(table: &str, fault: &TableFault) -> (String, String) {
         ),
         TableFault::NotActive(status) => (format!("its status is {status}"), "wait until it is ACTIVE".to_owned()),
         TableFault::OtherKeys => (
-            "its key is not the string pk".to_owned(),
-            "this is another table: name the right one in SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE or TENANTS_TABLE"
+            "its key is not the string pk, and for the history the string revision".to_owned(),
+            "this is another table: name the right one in SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE, \
+             TENANTS_TABLE or HISTORY_TABLE"
                 .to_owned(),
         ),
         TableFault::NoIndex => (

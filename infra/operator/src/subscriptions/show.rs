@@ -9,6 +9,7 @@ use domain::subscription::Subscription;
 use serde::Serialize;
 use store::Admin;
 
+use super::requester::by;
 use crate::arguments::find_tenant;
 use crate::format::{instant, or_nothing};
 use crate::terminal::{self, Text};
@@ -107,18 +108,7 @@ fn state(details: &CancellationDetails) -> &'static str {
         Some(CancellationState::Pending) => "pending",
         Some(CancellationState::Executed) => "executed",
         Some(CancellationState::Withdrawn) => "withdrawn",
+        Some(CancellationState::Replaced) => "replaced",
         None => "unclear",
-    }
-}
-
-/// Formats who requested something: the API key, and the person or system on whose behalf.
-fn by(requester: &Option<Requester>, otherwise: &str) -> String {
-    let Some(Requester { key_id, key_name, actor }) = requester else { return otherwise.to_owned() };
-    let name = key_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-    match (key_id, actor) {
-        (Some(key), Some(actor)) => format!("key {key}{name} for {actor}"),
-        (Some(key), None) => format!("key {key}{name}"),
-        (None, Some(actor)) => actor.to_string(),
-        (None, None) => otherwise.to_owned(),
     }
 }

@@ -49,6 +49,8 @@ pub enum Problem {
     NoCancellation,
     /// The query has parameters that this operation does not know, with these names.
     UnknownParameter(Vec<String>),
+    /// A parameter of the query has a value that it can't have.
+    InvalidParameter(Parameter),
     /// The idempotency key is malformed, or two different ones were sent.
     IdempotencyKeyInvalid,
     /// The idempotency key belongs to another request.
@@ -71,6 +73,15 @@ pub enum Problem {
     TemporarilyUnavailable(String),
     /// An error of this service. The text is the cause, for the log only.
     InternalError(String),
+}
+
+/// A parameter of a query that asks for a page of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// The length of the page.
+    Limit,
+    /// The place at which the page begins.
+    Cursor,
 }
 
 /// The header of a body whose value is not supported.
@@ -130,6 +141,16 @@ impl Problem {
                 400,
                 "The query has an unknown parameter",
                 &format!("This operation has no parameter {}. Nothing was done.", names.join(", ")),
+            ),
+            Self::InvalidParameter(Parameter::Limit) => row(
+                400,
+                "A query parameter is not valid",
+                "The parameter limit is one whole number from 1 to 100.",
+            ),
+            Self::InvalidParameter(Parameter::Cursor) => row(
+                400,
+                "A query parameter is not valid",
+                "The parameter cursor is one nextCursor of this list, as it was answered.",
             ),
             Self::IdempotencyKeyInvalid => row(
                 400,
@@ -341,6 +362,8 @@ mod tests {
             Problem::NoPendingCancellation,
             Problem::NoCancellation,
             Problem::UnknownParameter(vec!["force".to_owned(), "reason".to_owned()]),
+            Problem::InvalidParameter(Parameter::Limit),
+            Problem::InvalidParameter(Parameter::Cursor),
             Problem::IdempotencyKeyInvalid,
             Problem::IdempotencyKeyMismatch,
             Problem::IdempotencyKeyLocked,

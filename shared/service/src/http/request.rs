@@ -15,7 +15,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 
 use super::event::raw_query;
-use super::problem::{MAX_BODY_BYTES, Problem, Unsupported};
+use super::problem::{MAX_BODY_BYTES, Parameter, Problem, Unsupported};
 use super::response::request_id;
 use crate::cancel::Call;
 
@@ -154,14 +154,61 @@ pub fn is_routed_to(request: &Request, end: &str) -> bool {
 /// # Errors
 /// The query has a parameter.
 pub fn no_parameters(request: &Request) -> Result<(), Problem> {
+    only_parameters(request, &[])
+}
+
+/// Refuses a query with another parameter than these.
+fn only_parameters(request: &Request, known: &[&str]) -> Result<(), Problem> {
     const MOST_NAMES: usize = 5;
     const LONGEST_NAME: usize = 64;
-    let names = form_urlencoded::parse(raw_query(request).as_bytes());
-    let names: BTreeSet<String> = names.map(|(name, _)| name.chars().take(LONGEST_NAME).collect()).collect();
-    if names.is_empty() {
+    let names = form_urlencoded::parse(raw_query(request).as_bytes()).map(|(name, _)| name);
+    let unknown = names.filter(|name| !known.contains(&name.as_ref()));
+    let unknown: BTreeSet<String> = unknown.map(|name| name.chars().take(LONGEST_NAME).collect()).collect();
+    if unknown.is_empty() {
         return Ok(());
     }
-    Err(Problem::UnknownParameter(names.into_iter().take(MOST_NAMES).collect()))
+    Err(Problem::UnknownParameter(unknown.into_iter().take(MOST_NAMES).collect()))
+}
+
+/// A page of a list: its greatest length, and the text of the place after which it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// The greatest length, from 1 to [`LONGEST_PAGE`].
+    pub limit: u16,
+    /// The place. `None` for the first page.
+    pub cursor: Option<String>,
+}
+
+/// The greatest length of a page.
+pub const LONGEST_PAGE: u16 = 100;
+/// The length of a page if the caller names none.
+const USUAL_PAGE: u16 = 20;
+
+/// Reads the page of a list that a caller asks for, in `limit` and `cursor`.
+///
+/// # Errors
+/// A parameter is unknown, has a value that it can't have, or is named twice.
+pub fn page(request: &Request) -> Result<PageRequest, Problem> {
+    only_parameters(request, &["limit", "cursor"])?;
+    let value = |parameter: Parameter, name: &str| {
+        let all = form_urlencoded::parse(raw_query(request).as_bytes());
+        let mut values = all.filter(|(known, _)| known == name).map(|(_, value)| value.into_owned());
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(Problem::InvalidParameter(parameter)),
+        }
+    };
+    let limit = match value(Parameter::Limit, "limit")? {
+        None => USUAL_PAGE,
+        Some(text) => {
+            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let limit = is_number.then(|| text.parse().ok()).flatten();
+            limit
+                .filter(|limit| (1..=LONGEST_PAGE).contains(limit))
+                .ok_or(Problem::InvalidParameter(Parameter::Limit))?
+        }
+    };
+    Ok(PageRequest { limit, cursor: value(Parameter::Cursor, "cursor")? })
 }
 
 /// The states of a subscription that a request may change (RFC 9110, section 13.1.1).

@@ -75,6 +75,26 @@ pub fn json(body: &impl Serialize, revision: Option<&Revision>) -> Result<Answer
     Ok(Answer { status: 200, headers, body })
 }
 
+/// Answers 200 with a page of a list, and with the place at which the next page begins, if there is one.
+///
+/// # Errors
+/// An item has no JSON form. Its type rules that out, so this would be a defect of the service.
+pub fn page(items: &[impl Serialize], limit: u16, next: Option<&str>) -> Result<Answer, Problem> {
+    #[derive(Serialize)]
+    struct Page<'p, T> {
+        items: &'p [T],
+        pagination: Pagination<'p>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Pagination<'p> {
+        limit: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<&'p str>,
+    }
+    json(&Page { items, pagination: Pagination { limit, next_cursor: next } }, None)
+}
+
 /// Answers 304: the caller has this version.
 #[must_use]
 pub fn not_modified(etag: String) -> Answer {

@@ -1,7 +1,5 @@
 //! The bus of events: Amazon EventBridge.
 
-use std::collections::HashSet;
-
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::config::Builder;
 use aws_sdk_eventbridge::config::retry::RetryPartition;
@@ -12,11 +10,13 @@ use domain::event::SOURCE;
 use store::stream::TenantEvent;
 use uuid::Uuid;
 
+use super::queue::FailedEvent;
+
 /// EventBridge's limit for the number of events in one request.
-const MOST_ENTRIES: usize = 10;
+pub(super) const MOST_ENTRIES: usize = 10;
 /// EventBridge's limit for one request, and so for one event, in bytes as EventBridge counts them: 1 MB, less a reserve for its own
 /// data around the events. In some places the limit may still be 256 KiB. There, events of a refused request are put one by one.
-const MOST_BYTES: usize = 1_000_000 - 10 * 1_024;
+pub(super) const MOST_BYTES: usize = 1_000_000 - 10 * 1_024;
 
 /// A client of one event bus.
 #[derive(Clone, Debug)]
@@ -58,37 +58,20 @@ impl Entry {
         Some(self.bytes()).filter(|bytes| *bytes > MOST_BYTES)
     }
 
-    fn bytes(&self) -> usize {
+    /// Returns the message about this event, which can't be published for this reason.
+    pub(crate) fn failed(&self, reason: String) -> FailedEvent {
+        FailedEvent {
+            key: self.key.clone(),
+            sequence_number: self.sequence_number.clone(),
+            event_id: Some(self.event_id),
+            r#type: Some(self.event_type),
+            reason,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
         let resources: usize = self.resources.iter().map(String::len).sum();
         SOURCE.len() + self.event_type.len() + resources + self.detail.len()
-    }
-}
-
-/// Events that may go onto the bus with one request: as many as it takes, and at most one of each item. Of two events of one item,
-/// the bus could take the second without the first.
-#[derive(Default)]
-pub(crate) struct Batch {
-    entries: Vec<Entry>,
-    keys: HashSet<String>,
-    bytes: usize,
-}
-
-impl Batch {
-    /// Returns true if there is room for the entry, and no other entry of its item.
-    pub(crate) fn fits(&self, entry: &Entry) -> bool {
-        self.entries.len() < MOST_ENTRIES
-            && self.bytes + entry.bytes() <= MOST_BYTES
-            && !self.keys.contains(&entry.key)
-    }
-
-    pub(crate) fn push(&mut self, entry: Entry) {
-        self.bytes += entry.bytes();
-        self.keys.insert(entry.key.clone());
-        self.entries.push(entry);
-    }
-
-    pub(crate) fn into_entries(self) -> Vec<Entry> {
-        self.entries
     }
 }
 

@@ -1,4 +1,4 @@
-//! The queue of writes that can't be published: Amazon SQS. A message names the item and the reason, and holds no personal data.
+//! The queue of writes that can't be recorded or published: Amazon SQS. A message names the item and the reason, and holds no personal data.
 //! The same message may come twice.
 
 use aws_sdk_sqs::Client;
@@ -16,7 +16,7 @@ pub(crate) struct Queue {
     url: String,
 }
 
-/// A change that can't be published.
+/// A change that can't be recorded or published.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FailedEvent {
@@ -29,7 +29,7 @@ pub(crate) struct FailedEvent {
     pub event_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub r#type: Option<&'static str>,
-    /// The reason why the change can't be published.
+    /// The reason why the change can't be recorded or published.
     pub reason: String,
 }
 

@@ -24,6 +24,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from admit import Admitted, admit
 from answers import Refusal, answer
 from database import (
+    AUDIT,
     DUE_SHARDS,
     IDEMPOTENCY,
     SUBSCRIPTIONS,
@@ -162,6 +163,25 @@ def cancel(*, identity: dict, admitted: Admitted, request: dict) -> dict:
     except ConditionFailed:
         # Raised, so that it is not recorded: the same request may succeed in a moment.
         raise Refusal(409, "conflict") from None
+    # After the change: an entry of what was not done would be worse than none. If the function dies in between, there is none.
+    if AUDIT:
+        entry = {
+            "pk": admitted.pk,
+            "revision": str(admitted.version + 1).zfill(20),
+            "at": requested_at,
+            "cause": "SCHEDULED",
+            "source": "API",
+            "requestedBy": {"keyId": admitted.key_id},
+            "requestId": identity["requestId"],
+            "cancellation": cancellation,
+            "status": document["status"],
+            "pendingStatus": pending_status,
+        }
+        client.put_item(
+            TableName=AUDIT,
+            Item={name: to_attribute(value) for name, value in entry.items()},
+            ConditionExpression="attribute_not_exists(pk)",
+        )
     count("CancellationsScheduled")
     return answer(200, document | {"updatedAt": requested_at, "pendingStatus": pending_status})
 
@@ -176,6 +196,7 @@ def cancel_subscription(event: dict, context) -> dict:
     idempotency_key = event["headers"].get("x-idempotency-key")
     identity = {
         "tenant": admitted.tenant,
+        "requestId": context.aws_request_id,
         "idempotencyKey": idempotency_key,
         "method": event["requestContext"]["http"]["method"],
         "path": event["rawPath"],

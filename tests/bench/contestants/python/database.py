@@ -19,6 +19,9 @@ SUBSCRIPTIONS = os.environ["SUBSCRIPTIONS_TABLE"]
 IDEMPOTENCY = os.environ["IDEMPOTENCY_TABLE"]
 TENANTS = os.environ["TENANTS_TABLE"]
 
+# Table for an entry of each cancellation, of who did it and why. Without it, none is written.
+AUDIT = os.environ.get("AUDIT_TABLE")
+
 client = boto3.client("dynamodb", config=Config(max_pool_connections=AT_ONCE))
 ConditionFailed = client.exceptions.ConditionalCheckFailedException
 

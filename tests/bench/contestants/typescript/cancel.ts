@@ -14,12 +14,12 @@ import {
   makeIdempotent,
 } from '@aws-lambda-powertools/idempotency';
 import { DynamoDBPersistenceLayer } from '@aws-lambda-powertools/idempotency/dynamodb';
-import { ConditionalCheckFailedException, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { ConditionalCheckFailedException, PutItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import type { APIGatewayProxyEventV2, Context } from 'aws-lambda';
 import { admit, type Admitted } from './admit';
 import { type Answer, answer, Refusal } from './answer';
 import { beginningOf, exists, firstOfNextMonth, nextDay, today } from './calendar';
-import { client, DUE_SHARDS, IDEMPOTENCY, SUBSCRIPTIONS, toTheSecond, values } from './database';
+import { AUDIT, client, DUE_SHARDS, IDEMPOTENCY, SUBSCRIPTIONS, toTheSecond, values } from './database';
 import { count } from './telemetry';
 
 const REASONS = new Set([
@@ -91,13 +91,14 @@ function effectiveDate({ schedule }: CancelRequest, todayThere: string): string 
 /** Identity of a request, by which the idempotency layer tells one from another. */
 interface Identity {
   tenant: string;
+  requestId: string;
   idempotencyKey?: string;
   method: string;
   path: string;
   body?: string;
 }
 
-async function cancel(_: Identity, admitted: Admitted, request: CancelRequest): Promise<Answer> {
+async function cancel({ requestId }: Identity, admitted: Admitted, request: CancelRequest): Promise<Answer> {
   const { keyId, timeZone, stored } = admitted;
   const { pk, document, version } = stored;
   if (document.status === 'CANCELLED') return answer(409, { code: 'subscription_already_cancelled' });
@@ -148,6 +149,27 @@ async function cancel(_: Identity, admitted: Admitted, request: CancelRequest): 
     // Thrown, so that it is not recorded: the same request may succeed in a moment.
     throw new Refusal(409, 'conflict');
   }
+  // After the change: an entry of what was not done would be worse than none. If the function dies in between, there is none.
+  if (AUDIT) {
+    await client.send(
+      new PutItemCommand({
+        TableName: AUDIT,
+        Item: values({
+          pk,
+          revision: String(version + 1).padStart(20, '0'),
+          at: requestedAt,
+          cause: 'SCHEDULED',
+          source: 'API',
+          requestedBy: { keyId },
+          requestId,
+          cancellation,
+          status: document.status,
+          pendingStatus,
+        }),
+        ConditionExpression: 'attribute_not_exists(pk)',
+      }),
+    );
+  }
   count('CancellationsScheduled');
   return answer(200, { ...document, updatedAt: requestedAt, pendingStatus });
 }
@@ -172,6 +194,7 @@ export async function cancelSubscription(event: APIGatewayProxyEventV2, context:
   const idempotencyKey = event.headers['x-idempotency-key'];
   const identity: Identity = {
     tenant: admitted.tenant,
+    requestId: context.awsRequestId,
     idempotencyKey,
     method: event.requestContext.http.method,
     path: event.rawPath,

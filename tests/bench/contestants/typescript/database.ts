@@ -14,6 +14,9 @@ export const SUBSCRIPTIONS = process.env.SUBSCRIPTIONS_TABLE!;
 export const IDEMPOTENCY = process.env.IDEMPOTENCY_TABLE!;
 export const TENANTS = process.env.TENANTS_TABLE!;
 
+/** Table for an entry of each cancellation, of who did it and why. Without it, none is written. */
+export const AUDIT = process.env.AUDIT_TABLE;
+
 /** Number of partitions of the index `due` over which the pending cancellations are spread. */
 export const DUE_SHARDS = 16;
 

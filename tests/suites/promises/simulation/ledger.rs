@@ -4,6 +4,7 @@
 //! the rules only as a caller does. The only code that it shares with the service is the decompression of a text and the rules
 //! of time zones.
 
+mod history;
 mod items;
 mod request;
 
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde_json::Value;
 
+use self::history::Histories;
 use self::items::{decompressed, document, etag, instant, number, seen, status, text, updated_at};
 pub use self::request::{Answer, Intent, zone};
 use super::network::Database;
@@ -35,6 +37,8 @@ pub struct Ledger {
     withdrawn: BTreeSet<String>,
     /// Changes of each subscription, in order, as its events have to report them.
     changes: BTreeMap<String, Vec<Change>>,
+    /// States of each subscription, with their entries in the history.
+    histories: Histories,
     /// The ids of all writes.
     writes: BTreeSet<String>,
     /// Ids of the events about each subscription, in the order in which they came first.
@@ -75,6 +79,7 @@ impl Ledger {
                 self.scheduled.extend(item["cancellationId"]["S"].as_str().map(str::to_owned));
                 self.versions.insert((pk.clone(), number(&item["version"])), seen(&item));
                 self.etags.insert(pk.clone(), vec![etag(&item)]);
+                self.histories.note(&item, "IMPORTED", item["dueAt"].is_object().then_some("PENDING"));
                 self.subscriptions.insert(pk, item);
             }
         }
@@ -86,6 +91,7 @@ impl Ledger {
         let mut subscription = None;
         let mut record = None;
         match operation {
+            "PutItem" if body["TableName"] == "history" => return self.recorded(database, &body["Item"]),
             "UpdateItem" => subscription = Some(&body["Key"]["pk"]),
             "PutItem" => record = Some(&body["Item"]["pk"]),
             "TransactWriteItems" => {
@@ -183,6 +189,7 @@ impl Ledger {
             (if before["dueAt"].is_null() { "SCHEDULED" } else { "REPLACED" }, "PENDING")
         };
         Self::made_by(&pk, &item, cause);
+        self.histories.note(&item, cause, Some(state));
         let kind = if cause == "EXECUTED" { "subscription.cancelled" } else { "subscription.updated" };
         self.changes.entry(pk.clone()).or_default().push(Change {
             kind,
@@ -248,6 +255,7 @@ impl Ledger {
         assert_eq!(event["occurredAt"], document[of], "{pk}: published with its time");
         let about = format!("subscription/{}", document["subscriptionId"].as_str().unwrap());
         assert_eq!(entry["Resources"][1], about);
+        assert!(self.histories.has(&pk, published.len()), "{pk}: published after its entry in the history");
         published.push(id.clone());
         self.events.insert(id, event);
     }
@@ -369,7 +377,8 @@ impl Ledger {
         assert_eq!(indexed, pending);
     }
 
-    /// Checks the end: after enough time, every pending cancellation has taken effect, and every change was published.
+    /// Checks the end: after enough time, every pending cancellation has taken effect, and every change was recorded and
+    /// published.
     pub fn end(&self, database: &Database) {
         for item in database.scan("subscriptions", None) {
             if !item["document"].is_object() {
@@ -387,6 +396,7 @@ impl Ledger {
         }
         self.indexed(database);
         self.all_is_published();
+        self.all_is_recorded(database);
         assert!(self.executed.is_subset(&self.scheduled));
     }
 

@@ -152,7 +152,8 @@ impl<'t> World<'t> {
     fn publisher(&self) -> Arc<Publisher> {
         let aws = Endpoint::local("http://bus".to_owned()).sdk_config().into_builder();
         let aws = aws.http_client(self.network.client()).build();
-        Arc::new(Publisher::new(&aws, "bus".to_owned(), &aws, "http://queue/0/failed".to_owned()))
+        let store = self.service().store.clone();
+        Arc::new(Publisher::new(store, &aws, "bus".to_owned(), &aws, "http://queue/0/failed".to_owned()))
     }
 
     /// Waits for a future, while every message arrives.

@@ -47,6 +47,8 @@ async fn every_problem_code_can_be_reached_and_shows_no_internals() {
     let headers = [key, ("Content-Type", "application/json")];
     let queried = service.send(Method::POST, &path, &headers, json.as_bytes()).await;
     answers.push((400, "unknown_parameter", queried));
+    let path = format!("/subscriptions/{ACTIVATED}/history?limit=0");
+    answers.push((400, "invalid_parameter", service.send(Method::GET, &path, &[key], b"").await));
     let stale = service.cancel_with(ACTIVATED, &[("If-Match", "\"0\"")], &body).await;
     answers.push((412, "precondition_failed", stale));
 

@@ -2,6 +2,7 @@
 //! or an answer is lost.
 
 use harness::{ACTIVATED, BLOCKED, CANCELLED, Fault, Service, Wire, cancel_next_day};
+use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
@@ -13,6 +14,20 @@ async fn a_read_takes_one_request_and_one_more_by_reference_id() {
     wire.forget();
     assert_eq!(service.get("rid_crm-1001").await.status, 200);
     assert_eq!(wire.seen(), ["BatchGetItem", "GetItem"]);
+}
+
+#[tokio::test]
+async fn a_page_of_the_history_takes_two_requests_and_one_more_by_reference_id() {
+    let (_database, service, wire) = Service::start_wired().await;
+    for (subscription, requests) in
+        [(ACTIVATED, &["BatchGetItem", "Query"][..]), ("rid_crm-1001", &["BatchGetItem", "GetItem", "Query"])]
+    {
+        let path = format!("/subscriptions/{subscription}/history");
+        let headers = [("X-Api-Key", service.api_key.as_str())];
+        wire.forget();
+        assert_eq!(service.send(Method::GET, &path, &headers, b"").await.status, 200);
+        assert_eq!(wire.seen(), requests);
+    }
 }
 
 #[tokio::test]

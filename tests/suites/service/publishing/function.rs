@@ -1,4 +1,4 @@
-//! `publish-events`: the records of the stream, and a bus that refuses or fails.
+//! `publish-events`: the records of the stream, and a history or a bus that refuses or fails.
 
 use std::time::Duration;
 
@@ -8,18 +8,23 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use service::clock::deadline_in;
 
+use crate::faults::{TIMES, Times, all};
+
 /// A function between made-up records and a bus.
 struct Function {
-    /// The service that runs the bus.
-    _service: Service,
+    /// The service that runs the database and the bus.
+    service: Service,
+    database: Wire,
+    /// The wire to the bus.
     wire: Wire,
 }
 
 impl Function {
     async fn start() -> Self {
         let service = Service::start().await;
+        let database = Wire::start(&service.dynamodb_url).await;
         let wire = Wire::start(&service.bus_url()).await;
-        Self { _service: service, wire }
+        Self { service, database, wire }
     }
 
     /// Hands records to the function. Returns the sequence number of the record at which the stream has to begin again, if any.
@@ -31,7 +36,7 @@ impl Function {
         let event: Event = serde_json::from_value(json!({"Records": records})).unwrap();
         let mut context = Context::default();
         context.deadline = deadline_in(timeout);
-        let publisher = Service::publisher(&self.wire.url);
+        let publisher = self.service.publisher(&self.database.url, &self.wire.url);
         let answer = publish_events::handle(&publisher, LambdaEvent::new(event, context)).await.unwrap();
         answer.batch_item_failures.into_iter().find_map(|failure| failure.item_identifier)
     }
@@ -43,6 +48,12 @@ impl Function {
             entries.map(|entry| detail(entry)["data"]["display"].as_str().unwrap().to_owned()).collect()
         };
         self.wire.requests("PutEvents").iter().map(entries).collect()
+    }
+
+    /// Returns the versions in the history of the `n`th subscription.
+    async fn recorded(&self, n: usize) -> Vec<u64> {
+        let entries = self.service.history_of(&id(n)).await;
+        entries.iter().map(|entry| entry["revision"].as_s().unwrap().parse().unwrap()).collect()
     }
 
     /// Returns the messages that were put into the queue.
@@ -114,7 +125,7 @@ async fn an_entry_on_the_bus_has_the_source_type_and_resources_that_rules_match(
 }
 
 #[tokio::test]
-async fn additions_removals_hidden_changes_and_pointers_are_not_published() {
+async fn additions_removals_hidden_changes_and_pointers_are_not_published_and_some_are_recorded() {
     let function = Function::start().await;
     let mut added = change(1, 1, "a");
     added["eventName"] = json!("INSERT");
@@ -128,6 +139,84 @@ async fn additions_removals_hidden_changes_and_pointers_are_not_published() {
     pointer["dynamodb"]["Keys"]["pk"]["S"] = json!("demo#rid_crm-1001");
     assert_eq!(function.publish(&[added, removed, unseen, pointer]).await, None);
     assert_eq!(function.wire.seen(), Vec::<String>::new());
+    // An addition and a change that callers can't see are changes, a removal and a pointer are none.
+    assert_eq!((function.recorded(1).await, function.recorded(3).await), (vec![1], vec![1, 2]));
+    assert_eq!(function.service.scan("history").await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_change_is_published_after_its_entry_and_a_repeated_entry_stays_as_it_is() {
+    let function = Function::start().await;
+    let records = [change(1, 2, "1"), change(2, 2, "2")];
+    function.database.always("PutItem", Fault::refusal("ProvisionedThroughputExceededException"));
+    assert_eq!(function.publish(&records).await.as_deref(), Some("1-2"));
+    assert_eq!((function.published().len(), function.set_aside().len()), (0, 0));
+    function.database.clear_faults();
+
+    // The entry is added, and the bus fails. So the stream gives the record again.
+    function.wire.always("PutEvents", Fault::refusal("InternalException"));
+    assert_eq!(function.publish(&records).await.as_deref(), Some("1-2"));
+    let recorded = function.service.history_of(&id(1)).await;
+    assert_eq!(recorded.len(), 2);
+    function.wire.clear_faults();
+    let mut again = records.clone();
+    again[0]["dynamodb"]["ApproximateCreationDateTime"] = json!(1_900_000_000);
+    assert_eq!(function.publish(&again).await, None);
+    assert_eq!(function.service.history_of(&id(1)).await, recorded);
+}
+
+#[tokio::test]
+async fn a_change_is_recorded_once_and_then_published_whatever_happens_to_the_put() {
+    let denied = [("denied", Fault::refusal("AccessDeniedException"), false)];
+    for (name, fault, _) in all().chain(denied) {
+        for times in TIMES {
+            let function = Function::start().await;
+            // Of each change, the state before is recorded too.
+            let records = [change(1, 2, "1"), change(1, 3, "1 again"), change(2, 2, "2")];
+            match times {
+                Times::Once => function.database.next("PutItem", [fault.clone()]),
+                Times::Always => function.database.always("PutItem", fault.clone()),
+            }
+            let left = function.publish(&records).await;
+            // The SDK tries again what may have failed by chance.
+            let passes = times == Times::Once && name != "denied";
+            assert_eq!(left.as_deref(), if passes { None } else { Some("1-2") }, "{name}, {times:?}");
+            assert_eq!(function.published().is_empty(), !passes, "{name}, {times:?}");
+            function.database.clear_faults();
+            assert_eq!(function.publish(&records).await, None, "{name}, {times:?}");
+            assert_eq!((function.recorded(1).await, function.recorded(2).await), (vec![1, 2, 3], vec![1, 2]));
+            assert_eq!(function.set_aside().len(), 0, "{name}, {times:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_recorded_holds_up_itself_and_what_comes_after_it() {
+    let function = Function::start().await;
+    // The puts of a batch are sent at once, so either change may meet the fault.
+    function.database.next("PutItem", [Fault::refusal("AccessDeniedException")]);
+    let records = [change(1, 2, "1"), change(2, 2, "2")];
+    let left = function.publish(&records).await;
+    let expected = match left.as_deref() {
+        Some("1-2") => vec![],
+        Some("2-2") => vec![vec!["1"]],
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(function.published(), expected);
+    assert_eq!(function.publish(&records).await, None);
+    assert_eq!((function.recorded(1).await, function.recorded(2).await), (vec![1, 2], vec![1, 2]));
+}
+
+#[tokio::test]
+async fn an_entry_that_the_history_refuses_for_good_is_set_aside_and_its_event_is_published() {
+    let function = Function::start().await;
+    function.database.always("PutItem", Fault::refusal("ValidationException"));
+    assert_eq!(function.publish(&[change(1, 2, "1")]).await, None);
+    assert_eq!(function.published(), [["1"]]);
+    let reasons: Vec<_> = function.set_aside().iter().map(|message| message["reason"].clone()).collect();
+    let refused = |version: u64| format!("the history refused the entry of version {version}");
+    assert_eq!(reasons, [refused(1), refused(2)]);
+    assert_eq!(function.set_aside()[0]["key"], key(1));
 }
 
 #[tokio::test]
@@ -179,6 +268,8 @@ async fn an_unreadable_record_is_set_aside_with_its_key_and_the_others_are_publi
     let set_aside = function.set_aside();
     let keys: Vec<_> = set_aside.iter().map(|message| message["key"].as_str().unwrap().to_owned()).collect();
     assert_eq!(keys, [key(1), key(2), "demo#1001".to_owned(), key(4), key(6)]);
+    // What replaced an unreadable item has an entry, whose place in the history shows if the item had a version.
+    assert_eq!((function.recorded(2).await, function.recorded(6).await), (vec![2], vec![]));
     assert!(!format!("{set_aside:?}").contains("Astrid"));
 }
 
@@ -305,5 +396,5 @@ async fn a_record_that_can_be_neither_published_nor_set_aside_is_left_to_the_str
 async fn records_are_left_to_the_stream_when_time_runs_out() {
     let function = Function::start().await;
     assert_eq!(function.publish_in(Duration::ZERO, &[change(1, 2, "1")]).await.as_deref(), Some("1-2"));
-    assert_eq!(function.wire.seen(), Vec::<String>::new());
+    assert_eq!((function.wire.seen(), function.database.seen()), (Vec::<String>::new(), Vec::new()));
 }

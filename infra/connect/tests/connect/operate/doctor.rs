@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     StreamSpecification, TimeToLiveSpecification,
 };
-use harness::{ACTIVATED, Service, cancel_next_day};
+use harness::{ACTIVATED, Service, cancel_next_day, tables_named, variables_of};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -16,17 +16,11 @@ use super::{Said, connect, connect_at, connect_in, process};
 /// Starts a service with separate tables, created by `connect tables create`.
 async fn with_tables() -> (Service, TableNames) {
     let service = Service::start().await;
-    let run = Uuid::new_v4();
-    let named = |table| format!("{run}-{table}");
-    let tables = TableNames {
-        subscriptions: named("subscriptions"),
-        idempotency: named("idempotency"),
-        tenants: named("tenants"),
-    };
+    let tables = tables_named(&Uuid::new_v4().to_string());
     let created = connect_in(&service, &tables, harness::START, &["tables", "create", "--json"]).await.json();
-    assert_eq!(created["created"].as_array().unwrap().len(), 3);
+    assert_eq!(created["created"].as_array().unwrap().len(), 4);
     let again = connect_in(&service, &tables, harness::START, &["tables", "create", "--json"]).await.json();
-    assert_eq!(again["existed"].as_array().unwrap().len(), 3);
+    assert_eq!(again["existed"].as_array().unwrap().len(), 4);
     (service, tables)
 }
 
@@ -46,13 +40,8 @@ async fn tables_created_by_connect_pass_the_doctor() {
     let (service, tables) = with_tables().await;
     assert_eq!(wrong(&service, &tables).await, [""; 0]);
 
-    let TableNames { subscriptions, idempotency, tenants } = &tables;
     let mut command = process(&service, &service.dynamodb_url, &["doctor"]);
-    let command = command
-        .env("SUBSCRIPTIONS_TABLE", subscriptions)
-        .env("IDEMPOTENCY_TABLE", idempotency)
-        .env("TENANTS_TABLE", tenants);
-    let said = Said::of(command.output().unwrap()).done();
+    let said = Said::of(command.envs(variables_of(&tables)).output().unwrap()).done();
     for check in ["zones", "database", "rights", "clock", "tables", "lag"] {
         assert!(said.contains(&format!("ok      {check}")), "{check}: {said}");
     }
@@ -65,6 +54,8 @@ async fn a_missing_or_malformed_table_is_named() {
     let dynamodb = service.dynamodb();
     let missing = TableNames { tenants: "nowhere".to_owned(), ..tables.clone() };
     assert_eq!(wrong(&service, &missing).await, ["nowhere: there is no such table"]);
+    let missing = TableNames { history: "nowhere".to_owned(), ..tables.clone() };
+    assert_eq!(wrong(&service, &missing).await, ["nowhere: there is no such table"]);
 
     // This table has other keys, and no index, stream or expiry.
     let other = format!("{}-other", Uuid::new_v4());
@@ -75,7 +66,7 @@ async fn a_missing_or_malformed_table_is_named() {
     let as_subscriptions = TableNames { subscriptions: other.clone(), ..tables.clone() };
     let faults = wrong(&service, &as_subscriptions).await;
     let expected = [
-        "its key is not the string pk",
+        "its key is not the string pk, and for the history the string revision",
         "it has no index due, so nothing is executed",
         "its changes are not streamed with new and old images",
     ];
@@ -138,8 +129,8 @@ async fn an_unreachable_database_and_a_refusing_one_are_reported_differently() {
 async fn tables_create_leaves_existing_tables_and_says_so() {
     let service = Service::start().await;
     let said = connect(&service, &["tables", "create"]).done();
-    let TableNames { subscriptions, idempotency, tenants } = &service.tables;
-    assert_eq!(said, format!("created: none; existed already: {subscriptions}, {idempotency}, {tenants}"));
+    let tables = variables_of(&service.tables).map(|(_, table)| table).join(", ");
+    assert_eq!(said, format!("created: none; existed already: {tables}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,15 @@
+//! Requesters as people read them.
+
+use domain::origin::Requester;
+
+/// Formats who requested something: the API key, and the person or system on whose behalf.
+pub(super) fn by(requester: &Option<Requester>, otherwise: &str) -> String {
+    let Some(Requester { key_id, key_name, actor }) = requester else { return otherwise.to_owned() };
+    let name = key_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    match (key_id, actor) {
+        (Some(key), Some(actor)) => format!("key {key}{name} for {actor}"),
+        (Some(key), None) => format!("key {key}{name}"),
+        (None, Some(actor)) => actor.to_string(),
+        (None, None) => otherwise.to_owned(),
+    }
+}
