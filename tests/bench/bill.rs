@@ -2,6 +2,8 @@
 //! Lambda bills under the share of a processor that comes with the template's memory, the log, and the API's gateway. And the bill
 //! of a month in which nothing happens.
 
+mod costs;
+mod event;
 pub mod prices;
 mod rest;
 
@@ -14,18 +16,15 @@ use dynoxide::types::{Item, item_size};
 use harness::Wire;
 use harness::capacity::Capacity;
 use harness::template::template;
-use local::bus;
 use serde_json::{Value, json};
 
-use self::prices::{
-    GB_OF_LOG, GB_SECOND, LINE, MILLION_EVENTS, MILLION_INVOCATIONS, MILLION_READ_UNITS, MILLION_REQUESTS,
-    MILLION_WRITE_UNITS,
-};
+use self::costs::tables;
+use self::event::{AUDITED, audited, event};
 use self::rest::Idle;
 use crate::contestants::{Contestant, Operation, Prepared};
 use crate::engine::Engine;
 use crate::function::Function;
-use crate::report::{Section, Table, dollars, whole_milliseconds};
+use crate::report::{Section, whole_milliseconds};
 use crate::share::{Group, Share};
 use crate::subscriptions as given;
 
@@ -49,20 +48,6 @@ const EXPECTED: [(&str, f64, f64); 9] = [
     ("execution", 1.0, 2.0),
     ("event", 0.0, 1.0),
 ];
-/// The operations, in the order of the tables.
-const OPERATIONS: [&str; 10] = [
-    "GET",
-    "GET cancellation",
-    "GET history",
-    "preview",
-    "cancel",
-    "audited cancel",
-    "withdraw",
-    "replay",
-    "execution",
-    "event",
-];
-
 /// Counts and times each operation, and prints the tables.
 pub async fn measure(contestants: &[Contestant], now: DateTime<Utc>) -> Vec<Section> {
     let engine = Engine::start().await;
@@ -342,93 +327,6 @@ impl Metered<'_> {
     }
 }
 
-/// The operation of a cancellation with an entry of who did it and why.
-const AUDITED: &str = "audited cancel";
-
-/// Adds to a cancellation of ours its entry in the history: the whole publication, without the price of the bus.
-fn audited(cancel: &Taken, event: &Taken) -> Taken {
-    let (of_cancel, of_event) = (cancel.log, event.log);
-    Taken {
-        operation: AUDITED,
-        contestant: cancel.contestant,
-        used: cancel.used.clone().with(&event.used),
-        memory: cancel.memory,
-        billed: cancel.billed + event.billed,
-        invocations: cancel.invocations + event.invocations,
-        log: Logged {
-            bytes: of_cancel.bytes + of_event.bytes,
-            lines: of_cancel.lines + of_event.lines,
-            of_metrics: of_cancel.of_metrics + of_event.of_metrics,
-        },
-        requests: cancel.requests,
-        events: 0.0,
-    }
-}
-
-/// Measures the publication of an event, after its entry in the history, in batches as the stream delivers them. Only ours publish
-/// any.
-async fn event(
-    contestants: &[Contestant],
-    engine: &Engine,
-    now: DateTime<Utc>,
-    share: Share,
-) -> Option<Taken> {
-    let ours = contestants.iter().find(|contestant| contestant.name == "ours")?;
-    let bootstrap = ours.folder().join("publish-events/bootstrap");
-    let service = harness::Service::start().await;
-    let tables = ours.prepare(engine, 1, now).await;
-    let (bus, meter) = (service.bus_url(), Wire::metered(&engine.url()).await);
-    let variables = |url| {
-        let mut variables = tables.variables(url, engine.certificate());
-        variables.extend([
-            ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.as_str()),
-            ("AWS_ENDPOINT_URL_SQS", bus.as_str()),
-            ("EVENT_BUS_NAME", bus::NAME),
-            ("FAILED_EVENTS_QUEUE_URL", bus::QUEUE),
-        ]);
-        variables
-    };
-    let expect_ok = |answer: &Value| assert_eq!(*answer, json!({"batchItemFailures": []}));
-    let (function, answer) =
-        Function::start(&bootstrap, &variables(&meter.url), share, Stdio::null(), &given::changes(BATCH, 0))
-            .await;
-    expect_ok(&answer);
-    function.stop().await;
-    let used = meter.take_capacity().of_each(BATCH);
-
-    let log = Log::new();
-    let url = engine.tls_url();
-    let first = given::changes(BATCH, 1);
-    let (mut function, answer) =
-        Function::start(&bootstrap, &variables(&url), share, log.stdout(), &first).await;
-    expect_ok(&answer);
-    let (mut billed, mut logged) = (Duration::ZERO, Logged::default());
-    for round in 0..TIMED {
-        log.take();
-        let answer = function.invoke(&given::changes(BATCH, round + 2)).await;
-        expect_ok(&answer.value);
-        billed += whole_milliseconds(answer.after);
-        logged = log.take();
-    }
-    function.stop().await;
-    let each = |all: f64| all / f64::from(BATCH);
-    Some(Taken {
-        operation: "event",
-        contestant: ours.name,
-        used,
-        memory: memory(Operation::Get),
-        billed: billed / u32::try_from(TIMED).unwrap() / BATCH,
-        invocations: each(1.0),
-        log: Logged {
-            bytes: each(logged.bytes),
-            lines: each(logged.lines),
-            of_metrics: each(logged.of_metrics),
-        },
-        requests: 0.0,
-        events: 1.0,
-    })
-}
-
 /// The log of a process.
 struct Log {
     file: tempfile::NamedTempFile,
@@ -455,106 +353,4 @@ impl Log {
             of_metrics: of_metrics.map(|line| line.len() + 1).sum::<usize>() as f64,
         }
     }
-}
-
-/// Returns the price of the time of a million, without the invocations.
-fn lambda(billed: Duration, memory: u32) -> f64 {
-    billed.as_secs_f64() * 1_000_000.0 * f64::from(memory) / 1_024.0 * GB_SECOND
-}
-
-/// Returns the price of the log of a million. A line's end is a byte that CloudWatch does not count.
-fn log(bytes: f64, lines: f64) -> f64 {
-    (bytes + lines * (LINE - 1.0)) * 1_000_000.0 / 1e9 * GB_OF_LOG
-}
-
-/// Returns the length of a usual line of the gateway's log, as the template has it.
-fn access_line() -> f64 {
-    let stage = &template()["Resources"]["HttpStage"]["Properties"];
-    let mut line = stage["AccessLogSettings"]["Format"].as_str().unwrap().to_owned();
-    for (variable, value) in [
-        ("$context.integration.requestId", "0637a8be-7b15-4d64-83ab-c9aaef8f50bd"),
-        ("$context.integrationErrorMessage", "-"),
-        ("$context.error.message", "-"),
-        ("$context.responseLatency", "14"),
-        ("$context.requestTime", "31/Jan/2026:22:30:00 +0000"),
-        ("$context.requestId", "tbkGHQv1s2SOGB="),
-        ("$context.identity.sourceIp", "203.0.113.17"),
-        ("$context.routeKey", "POST /subscriptions/{subscriptionId}/cancel"),
-        ("$context.status", "200"),
-    ] {
-        line = line.replace(variable, value);
-    }
-    assert!(!line.contains('$'), "{line}");
-    (line + "\n").len() as f64
-}
-
-fn tables(all: &[Taken]) -> (Table, Table) {
-    let mut units = Table::new(&[
-        "operation",
-        "contestant",
-        "requests",
-        "bytes sent",
-        "read units",
-        "write units",
-        "emulator's account",
-        "log, bytes",
-        "metrics, bytes",
-    ]);
-    let mut costs = Table::new(&[
-        "a million of",
-        "contestant",
-        "DynamoDB",
-        "billed",
-        "Lambda",
-        "gateway",
-        "log",
-        "events",
-        "all in",
-        "ours / it",
-    ]);
-    let access_line = access_line();
-    let cost = |taken: &Taken| {
-        let database = taken.used.read * MILLION_READ_UNITS + taken.used.write * MILLION_WRITE_UNITS;
-        let lambda = taken.invocations * MILLION_INVOCATIONS + lambda(taken.billed, taken.memory);
-        let bytes = taken.log.bytes + taken.requests * access_line;
-        let log = log(bytes, taken.log.lines + taken.requests);
-        [database, lambda, taken.requests * MILLION_REQUESTS, log, taken.events * MILLION_EVENTS]
-    };
-    let all_in = |taken: &Taken| cost(taken).iter().sum::<f64>();
-    for operation in OPERATIONS {
-        let of = |taken: &&Taken| taken.operation == operation;
-        let ours = all.iter().filter(of).find(|taken| taken.contestant == "ours").map(all_in);
-        for taken in all.iter().filter(of) {
-            let Taken { contestant, used, billed, log, .. } = taken;
-            units.row(&[
-                operation.to_owned(),
-                (*contestant).to_owned(),
-                used.requests.len().to_string(),
-                used.bytes.to_string(),
-                used.read.to_string(),
-                used.write.to_string(),
-                used.by_emulator.to_string(),
-                format!("{:.0}", log.bytes - log.of_metrics),
-                format!("{:.0}", log.of_metrics),
-            ]);
-            if *contestant == "floor" {
-                continue;
-            }
-            let [database, lambda, gateway, log, events] = cost(taken);
-            let part = ours.map_or(1.0, |ours| ours / all_in(taken));
-            costs.row(&[
-                operation.to_owned(),
-                (*contestant).to_owned(),
-                dollars(database),
-                format!("{:.2} ms", billed.as_secs_f64() * 1_000.0),
-                dollars(lambda),
-                dollars(gateway),
-                dollars(log),
-                dollars(events),
-                dollars(all_in(taken)),
-                if *contestant == "ours" { String::new() } else { format!("{part:.2}") },
-            ]);
-        }
-    }
-    (units, costs)
 }

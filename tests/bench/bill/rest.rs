@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use harness::template::template;
 
+use super::Logged;
+use super::costs::{lambda, log};
 use super::prices::{
     ALARM, DASHBOARD, GB_RECOVERABLE, GB_STORED, ITEM, METRIC, MILLION_INVOCATIONS, MILLION_READ_UNITS,
     MILLION_SCHEDULED,
 };
-use super::{Logged, lambda, log};
 use crate::report::{Table, dollars};
 
 /// Sweeps in a month of 30 days: one a minute.
