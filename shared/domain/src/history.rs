@@ -4,10 +4,13 @@
 //! entry, however often it is recorded. Each entry names the revision that it follows. So the entries of a subscription are a
 //! chain that ends at the subscription as it is, and a missing entry shows ([`verify`]).
 
+mod continuity;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_with::skip_serializing_none;
 
+pub use self::continuity::{HistoryFault, Line, Verified, last_entry, verify};
 use crate::calendar::TimeZone;
 use crate::cancellation::{Cancellation, CancellationState};
 use crate::details::CancellationDetails;
@@ -237,147 +240,6 @@ pub struct HistoryEntryDetails {
     pub pending_status: Option<PendingStatus>,
 }
 
-/// A fault of a history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HistoryFault {
-    /// The entries after the revision `after` are missing, up to that of `last`. Without `after`, there is none before `last`.
-    Missing {
-        /// The last entry before the gap.
-        after: Option<Revision>,
-        /// The last entry that is missing.
-        last: Revision,
-    },
-    /// An entry does not say which revision it follows, though an earlier entry exists.
-    Interrupted {
-        /// The latest earlier entry.
-        after: Revision,
-        /// The entry that follows no revision.
-        at: Revision,
-    },
-    /// An entry follows a version that is not the one before it.
-    Skipped {
-        /// The version that the entry follows.
-        after: Revision,
-        /// The entry.
-        at: Revision,
-    },
-    /// The subscription is not as its last entry says.
-    Differs(Revision),
-}
-
-impl HistoryFault {
-    /// True if the entry of this revision is missing, and known to have existed.
-    #[must_use]
-    pub fn misses(&self, revision: &Revision) -> bool {
-        matches!(self, Self::Missing { last, .. } if last == revision)
-    }
-}
-
-impl std::fmt::Display for HistoryFault {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Missing { after: None, last } => {
-                write!(formatter, "the entries up to version {} are missing", last.version)
-            }
-            Self::Missing { after: Some(after), last } if last.follows(after) => {
-                write!(formatter, "the entry of version {} is missing", last.version)
-            }
-            Self::Missing { after: Some(after), last } => {
-                let first = after.version.saturating_add(1);
-                write!(formatter, "the entries of versions {first} to {} are missing", last.version)
-            }
-            Self::Interrupted { after, at } => {
-                let (after, at) = (after.version, at.version);
-                write!(formatter, "the entry of version {at} does not say that it follows version {after}")
-            }
-            Self::Skipped { after, at } => {
-                write!(formatter, "the version leaps from {} to {}", after.version, at.version)
-            }
-            Self::Differs(last) => {
-                write!(formatter, "the subscription is not as the entry of version {} says", last.version)
-            }
-        }
-    }
-}
-
-/// The entries that led to a state, without those of states that are gone: after the table was restored, or the subscription was
-/// removed and added again, versions repeat.
-#[derive(Clone, Debug)]
-pub struct Line {
-    awaited: Revision,
-}
-
-impl Line {
-    /// The line that ends with the entry of this revision.
-    #[must_use]
-    pub fn to(revision: Revision) -> Self {
-        Self { awaited: revision }
-    }
-
-    /// True if the entry is the next of the line. The entries come in the order of their revisions, the newest first. Where an
-    /// entry is missing, the line goes on with the next one.
-    pub fn takes(&mut self, entry: &HistoryEntry) -> bool {
-        let HistoryEntry { revision, follows, .. } = entry;
-        let is_next = *revision == self.awaited || revision.version < self.awaited.version;
-        if is_next {
-            let before = Revision { version: revision.version, write_id: None };
-            self.awaited = follows.clone().unwrap_or(before);
-        }
-        is_next
-    }
-}
-
-/// The result of [`verify`].
-#[derive(Debug)]
-pub struct Verified<'e> {
-    /// The entries that led to the subscription as it is, the newest first.
-    pub line: Vec<&'e HistoryEntry>,
-    /// The other entries: of states that are gone, because the table was restored or the subscription was removed and added again.
-    pub elsewhere: Vec<&'e HistoryEntry>,
-    /// The faults, from the newest entry to the oldest.
-    pub faults: Vec<HistoryFault>,
-}
-
-/// Checks that the entries lead to the subscription as it is, without a gap.
-///
-/// A subscription that was there before its history began, and has not changed since, needs no entry.
-#[must_use]
-pub fn verify<'e>(stored: &StoredSubscription, entries: &'e [HistoryEntry]) -> Verified<'e> {
-    let mut left: Vec<_> = entries.iter().collect();
-    left.sort_by_key(|entry| entry.revision.version);
-    let (mut line, mut faults) = (Vec::new(), Vec::new());
-    let may_have_none = stored.origin.as_ref().is_none_or(|origin| origin.cause == Cause::Imported);
-    let mut next = Some(stored.revision.clone()).filter(|_| !left.is_empty() || !may_have_none);
-    while let Some(revision) = next.take() {
-        let earlier = |left: &[&HistoryEntry]| {
-            let before = left.iter().rfind(|entry| entry.revision.version < revision.version);
-            before.map(|entry| entry.revision.clone())
-        };
-        let Some(place) = left.iter().position(|entry| entry.revision == revision) else {
-            // Where the chain breaks, it goes on with the latest entry before.
-            next = earlier(&left);
-            faults.push(HistoryFault::Missing { after: next.clone(), last: revision });
-            continue;
-        };
-        let entry = left.remove(place);
-        if line.is_empty() && faults.is_empty() && !entry.agrees_with(stored) {
-            faults.push(HistoryFault::Differs(revision.clone()));
-        }
-        next = entry.follows.clone();
-        match &next {
-            Some(after) if revision.follows(after) => {}
-            Some(after) => faults.push(HistoryFault::Skipped { after: after.clone(), at: revision.clone() }),
-            None => {
-                next = earlier(&left);
-                let interrupted = |after| HistoryFault::Interrupted { after, at: revision.clone() };
-                faults.extend(next.clone().map(interrupted));
-            }
-        }
-        line.push(entry);
-    }
-    Verified { line, elsewhere: left, faults }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -388,12 +250,15 @@ mod tests {
 
     const WRITTEN_AT: &str = "2026-01-31T22:30:09Z";
 
-    fn entries(before: Option<&StoredSubscription>, after: &StoredSubscription) -> Vec<HistoryEntry> {
+    pub(super) fn entries(
+        before: Option<&StoredSubscription>,
+        after: &StoredSubscription,
+    ) -> Vec<HistoryEntry> {
         entries_of_write(before, after, WRITTEN_AT.parse().unwrap())
     }
 
     /// The states of a subscription that was added, cancelled, cancelled for another date, and withdrawn.
-    fn states() -> Vec<StoredSubscription> {
+    pub(super) fn states() -> Vec<StoredSubscription> {
         let mut added = stored(Status::Activated);
         added.revision = Revision { version: 1, write_id: "w1".parse().ok() };
         let added = added.made_by(Some(Author::import("astrid".parse().ok()).change(Cause::Imported)));
@@ -407,7 +272,7 @@ mod tests {
     }
 
     /// The history of these states.
-    fn history(states: &[StoredSubscription]) -> Vec<HistoryEntry> {
+    pub(super) fn history(states: &[StoredSubscription]) -> Vec<HistoryEntry> {
         let first = entries(None, &states[0]);
         let rest = states.windows(2).map(|pair| entries(Some(&pair[0]), &pair[1]).pop().unwrap());
         first.into_iter().chain(rest).collect()
@@ -453,67 +318,5 @@ mod tests {
         let both = entries(Some(&old), &states[2]);
         assert_eq!((both.len(), both[0].cause, both[0].source), (2, Cause::Imported, Source::Import));
         assert_eq!(entries(Some(&old), &old), []);
-    }
-
-    #[test]
-    fn a_history_is_complete_if_its_entries_lead_to_the_subscription_without_a_gap() {
-        let states = states();
-        let all = history(&states);
-        let verified = verify(&states[3], &all);
-        assert_eq!((verified.line.len(), verified.elsewhere.len(), verified.faults), (4, 0, vec![]));
-
-        let faults = |entries: &[HistoryEntry]| {
-            verify(&states[3], entries).faults.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        let without = |versions: &[u64]| {
-            let is_kept = |entry: &&HistoryEntry| !versions.contains(&entry.revision.version);
-            all.iter().filter(is_kept).cloned().collect::<Vec<_>>()
-        };
-        assert_eq!(faults(&without(&[4])), ["the entry of version 4 is missing"]);
-        assert_eq!(faults(&without(&[3])), ["the entry of version 3 is missing"]);
-        assert_eq!(faults(&without(&[3, 4])), ["the entries of versions 3 to 4 are missing"]);
-        assert_eq!(faults(&without(&[1])), ["the entries up to version 1 are missing"]);
-        assert_eq!(faults(&without(&[1, 2, 3, 4])), ["the entries up to version 4 are missing"]);
-        let mut unlinked = all.clone();
-        unlinked[2].follows = None;
-        assert_eq!(faults(&unlinked), ["the entry of version 3 does not say that it follows version 2"]);
-        let mut leaping = without(&[2]);
-        leaping[1].follows = Some(states[0].revision.clone());
-        assert_eq!(faults(&leaping), ["the version leaps from 1 to 3"]);
-        let mut other = all.clone();
-        other[3].status = Status::Paused;
-        assert_eq!(faults(&other), ["the subscription is not as the entry of version 4 says"]);
-    }
-
-    #[test]
-    fn entries_of_states_that_are_gone_are_no_fault() {
-        let states = states();
-        let all = history(&states);
-        // The table was restored to version 2, and changed in another way.
-        let other = decide_withdrawal(
-            Some(states[1].clone()),
-            &Asking { ids: NewIds { write: "w9".parse().unwrap(), ..asking().ids }, ..asking() },
-        );
-        let other = changed(other);
-        let entry = entries(Some(&states[1]), &other).pop().unwrap();
-        let verified_with = |entries: &[HistoryEntry]| {
-            let verified = verify(&other, entries);
-            let revisions = |entries: &[&HistoryEntry]| {
-                entries.iter().map(|entry| entry.revision.version).collect::<Vec<_>>()
-            };
-            (revisions(&verified.line), revisions(&verified.elsewhere), verified.faults)
-        };
-        let with_other: Vec<_> = all.iter().cloned().chain([entry]).collect();
-        assert_eq!(verified_with(&with_other), (vec![3, 2, 1], vec![3, 4], vec![]));
-
-        // The newest entries first, as callers read them.
-        let mut sorted = with_other.clone();
-        sorted.sort_by_key(|entry| std::cmp::Reverse(entry.revision.to_string()));
-        let mut line = Line::to(other.revision.clone());
-        let taken = sorted.iter().filter(|entry| line.takes(entry)).map(|entry| &entry.revision);
-        assert_eq!(taken.collect::<Vec<_>>(), [&other.revision, &states[1].revision, &states[0].revision]);
-        // The subscription was there before the history began, and has not changed since.
-        let imported = &states[0];
-        assert!(verify(imported, &[]).faults.is_empty());
     }
 }

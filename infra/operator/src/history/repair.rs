@@ -1,13 +1,11 @@
 //! `history repair`: adds missing entries, from the stream of the table or from the subscription itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::cancellation::{Cancellation, CancellationState};
-use domain::history::{HistoryEntry, HistoryFault, verify};
+use domain::history::{HistoryEntry, HistoryFault, last_entry, verify};
 use domain::identifiers::TenantId;
-use domain::origin::Cause;
 use domain::stored::StoredSubscription;
 use serde::Serialize;
 use store::history::Recorded;
@@ -178,26 +176,6 @@ async fn from_subscriptions(
         }
     }
     Ok(())
-}
-
-/// Returns the entry of the last change of a subscription, as far as the subscription and the other entries say what it was.
-fn last_entry(stored: &StoredSubscription, entries: &[HistoryEntry], now: DateTime<Utc>) -> HistoryEntry {
-    // Another system leaves the write id and the origin of the write before, which has an entry already.
-    let is_foreign = entries.iter().any(|entry| entry.revision.write_id == stored.revision.write_id);
-    let origin = stored.origin.clone().filter(|_| !is_foreign);
-    let entry = HistoryEntry::of_present(&stored.clone().made_by(origin), now);
-    // With entries of a state that is gone, nothing says which state was changed.
-    let versions: BTreeSet<_> = entries.iter().map(|entry| entry.revision.version).collect();
-    let is_one_line = versions.len() == entries.len() && versions.last() < Some(&stored.revision.version);
-    let is_before = |entry: &&HistoryEntry| is_one_line && stored.revision.follows(&entry.revision);
-    let Some(before) = entries.iter().find(is_before) else { return entry };
-    let was_pending = before.cancellation.as_ref().filter(|(_, state)| *state == CancellationState::Pending);
-    let id = |cancellation: &Cancellation| cancellation.cancellation_id;
-    let is_another =
-        |was: &&Cancellation| entry.cancellation.as_ref().is_some_and(|(is, _)| id(is) != id(was));
-    let replaced =
-        was_pending.map(|(was, _)| was).filter(is_another).filter(|_| entry.cause == Cause::Replaced);
-    HistoryEntry { follows: Some(before.revision.clone()), replaced: replaced.cloned(), ..entry }
 }
 
 async fn add(

@@ -1,7 +1,6 @@
-//! `subscriptions history`: shows the changes of one subscription, with their times, causes and makers, and proves that none is
-//! missing.
+//! `subscriptions history`: shows the changes of one subscription, with their times, causes and makers, and each gap in them.
 
-use domain::history::{HistoryEntryDetails, verify};
+use domain::history::{HistoryEntry, HistoryEntryDetails, verify};
 use domain::identifiers::{SubscriptionId, SubscriptionName, TenantId};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -47,7 +46,7 @@ pub(super) async fn run(
         (None, SubscriptionName::Reference(_)) => return Err(CommandError::NoSubscription(tenant.id)),
     };
     let entries = store.whole_history(&tenant.id, id).await?;
-    let details = |entry: &domain::history::HistoryEntry| entry.details(&tenant.time_zone);
+    let details = |entry: &HistoryEntry| entry.details(&tenant.time_zone);
     let verified = stored.as_ref().map(|stored| verify(stored, &entries));
     let (items, verification): (Vec<_>, _) = match &verified {
         None if entries.is_empty() => return Err(CommandError::NoSubscription(tenant.id)),
