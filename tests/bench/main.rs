@@ -12,6 +12,7 @@ mod report;
 mod scale;
 mod share;
 mod subscriptions;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -48,6 +49,8 @@ enum Measure {
     Once,
     /// Delay of the history on one machine
     Lag,
+    /// Deliveries to webhooks, with and without a receiver that never answers
+    Webhooks,
     /// Instructions of the SDK by part, and ours by crate
     Profile,
     /// Many subscriptions, and many cancellations due at once
@@ -67,6 +70,7 @@ async fn main() {
         Measure::Bill => bill::measure(&contestants, now).await,
         Measure::Once => once::measure(ours(), now).await,
         Measure::Lag => lag::measure().await,
+        Measure::Webhooks => webhooks::measure().await,
         Measure::Profile => profile::measure(&contestants, now).await,
         Measure::Scale(amount) => {
             let updates = arguments.contestants.join("updates/bootstrap");

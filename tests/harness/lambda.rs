@@ -29,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Trace id of each invocation. X-Ray records those of [`invoke`] and [`invoke_publisher`].
+/// Trace id of each invocation. X-Ray records those of [`invoke`], [`invoke_publisher`] and [`invoke_deliverer`].
 pub const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
 /// Longest duration of an invocation in a test.
@@ -78,7 +78,17 @@ pub async fn invoke_publisher(binary: &str, dynamodb_url: &str, bus_url: &str, e
         ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus_url),
         ("AWS_ENDPOINT_URL_SQS", bus_url),
         ("EVENT_BUS_NAME", bus::NAME),
-        ("FAILED_EVENTS_QUEUE_URL", bus::QUEUE),
+        ("FAILED_EVENTS_QUEUE_URL", bus::FAILED_EVENTS),
+    ];
+    invoke_with(binary, &variables, event).await
+}
+
+/// Invokes the binary of the function that delivers events once, with the queue at this URL.
+pub async fn invoke_deliverer(binary: &str, dynamodb_url: &str, sqs_url: &str, event: &Value) -> Invocation {
+    let variables = [
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url),
+        ("AWS_ENDPOINT_URL_SQS", sqs_url),
+        ("WEBHOOK_QUEUE_URL", bus::WEBHOOKS),
     ];
     invoke_with(binary, &variables, event).await
 }

@@ -26,17 +26,19 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveSpecification};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::api_key::{ApiKey, Scope, Token};
 use domain::calendar::TimeZone;
 use domain::import::{Existing, Rules};
 use domain::tenant::Tenant;
+use domain::webhook::{Addresses, Backoff, Webhook};
 use local::bus;
 use local::demo;
 use local::up::{self, Options, Running};
 use reqwest::Method;
 use serde_json::{Value, json};
 use service::clock::Clock;
+use service::deliver::{Deliverer, DeliveryQueue, Limits};
 use service::endpoint::Endpoint;
 use service::ids;
 use service::publish::Publisher;
@@ -52,6 +54,10 @@ pub use self::wire::{Fault, Held, Wire};
 /// Initial time of the clock: half an hour before February in Stockholm, the time zone of the demo tenant.
 pub const START: &str = "2026-01-31T22:30:00Z";
 pub const ZONE: &str = "Europe/Stockholm";
+
+/// Pauses between attempts that are over before the queue is read again.
+pub const SHORT: Backoff =
+    Backoff { first: TimeDelta::milliseconds(5), longest: TimeDelta::milliseconds(100) };
 
 /// Rules of an import that adds every subscription that does not exist yet, overdue or not.
 pub const ANY_IMPORT: Rules = Rules { existing: Existing::Keep, takes_overdue: true };
@@ -78,6 +84,7 @@ pub struct Service {
     pub dynamodb_url: String,
     pub api_key: String,
     pub subscription_ids: Vec<String>,
+    pub webhook_secret: Option<String>,
     pub tables: TableNames,
     client: reqwest::Client,
     running: Mutex<Option<Running>>,
@@ -86,27 +93,33 @@ pub struct Service {
 /// Returns names of tables that begin with this prefix.
 pub fn tables_named(prefix: &str) -> TableNames {
     let named = |table| format!("{prefix}-{table}");
-    let TableNames { subscriptions, idempotency, tenants, history } = TableNames::default();
+    let TableNames { subscriptions, idempotency, tenants, history, webhooks, deliveries } =
+        TableNames::default();
     TableNames {
         subscriptions: named(subscriptions),
         idempotency: named(idempotency),
         tenants: named(tenants),
         history: named(history),
+        webhooks: named(webhooks),
+        deliveries: named(deliveries),
     }
 }
 
 /// Returns the variables that name these tables, as the functions and the commands read them.
-pub fn variables_of(tables: &TableNames) -> [(&'static str, &str); 4] {
-    let TableNames { subscriptions, idempotency, tenants, history } = tables;
+pub fn variables_of(tables: &TableNames) -> [(&'static str, &str); 6] {
+    let TableNames { subscriptions, idempotency, tenants, history, webhooks, deliveries } = tables;
     [
         ("SUBSCRIPTIONS_TABLE", subscriptions),
         ("IDEMPOTENCY_TABLE", idempotency),
         ("TENANTS_TABLE", tenants),
         ("HISTORY_TABLE", history),
+        ("WEBHOOKS_TABLE", webhooks),
+        ("DELIVERIES_TABLE", deliveries),
     ]
 }
 
-/// Returns the options for tests: a database in memory, no sweeps by a schedule, and no events published.
+/// Returns the options for tests: a database in memory, no sweeps by a schedule, and no events published. A receiver of events has
+/// a minute to answer, and the pauses between attempts are short.
 pub fn options() -> Options {
     let dynamodb_endpoint = env::var("DYNAMODB_ENDPOINT").ok();
     let tables = match dynamodb_endpoint {
@@ -125,6 +138,7 @@ pub fn options() -> Options {
         now: Some(instant(START)),
         tick: 0,
         webhook: None,
+        limits: Limits { answer: Duration::from_secs(60), backoff: SHORT, peace: SHORT },
         publishes: false,
     }
 }
@@ -137,6 +151,20 @@ pub fn instant(text: &str) -> DateTime<Utc> {
 pub fn event(name: &str) -> Value {
     let path = format!("{}/data/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Returns a new webhook for all events, which may lead to any address.
+pub fn webhook(url: &str) -> Webhook {
+    Webhook {
+        id: ids::webhook_id(),
+        url: url.to_owned(),
+        events: Vec::new(),
+        addresses: Addresses::Any,
+        secret: ids::webhook_secret().unwrap(),
+        former: None,
+        disabled: None,
+        created_at: instant(START),
+    }
 }
 
 /// Returns the body of a request to cancel for the next day.
@@ -162,6 +190,7 @@ impl Service {
             dynamodb_url: addresses.dynamodb_url,
             api_key: addresses.api_key,
             subscription_ids: addresses.subscription_ids.iter().map(ToString::to_string).collect(),
+            webhook_secret: addresses.webhook_secret,
             tables: options.tables,
             client: reqwest::Client::new(),
             running: Mutex::new(Some(running)),
@@ -387,6 +416,8 @@ impl Service {
             "idempotency" => &self.tables.idempotency,
             "tenants" => &self.tables.tenants,
             "history" => &self.tables.history,
+            "webhooks" => &self.tables.webhooks,
+            "deliveries" => &self.tables.deliveries,
             other => panic!("unknown table {other}"),
         }
     }
@@ -453,10 +484,23 @@ impl Service {
         let of_function = |endpoint: Endpoint| endpoint.for_function("publish-events").sdk_config();
         let store = Store::new(&of_function(Endpoint::at(dynamodb_url.to_owned())), self.tables.clone());
         let aws = of_function(Endpoint::local(bus_url.to_owned()));
-        Publisher::new(store, &aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned())
+        Publisher::new(store, &aws, bus::NAME.to_owned(), &aws, bus::FAILED_EVENTS.to_owned())
     }
 
-    /// Returns the URL of this service's bus.
+    /// Returns what `deliver-webhooks` uses, with this service's database and queue, or at the ends of wires to them.
+    pub fn deliverer(&self, dynamodb_url: &str, queue_url: &str, clock: Clock, limits: Limits) -> Deliverer {
+        let of_function = |endpoint: Endpoint| endpoint.for_function("deliver-webhooks").sdk_config();
+        let store = Store::new(&of_function(Endpoint::at(dynamodb_url.to_owned())), self.tables.clone());
+        let sqs = of_function(Endpoint::local(queue_url.to_owned()));
+        Deliverer::new(store, DeliveryQueue::new(&sqs, bus::WEBHOOKS.to_owned()), clock, limits).unwrap()
+    }
+
+    /// Returns the queue of deliveries, as an operator uses it.
+    pub fn queue(&self) -> DeliveryQueue {
+        DeliveryQueue::new(&Endpoint::local(self.bus_url()).sdk_config(), bus::WEBHOOKS.to_owned())
+    }
+
+    /// Returns the URL of this service's bus and queues.
     pub fn bus_url(&self) -> String {
         format!("{}{}", self.api_url, bus::PATH)
     }
@@ -476,6 +520,11 @@ impl Service {
             let key = ApiKey::new(&token, scopes, instant(START));
             self.admin().add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();
         }
+    }
+
+    /// Adds a webhook of the demo tenant.
+    pub async fn add_webhook(&self, webhook: &Webhook) {
+        assert!(self.admin().add_webhook(&"demo".parse().unwrap(), webhook).await.unwrap());
     }
 
     /// Adds an API key of an existing tenant, and returns its token.

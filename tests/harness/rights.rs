@@ -1,4 +1,4 @@
-//! The rights of each function to the database, the bus and the queue of failed events: those that the template grants, and
+//! The rights of each function to the database, the bus and the queues: those that the template grants, and
 //! those that a request needs. A [`Wire`](crate::Wire) acts as IAM, too: it refuses a request without the right to it. So a
 //! suite that uses one fails if a right is missing.
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::template::resources;
 
-/// The right to an action on a table, an index (`subscriptions/index/due`), the bus, or the queue.
+/// The right to an action on a table, an index (`subscriptions/index/due`), the bus, or a queue.
 pub type Right = (String, String);
 /// The rights of one function.
 pub type Rights = BTreeSet<Right>;
@@ -29,7 +29,10 @@ pub fn granted() -> BTreeMap<String, Rights> {
 }
 
 fn granted_by(role: &Value) -> Rights {
-    actions(role).into_iter().filter_map(|(action, arn)| Some((action, resource(&arn)?))).collect()
+    // By these, Lambda reads a queue, in the function's role.
+    let of_lambda = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+    let of_function = actions(role).into_iter().filter(|(action, _)| !of_lambda.contains(&action.as_str()));
+    of_function.filter_map(|(action, arn)| Some((action, resource(&arn)?))).collect()
 }
 
 /// Returns every action that a role allows, with each resource that it is allowed on.
@@ -51,10 +54,10 @@ fn some(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// Returns the resource that an ARN in the template names, if a function sends requests to it: a table or an index, the bus, or
-/// the queue of failed events. Returns `None` for other resources: Lambda sends requests to them, in the function's role.
+/// one of two queues. Returns `None` for other resources: Lambda sends requests to them, in the function's role.
 fn resource(arn: &Value) -> Option<String> {
     let arn = arn["Fn::GetAtt"].as_str().or_else(|| arn["Fn::Sub"].as_str())?;
-    if let Some(other @ ("EventBus" | "FailedEvents")) = arn.strip_suffix(".Arn") {
+    if let Some(other @ ("EventBus" | "FailedEvents" | "WebhookQueue")) = arn.strip_suffix(".Arn") {
         return Some(other.to_owned());
     }
     let (table, index) = arn.split_once("Table.Arn")?;
@@ -76,6 +79,7 @@ pub fn needed(operation: &str, request: &Value) -> Rights {
     };
     match operation {
         "PutEvents" => Rights::from([("events:PutEvents".to_owned(), "EventBus".to_owned())]),
+        "SendMessageBatch" => Rights::from([("sqs:SendMessage".to_owned(), "WebhookQueue".to_owned())]),
         "SendMessage" => Rights::from([("sqs:SendMessage".to_owned(), "FailedEvents".to_owned())]),
         "BatchGetItem" => {
             request["RequestItems"].as_object().unwrap().keys().map(|table| right(operation, table)).collect()

@@ -40,7 +40,7 @@ pub(crate) struct Global {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run the whole service on this machine (the default)
-    Up(Options),
+    Up(Box<Options>),
     #[command(flatten)]
     Operate(operator::Command),
 }

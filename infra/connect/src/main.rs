@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     };
     match command {
         Some(Command::Operate(command)) => operate(command, global),
-        Some(Command::Up(options)) => serve(options, global),
+        Some(Command::Up(options)) => serve(*options, global),
         // `connect` alone means `connect up` with every option at its default.
         None => serve(up::defaults(), global),
     }

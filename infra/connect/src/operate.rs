@@ -4,8 +4,10 @@ use std::io::{self, Write};
 use std::process::{self, ExitCode};
 use std::time::Duration;
 
-use operator::{CommandError, SCHEDULE_VARIABLE, Session};
+use local::{bus, up};
+use operator::{CommandError, QUEUE_VARIABLE, SCHEDULE_VARIABLE, Session};
 use service::clock::Clock;
+use service::deliver::DeliveryQueue;
 use service::endpoint::Endpoint;
 use service::environment::{table_names, variable};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +21,7 @@ use crate::signals::{Signals, output_is_closed};
 #[tokio::main]
 pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitCode {
     log(LevelFilter::WARN);
+    let queue = queue(global.dynamodb_endpoint.is_some());
     let endpoint = match global.dynamodb_endpoint.map_or_else(Endpoint::from_env, |url| Ok(Endpoint::at(url)))
     {
         Ok(endpoint) => endpoint,
@@ -28,7 +31,7 @@ pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitC
     };
     let only_reads = command.only_reads();
     let proxy = endpoint.proxy();
-    match until_stopped(command, endpoint, global.json).await {
+    match until_stopped(command, endpoint, queue, global.json).await {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of the output, such as `head`, has stopped early.
         Err(error) if only_reads && error.is_closed_output() => ExitCode::SUCCESS,
@@ -40,12 +43,28 @@ pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitC
     }
 }
 
+/// Returns the queue of deliveries, if it is known: the one that the environment names, or that of the service on this machine if
+/// the database is chosen by its URL.
+fn queue(of_this_machine: bool) -> Option<DeliveryQueue> {
+    let url = variable(QUEUE_VARIABLE).or_else(|| of_this_machine.then(|| bus::WEBHOOKS.to_owned()))?;
+    let default = format!("http://127.0.0.1:{}{}", up::defaults().port, bus::PATH);
+    let sqs = match Endpoint::from_env_of("SQS") {
+        Ok(endpoint) if endpoint.url.is_none() && of_this_machine => {
+            Endpoint { url: Some(default), ..endpoint }
+        }
+        Ok(endpoint) => endpoint,
+        Err(_) => Endpoint::local(variable("AWS_ENDPOINT_URL_SQS").unwrap_or(default)),
+    };
+    Some(DeliveryQueue::new(&sqs.sdk_config(), url))
+}
+
 /// Runs a command until it ends or a signal comes. One that goes on also ends when nobody reads its output any more.
 ///
 /// A command that ends by itself is told to stop, and may finish.
 async fn until_stopped(
     command: operator::Command,
     endpoint: Endpoint,
+    queue: Option<DeliveryQueue>,
     json: bool,
 ) -> Result<(), CommandError> {
     let signals = Signals::listen()?;
@@ -55,6 +74,7 @@ async fn until_stopped(
     let mut session = Session {
         endpoint,
         tables: table_names(),
+        queue,
         schedule: variable(SCHEDULE_VARIABLE),
         clock: Clock::system(),
         json,

@@ -48,7 +48,7 @@ async fn run(options: &Options, json: bool) -> Result<(), String> {
 
 /// Formats the addresses, and commands to begin with, for people.
 fn welcome(running: &Running, options: &Options) -> String {
-    let Addresses { api_url, dynamodb_url, api_key, tenant, .. } = &running.addresses;
+    let Addresses { api_url, dynamodb_url, api_key, tenant, webhook_secret, .. } = &running.addresses;
     let kept = terminal::escape(&options.keeping());
     let zone = &options.time_zone;
     let mut text = format!(
@@ -60,8 +60,8 @@ fn welcome(running: &Running, options: &Options) -> String {
          Tenant    {tenant} (time zone {zone})\n  \
          API key   {api_key}\n"
     );
-    if let Some(webhook) = &options.webhook {
-        text += &format!("  Webhook   {}\n", webhook.origin());
+    if let (Some(url), Some(secret)) = (&options.webhook, webhook_secret) {
+        text += &format!("  Webhook   {} (secret {secret})\n", url.origin().ascii_serialization());
     }
     if let Some(id) = running.example {
         // Each start has another key. With the same one, the command would only replay the first answer.

@@ -1,9 +1,9 @@
-//! Stand-ins for Amazon EventBridge and SQS: a bus for events, and a queue for changes that can't be events.
+//! Stand-ins for Amazon EventBridge and SQS: a bus for events, the rule that puts each into the queue of deliveries, and a queue for
+//! changes that can't be events.
 //!
-//! The bus accepts events, remembers the last ones for the status, and has them delivered to a webhook. `publish-events` reaches
-//! both over HTTP, as on AWS.
+//! The bus accepts events, and remembers the last ones for the status. The functions reach it and the queues over HTTP, as on AWS.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
@@ -12,139 +12,114 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use chrono::{SecondsFormat, TimeDelta};
+use domain::identifiers::TenantId;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use service::clock::Clock;
+use tracing::error;
 use uuid::Uuid;
 
-use crate::webhook::{Deliveries, Delivery};
+use crate::queue::{NewMessage, Queue};
 
-/// The path of both on the service.
+/// The path of all of them on the service.
 pub const PATH: &str = "/_local/aws";
 /// The name of the bus.
 pub const NAME: &str = "connect-subscriptions";
-/// The URL that names the queue.
-pub const QUEUE: &str = "http://localhost/000000000000/failed-events";
+/// The URL that names the queue of failed events.
+pub const FAILED_EVENTS: &str = "http://localhost/000000000000/failed-events";
+/// The URL that names the queue of deliveries.
+pub const WEBHOOKS: &str = "http://localhost/000000000000/webhooks";
 
 /// Number of events that are remembered for the status.
 const REMEMBERED: usize = 10;
-/// Most events that wait for their delivery. Then the bus accepts no more; later events stay in the stream, and are not lost.
-const MOST_WAITING: usize = 1_000;
 
-/// A bus and a queue.
-#[derive(Default)]
+/// A bus, and the queue that its events go into.
 pub struct Bus {
-    state: Mutex<Events>,
-    webhook: Option<Deliveries>,
+    last: Mutex<VecDeque<LastEvent>>,
+    queue: Arc<Queue>,
+    clock: Clock,
 }
 
-#[derive(Default)]
-struct Events {
-    /// Number of events accepted so far.
-    accepted: u64,
-    /// Numbers of the events that are still to be delivered. The first event is number 1.
-    undelivered: BTreeSet<u64>,
-    /// The last events, the latest first.
-    last: VecDeque<ShownEvent>,
-}
-
-/// An event in the status.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ShownEvent {
-    #[serde(skip)]
-    number: u64,
+/// One of the last events.
+#[derive(Clone, Debug)]
+pub struct LastEvent {
+    /// The tenant.
+    pub tenant: TenantId,
     /// The event as it is published.
-    event: Value,
-    /// The progress of its delivery; absent if there is no webhook.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delivery: Option<Progress>,
-    /// Number of times that the event has been posted.
-    attempts: u32,
-}
-
-/// The progress of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Progress {
-    /// The event has not been delivered yet, and is tried again.
-    Waiting,
-    /// The receiver has the event.
-    Delivered,
-    /// The receiver refused the event, or has not accepted it for a day.
-    Dropped,
+    pub event: Value,
 }
 
 impl Bus {
-    /// Creates a bus. Its events go to the webhook, if there is one.
+    /// Creates a bus whose events go into this queue, which has this clock.
     #[must_use]
-    pub fn new(webhook: Option<Deliveries>) -> Self {
-        Self { state: Mutex::default(), webhook }
-    }
-
-    /// Returns the deliveries to the webhook, if there is one.
-    #[must_use]
-    pub fn webhook(&self) -> Option<&Deliveries> {
-        self.webhook.as_ref()
-    }
-
-    /// Returns the number of events accepted so far.
-    #[must_use]
-    pub fn accepted(&self) -> u64 {
-        self.events().accepted
-    }
-
-    /// Returns the number of events delivered or dropped, counted from the first up to the first that is neither.
-    #[must_use]
-    pub fn delivered(&self) -> u64 {
-        let events = self.events();
-        events.undelivered.first().map_or(events.accepted, |first| first - 1)
+    pub fn new(queue: Arc<Queue>, clock: Clock) -> Self {
+        Self { last: Mutex::default(), queue, clock }
     }
 
     /// Returns the last events, the latest first.
     #[must_use]
-    pub fn last(&self) -> Vec<ShownEvent> {
-        self.events().last.iter().cloned().collect()
+    pub fn last(&self) -> Vec<LastEvent> {
+        self.events().iter().cloned().collect()
     }
 
-    /// Records the outcome of an attempt to deliver an event.
-    pub fn progress(&self, number: u64, progress: Progress) {
-        let mut events = self.events();
-        if progress != Progress::Waiting {
-            events.undelivered.remove(&number);
-        }
-        if let Some(shown) = events.last.iter_mut().find(|shown| shown.number == number) {
-            shown.delivery = Some(progress);
-            shown.attempts += 1;
-        }
+    fn events(&self) -> MutexGuard<'_, VecDeque<LastEvent>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Accepts an event, unless too many wait for their delivery. Returns true if it is accepted.
-    fn accept(self: &Arc<Self>, body: String, event: Value) -> bool {
-        let mut events = self.events();
-        if events.undelivered.len() >= MOST_WAITING {
-            return false;
-        }
-        events.accepted += 1;
-        let number = events.accepted;
-        let delivery = self.webhook.as_ref().map(|_| Progress::Waiting);
-        let about = event.pointer("/data/subscriptionId").map(Value::to_string).unwrap_or_default();
-        events.last.push_front(ShownEvent { number, event, delivery, attempts: 0 });
-        events.last.truncate(REMEMBERED);
-        if let Some(deliveries) = &self.webhook {
-            events.undelivered.insert(number);
-            // Within the lock, so that events are delivered in the order of their numbers.
-            deliveries.deliver(self, Delivery { number, about, body, since: Instant::now() });
-        }
-        true
+    /// Accepts an event. Fails with the code of EventBridge.
+    fn put(&self, entry: Entry) -> Result<Uuid, &'static str> {
+        let detail = RawValue::from_string(entry.detail).map_err(|_| "MalformedDetail")?;
+        let event: Value = serde_json::from_str(detail.get()).map_err(|_| "MalformedDetail")?;
+        let tenant =
+            entry.resources.iter().find_map(|resource| resource.strip_prefix("tenant/")?.parse().ok());
+        let tenant = tenant.ok_or("InvalidArgument")?;
+        let id = Uuid::new_v4();
+        let envelope = Envelope {
+            version: "0",
+            id,
+            detail_type: &entry.detail_type,
+            source: &entry.source,
+            account: "000000000000",
+            time: self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true),
+            region: "local",
+            resources: &entry.resources,
+            detail: &detail,
+        };
+        // An envelope always has a JSON form.
+        let body = serde_json::to_string(&envelope).unwrap_or_default();
+        self.add(&[NewMessage { body, group: String::new(), delay: TimeDelta::zero() }])?;
+        let mut last = self.events();
+        last.push_front(LastEvent { tenant, event });
+        last.truncate(REMEMBERED);
+        Ok(id)
     }
 
-    fn events(&self) -> MutexGuard<'_, Events> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn add(&self, messages: &[NewMessage]) -> Result<(), &'static str> {
+        self.queue.add(messages, self.clock.now()).map_err(|cause| {
+            error!(%cause, "the queue of deliveries can't be written");
+            "InternalFailure"
+        })
     }
 }
 
-/// Creates the route of both.
+/// An event as EventBridge puts it into a queue. The detail stays as it was put onto the bus.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Envelope<'e> {
+    version: &'static str,
+    id: Uuid,
+    detail_type: &'e str,
+    source: &'e str,
+    account: &'static str,
+    time: String,
+    region: &'static str,
+    resources: &'e [String],
+    detail: &'e RawValue,
+}
+
+/// Creates the route of all of them.
 pub fn routes(bus: Arc<Bus>) -> Router {
     Router::new().route(PATH, post(answer)).route(&format!("{PATH}/"), post(answer)).with_state(bus)
 }
@@ -155,6 +130,11 @@ async fn answer(State(bus): State<Arc<Bus>>, headers: HeaderMap, body: Bytes) ->
         "AWSEvents.PutEvents" => match serde_json::from_slice(&body) {
             Ok(request) => Json(put_events(&bus, request)).into_response(),
             Err(_) => refuse("ValidationException"),
+        },
+        "AmazonSQS.SendMessageBatch" => match serde_json::from_slice(&body) {
+            Ok(SendMessageBatch { queue_url, entries }) if queue_url == WEBHOOKS => send(&bus, entries),
+            Ok(_) => refuse("QueueDoesNotExist"),
+            Err(_) => refuse("InvalidMessageContents"),
         },
         // The message is not kept: the function has logged its content.
         "AmazonSQS.SendMessage" => match serde_json::from_slice::<Value>(&body) {
@@ -180,54 +160,83 @@ struct PutEvents {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry {
+    source: String,
+    detail_type: String,
+    resources: Vec<String>,
     detail: String,
 }
 
-fn put_events(bus: &Arc<Bus>, request: PutEvents) -> Value {
-    let answer = |entry: Entry| match serde_json::from_str::<Value>(&entry.detail) {
-        Ok(event) if event.pointer("/data/subscriptionId").is_some() => {
-            if bus.accept(entry.detail, event) {
-                json!({"EventId": Uuid::new_v4()})
-            } else {
-                json!({"ErrorCode": "ThrottlingException", "ErrorMessage": "Too many events are not delivered."})
-            }
-        }
-        _ => json!({"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}),
+fn put_events(bus: &Bus, request: PutEvents) -> Value {
+    let answer = |entry: Entry| match bus.put(entry) {
+        Ok(id) => json!({"EventId": id}),
+        Err(code) => json!({"ErrorCode": code, "ErrorMessage": code}),
     };
     let entries: Vec<_> = request.entries.into_iter().map(answer).collect();
     let failed = entries.iter().filter(|entry| entry.get("ErrorCode").is_some()).count();
     json!({"FailedEntryCount": failed, "Entries": entries})
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SendMessageBatch {
+    queue_url: String,
+    entries: Vec<BatchEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BatchEntry {
+    id: String,
+    message_body: String,
+    #[serde(default)]
+    delay_seconds: u32,
+    #[serde(default)]
+    message_group_id: String,
+}
+
+fn send(bus: &Bus, entries: Vec<BatchEntry>) -> Response {
+    let message = |entry: &BatchEntry| NewMessage {
+        body: entry.message_body.clone(),
+        group: entry.message_group_id.clone(),
+        delay: TimeDelta::seconds(entry.delay_seconds.into()),
+    };
+    if bus.add(&entries.iter().map(message).collect::<Vec<_>>()).is_err() {
+        let error = json!({"__type": "InternalFailure"});
+        return (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response();
+    }
+    let sent =
+        |entry: BatchEntry| json!({"Id": entry.id, "MessageId": Uuid::new_v4(), "MD5OfMessageBody": ""});
+    let successful: Vec<_> = entries.into_iter().map(sent).collect();
+    Json(json!({"Successful": successful, "Failed": []})).into_response()
+}
+
 #[cfg(test)]
 mod tests {
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
 
-    #[tokio::test]
-    async fn the_bus_refuses_a_malformed_event_and_throttles_when_too_many_events_wait() {
-        let stopped = CancellationToken::new();
-        stopped.cancel();
-        let nowhere = "http://127.0.0.1:9/".parse().unwrap();
-        let bus = Arc::new(Bus::new(Some(Deliveries::new(nowhere, stopped).unwrap())));
-        let put = |detail: Value| {
-            let entries = vec![Entry { detail: detail.to_string() }];
-            put_events(&bus, PutEvents { entries })["Entries"][0]["ErrorCode"].clone()
+    #[test]
+    fn the_bus_refuses_a_malformed_event_and_queues_the_others_for_delivery() {
+        let queue = Arc::new(Queue::open(None).unwrap());
+        let clock = Clock::stopped("2026-01-31T22:00:00Z".parse().unwrap());
+        let bus = Bus::new(Arc::clone(&queue), clock.clone());
+        let put = |detail: &str, resource: &str| {
+            let entry = Entry {
+                source: "connect.subscriptions".to_owned(),
+                detail_type: "subscription.updated".to_owned(),
+                resources: vec![resource.to_owned()],
+                detail: detail.to_owned(),
+            };
+            put_events(&bus, PutEvents { entries: vec![entry] })["Entries"][0]["ErrorCode"].clone()
         };
-        let event = || json!({"data": {"subscriptionId": Uuid::new_v4()}});
-        assert_eq!(put(json!({})), "MalformedDetail");
-        for _ in 0..MOST_WAITING {
-            assert_eq!(put(event()), Value::Null);
+        assert_eq!(put("{", "tenant/demo"), "MalformedDetail");
+        assert_eq!(put("{}", "subscription/1"), "InvalidArgument");
+        for n in 0..=REMEMBERED {
+            assert_eq!(put(&json!({"eventId": n}).to_string(), "tenant/demo"), Value::Null);
         }
-        assert_eq!(put(event()), "ThrottlingException");
-        assert_eq!((bus.accepted(), bus.delivered(), bus.last().len()), (1_000, 0, REMEMBERED));
-
-        // Events are delivered in any order. Only those without a gap from the first on count.
-        bus.progress(2, Progress::Delivered);
-        assert_eq!(bus.delivered(), 0);
-        bus.progress(1, Progress::Dropped);
-        assert_eq!(bus.delivered(), 2);
-        assert_eq!(put(event()), Value::Null);
+        let last = bus.last();
+        assert_eq!((last.len(), &last[0].event["eventId"]), (REMEMBERED, &json!(REMEMBERED)));
+        let taken = queue.take(100, clock.now()).unwrap();
+        let first: Value = serde_json::from_str(&taken[0].body).unwrap();
+        assert_eq!((taken.len(), &first["detail"]), (REMEMBERED + 1, &json!({"eventId": 0})));
     }
 }

@@ -1,8 +1,10 @@
-//! The console, which only exists on one machine: a movable clock, sweeps on request, the stand-ins for AWS, and the status.
+//! The console, which only exists on one machine: a movable clock, sweeps on request, deliveries that are shown and sent again, the
+//! stand-ins for AWS, and the status.
 //!
 //! Only users of this machine can use it: [`server`](crate::server) refuses all others.
 
 mod clock;
+mod deliveries;
 
 use std::sync::Arc;
 
@@ -22,7 +24,8 @@ use store::{Admin, StoreError};
 
 pub use self::clock::check_instant;
 use self::clock::moved;
-use crate::bus::{self, Bus, ShownEvent};
+use self::deliveries::ShownEvent;
+use crate::bus::{self, Bus};
 use crate::pages;
 use crate::scheduler::{Execution, Scheduler};
 use crate::up::Addresses;
@@ -43,8 +46,6 @@ pub struct Console {
     pub scheduler: Arc<Scheduler>,
     /// The bus, which takes events.
     pub bus: Arc<Bus>,
-    /// The origin of the webhook, if there is one.
-    pub webhook: Option<String>,
 }
 
 /// Most subscriptions in a status.
@@ -58,6 +59,9 @@ pub fn routes(console: Console) -> Router {
         .route("/_local/api-key", get(api_key))
         .route("/_local/clock", post(move_clock))
         .route("/_local/execute-cancellations", post(execute_cancellations))
+        .route("/_local/deliveries", get(deliveries::list))
+        .route("/_local/events/{event_id}", get(deliveries::event))
+        .route("/_local/events/{event_id}/resend", post(deliveries::send_again))
         .with_state(Arc::new(console))
         .merge(bus)
         .merge(pages::routes())
@@ -87,6 +91,7 @@ struct Status {
     tick: u64,
     executions: Vec<Execution>,
     events: Vec<ShownEvent>,
+    /// The origin of the first webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook: Option<String>,
 }
@@ -112,6 +117,11 @@ async fn read_status(console: &Console) -> Result<Status, StoreError> {
         let stored = console.store.subscription(tenant, *id).await?;
         subscriptions.extend(stored.map(|stored| stored.document));
     }
+    let webhooks = console.store.webhooks(tenant).await?.found;
+    let mut events = Vec::new();
+    for event in console.bus.last() {
+        events.push(deliveries::progress(&console.store, event).await?);
+    }
     let now = console.scheduler.service.clock.now();
     let calendar = Calendar::new(console.time_zone.clone(), now);
     let date = |date: EffectiveDate| json!({"date": date.date(), "instant": date.instant()});
@@ -129,8 +139,8 @@ async fn read_status(console: &Console) -> Result<Status, StoreError> {
         next_month: date(calendar.beginning_of_next_month()),
         tick: console.tick,
         executions: console.scheduler.executions(),
-        events: console.bus.last(),
-        webhook: console.webhook.clone(),
+        events,
+        webhook: webhooks.first().map(deliveries::origin),
     })
 }
 

@@ -40,9 +40,20 @@ pub enum FolderError {
 
 /// The file of the database.
 const DATABASE: &str = "dynamodb.sqlite";
+/// The file of the queue of deliveries.
+pub const QUEUE: &str = "webhooks.sqlite";
 /// All files that may be in the folder. Earlier versions created some of them readable for everybody.
-const FILES: [&str; 6] =
-    ["lock", DATABASE, "dynamodb.sqlite-wal", "dynamodb.sqlite-shm", "demo-api-key", "events-delivered.json"];
+const FILES: [&str; 9] = [
+    "lock",
+    DATABASE,
+    "dynamodb.sqlite-wal",
+    "dynamodb.sqlite-shm",
+    "demo-api-key",
+    "events-delivered.json",
+    QUEUE,
+    "webhooks.sqlite-wal",
+    "webhooks.sqlite-shm",
+];
 
 impl Folder {
     /// Creates the folder if it does not exist, and locks it.
@@ -56,7 +67,9 @@ impl Folder {
             private::tighten(&path.join(name)).map_err(unwritable)?;
         }
         // SQLite gives its additional files the rights of this file.
-        private::append_to(&path.join(DATABASE)).map_err(unwritable)?;
+        for name in [DATABASE, QUEUE] {
+            private::append_to(&path.join(name)).map_err(unwritable)?;
+        }
         let lock = private::append_to(&path.join("lock")).map_err(unwritable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),

@@ -1,14 +1,13 @@
 //! Lambda's reading of a table's stream: `publish-events` gets the records in their order, and again from the first that was not
 //! published.
 //!
-//! The place in the stream up to which everything is published and delivered is kept in a file. So events that were not delivered
-//! when the service stopped are published again after the next start.
+//! The place in the stream up to which everything is published is kept in a file. So changes that were not published when the
+//! service stopped are published after the next start.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_http::{Context, Error, LambdaEvent};
@@ -23,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use crate::bus::Bus;
 use operator::private;
 
 /// Time limit of an invocation.
@@ -38,18 +36,14 @@ pub struct EventSource {
     publisher: Publisher,
     arn: String,
     stream: Stream,
-    bus: Arc<Bus>,
     file: Option<PathBuf>,
     /// The place up to which everything is published.
     published: Positions,
-    /// The last place that was added to `published_before`.
-    noted: Positions,
-    /// Places that are published and not yet delivered, the earliest first, each with the number of events on the bus up to it.
-    /// A place is removed when all these events are delivered.
-    published_before: VecDeque<(u64, Positions)>,
+    /// The place that is kept in the file.
+    kept: Positions,
 }
 
-/// The place up to which everything is delivered, by stream.
+/// The place up to which everything is published, by stream.
 type Checkpoints = BTreeMap<String, Positions>;
 
 impl EventSource {
@@ -63,15 +57,14 @@ impl EventSource {
         publisher: Publisher,
         database: Endpoint,
         arn: String,
-        bus: Arc<Bus>,
         file: Option<PathBuf>,
     ) -> Result<Self, StreamError> {
         let kept = file.as_deref().and_then(read).and_then(|mut kept| kept.remove(&arn));
         let is_new = kept.is_none();
         let stream = Stream::new(database, arn.clone(), kept.clone().map_or(Start::Oldest, Start::After));
         let published = kept.unwrap_or_default();
-        let (noted, published_before) = (published.clone(), VecDeque::new());
-        let mut source = Self { publisher, arn, stream, bus, file, published, noted, published_before };
+        let kept = published.clone();
+        let mut source = Self { publisher, arn, stream, file, published, kept };
         if is_new {
             source.pass_over().await?;
         }
@@ -90,13 +83,13 @@ impl EventSource {
                 self.published.extend(last.map(|number| (shard, number.to_owned())));
             }
         }
-        self.noted = self.published.clone();
-        self.write(self.published.clone());
+        self.kept = self.published.clone();
+        self.write();
         Ok(())
     }
 
     /// Gives new records to the function, until `stop` is cancelled. An invocation in progress is finished.
-    pub async fn run(mut self, stop: CancellationToken) -> Self {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut failures = 0;
         while !stop.is_cancelled() {
             let pause = match self.stream.read().await {
@@ -127,7 +120,6 @@ impl EventSource {
                 () = sleep(pause) => {}
             }
         }
-        self
     }
 
     /// Gives a page to the function, again and again until all of it is published, or `stop` is cancelled.
@@ -174,30 +166,23 @@ impl EventSource {
         Ok(answer.batch_item_failures.into_iter().find_map(|failure| failure.item_identifier))
     }
 
-    /// Keeps the place up to which everything is delivered, if it has advanced.
-    pub fn keep(&mut self) {
-        if self.published != self.noted {
-            self.noted = self.published.clone();
-            self.published_before.push_back((self.bus.accepted(), self.published.clone()));
-        }
-        let delivered = self.bus.delivered();
-        let mut reached = None;
-        while self.published_before.front().is_some_and(|(accepted, _)| *accepted <= delivered) {
-            reached = self.published_before.pop_front();
-        }
-        if let Some((_, delivered)) = reached {
-            self.write(delivered);
+    /// Keeps the place up to which everything is published, if it has advanced.
+    fn keep(&mut self) {
+        if self.published != self.kept {
+            self.kept = self.published.clone();
+            self.write();
         }
     }
 
-    fn write(&self, mut delivered: Positions) {
+    fn write(&self) {
         let Some(file) = &self.file else { return };
         // Shards that no longer exist have been read completely.
-        delivered.retain(|shard, _| self.stream.shards().any(|known| known == shard));
+        let mut published = self.published.clone();
+        published.retain(|shard, _| self.stream.shards().any(|known| known == shard));
         let mut checkpoints = read(file).unwrap_or_default();
-        checkpoints.insert(self.arn.clone(), delivered);
+        checkpoints.insert(self.arn.clone(), published);
         if let Err(cause) = write(file, &checkpoints) {
-            warn!(%cause, "cannot save the progress of event delivery; events may be delivered again");
+            warn!(%cause, "cannot save the progress of publishing; events may be published again");
         }
     }
 }
@@ -205,7 +190,7 @@ impl EventSource {
 fn read(file: &Path) -> Option<Checkpoints> {
     let checkpoints = fs::read(file).ok().map(|text| serde_json::from_slice(&text));
     let unusable =
-        |cause| warn!(%cause, "cannot read the progress of event delivery; events up to now are not sent");
+        |cause| warn!(%cause, "cannot read the progress of publishing; changes up to now are not published");
     checkpoints?.map_err(unusable).ok()
 }
 

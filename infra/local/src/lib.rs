@@ -9,11 +9,11 @@
 //! - [`gateway`]: API Gateway, from an HTTP request to an event and back.
 //! - [`scheduler`]: EventBridge Scheduler, every minute.
 //! - [`event_source`]: Lambda's reading of a table's stream.
-//! - [`bus`], [`webhook`]: EventBridge, and its delivery of events.
+//! - [`bus`], [`queue`], [`queue_source`]: EventBridge, SQS, and Lambda's reading of a queue, to deliver events.
 //! - [`console`]: features that only exist on one machine, such as a clock that can be moved. [`pages`]: the pages for people.
 //!
-//! *Invariant:* no function depends on this crate. It depends on [`operator`] for files of subscriptions, and for files that only
-//! their owner can read. [`operator`] does not depend on it.
+//! *Invariant:* no function depends on this crate. It depends on [`operator`] for files of subscriptions, for files that only their
+//! owner can read, and for the document of the API. [`operator`] does not depend on it.
 
 #![warn(missing_docs)]
 
@@ -29,7 +29,8 @@ pub mod scheduler;
 pub mod event_source;
 
 pub mod bus;
-pub mod webhook;
+pub mod queue;
+pub mod queue_source;
 
 pub mod console;
 pub mod pages;

@@ -13,8 +13,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::map_response;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use operator::openapi;
 
-const OPENAPI: &str = include_str!("../../openapi.yaml");
 const HOME: &str = include_str!("pages/home.html");
 const DOCS: &str = include_str!("pages/docs.html");
 
@@ -31,7 +31,7 @@ pub fn routes() -> Router {
         .route("/docs", get(Html(DOCS)))
         .route("/problems", get(async || Html(problems::index())))
         .route("/problems/{code}", get(problem))
-        .route("/openapi.yaml", get(text("application/yaml", OPENAPI)))
+        .route("/openapi.yaml", get(text("application/yaml", openapi::TEXT)))
         .route("/pages/home.js", get(text("text/javascript", include_str!("pages/home.js"))))
         .route("/pages/docs.js", get(text("text/javascript", include_str!("pages/docs.js"))))
         .route("/pages/style.css", get(text("text/css", include_str!("pages/style.css"))))

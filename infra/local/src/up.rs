@@ -8,14 +8,15 @@ mod ports;
 mod running;
 mod seed;
 mod tenant;
+mod webhook;
 mod wiring;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use domain::identifiers::InvalidIdentifier;
 use service::clock::Clock;
+use service::ids::NoEntropy;
 use store::StoreError;
 use streams::StreamError;
 use tracing::warn;
@@ -60,6 +61,10 @@ pub async fn start_by(options: &Options, clock: Clock) -> Result<Running, StartE
     let (tenant, api_key) = tenant::prepare(options, &database, folder.as_ref(), now).await?;
     seed.import(&database, &tenant, now).await?;
     let example = seed.example(&database, &tenant).await?;
+    let webhook_secret = match &options.webhook {
+        Some(url) => Some(webhook::add(&database, &tenant, url, now).await?),
+        None => None,
+    };
     let stream_arn = find_stream(options, &database).await?;
 
     let addresses = Addresses {
@@ -68,20 +73,19 @@ pub async fn start_by(options: &Options, clock: Clock) -> Result<Running, StartE
         api_key,
         tenant,
         subscription_ids: seed.ids().collect(),
+        webhook_secret,
     };
-    let wiring = Wiring::new(options, &database, &clock, &stops)?;
-    let events = match stream_arn {
+    let wiring = Wiring::new(options, &database, &clock, folder.as_ref())?;
+    let sources = match stream_arn {
         Some(arn) => {
-            let tables = options.tables.clone();
-            Some(wiring.begin_events(tables, &database, arn, &addresses.api_url, folder.as_ref()).await?)
+            Some(wiring.begin_sources(options, &database, arn, &addresses.api_url, folder.as_ref()).await?)
         }
         None => None,
     };
     let console = wiring.console(options, database.store, addresses.clone());
-    let bus = Arc::clone(&wiring.bus);
-    let tasks = wiring.run(options, api, console, events, &stops);
+    let tasks = wiring.run(options, api, console, sources, &stops);
     stop_on_error.disarm();
-    Ok(Running { addresses, example, stops, tasks, bus, database: database.embedded, _folder: folder })
+    Ok(Running { addresses, example, stops, tasks, database: database.embedded, _folder: folder })
 }
 
 /// Finds the stream of the table of subscriptions, if changes are published as events.
@@ -115,7 +119,9 @@ pub enum StartError {
     #[error("cannot publish events: {0}")]
     Stream(#[from] StreamError),
     #[error("cannot deliver events: {0}")]
-    Webhook(String),
+    Deliveries(String),
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
     #[error(transparent)]
     DemoKey(#[from] KeyError),
     #[error(transparent)]

@@ -10,6 +10,7 @@ use crate::keys::{self, Keys};
 use crate::subscriptions::{self, Subscriptions};
 use crate::tables::{self, Tables};
 use crate::tenants::{self, Tenants};
+use crate::webhooks::{self, Webhooks};
 use crate::{CommandError, Session};
 
 /// The operator's commands.
@@ -33,6 +34,9 @@ pub enum Command {
     /// Repair the history of subscriptions
     #[command(subcommand)]
     History(History),
+    /// Manage the webhooks of a tenant, list attempts to post events, and send events again
+    #[command(subcommand)]
+    Webhooks(Webhooks),
     /// Create the tables (on AWS, the template creates them)
     #[command(subcommand)]
     Tables(Tables),
@@ -47,13 +51,14 @@ pub enum Command {
 impl Command {
     /// Returns true if the command must be allowed to end by itself when the session is asked to stop.
     ///
-    /// An import still reports its progress, and the token of a new key is still shown. Any other command can be dropped at any
+    /// An import still reports its progress, and the token of a new key, or a new secret, is still shown. Any other command can be dropped at any
     /// moment: it changes the database by one write, or by several that are independent of each other.
     #[must_use]
     pub fn ends_by_itself(&self) -> bool {
         match self {
             Self::Keys(command) => matches!(command, Keys::Create { .. } | Keys::Rotate { .. }),
             Self::Subscriptions(command) => matches!(command, Subscriptions::Import(_)),
+            Self::Webhooks(command) => matches!(command, Webhooks::Add { .. } | Webhooks::Rotate { .. }),
             _ => false,
         }
     }
@@ -73,6 +78,7 @@ impl Command {
             Self::Subscriptions(command) => !matches!(command, Subscriptions::Import(_)),
             Self::Cancellations(command) => command.only_reads(),
             Self::History(command) => command.only_reads(),
+            Self::Webhooks(command) => command.only_reads(),
             Self::Tables(_) => false,
             Self::Events(_) | Self::Doctor(_) => true,
         }
@@ -91,6 +97,7 @@ pub async fn run(command: Command, session: &mut Session<'_>) -> Result<(), Comm
         Command::Cancellations(command) => cancellations::run(command, session).await,
         Command::Events(command) => events::run(command, session).await,
         Command::History(command) => history::run(command, session).await,
+        Command::Webhooks(command) => webhooks::run(command, session).await,
         Command::Tables(command) => tables::run(command, session).await,
         Command::Doctor(command) => doctor::run(command, session).await,
     }

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use domain::identifiers::{KeyId, TenantId};
+use domain::identifiers::{KeyId, TenantId, WebhookId};
+use service::deliver::{NotSent, Unusable};
 use service::ids::NoEntropy;
 use service::sweep::NoTime;
 use store::StoreError;
@@ -25,6 +26,14 @@ pub enum CommandError {
     KeyIsOver { key: KeyId, why: &'static str },
     #[error("the key {0} was changed in the meantime; check it, and try again")]
     KeyChanged(KeyId),
+    #[error("{tenant} has no webhook {webhook}")]
+    NoWebhook { tenant: TenantId, webhook: WebhookId },
+    #[error("the webhook {0} was changed in the meantime; check it, and try again")]
+    WebhookChanged(WebhookId),
+    #[error("{0} (--any-address allows any)")]
+    Unusable(#[from] Unusable),
+    #[error(transparent)]
+    NotSent(#[from] NotSent),
     #[error("{0} has no such subscription")]
     NoSubscription(TenantId),
     #[error("{0} is not in the future")]
@@ -62,7 +71,7 @@ impl CommandError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::NobodyToAsk(_) => 2,
+            Self::Usage(_) | Self::NobodyToAsk(_) | Self::Unusable(_) => 2,
             _ => 1,
         }
     }

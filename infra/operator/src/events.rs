@@ -1,4 +1,6 @@
-//! `events tail`: shows events as they happen, from the stream of the table.
+//! `events`: shows events as they happen, from the stream of the table, and their schemas.
+
+mod schema;
 
 use std::time::Duration;
 
@@ -34,10 +36,26 @@ pub enum Events {
         #[arg(long)]
         from_beginning: bool,
     },
+    /// Print the JSON Schema of each type of events, for receivers
+    Schema {
+        /// Type of events, such as subscription.cancelled [default: all, by their types]
+        #[arg(value_name = "TYPE")]
+        r#type: Option<String>,
+    },
 }
 
 pub(crate) async fn run(command: Events, session: &mut Session<'_>) -> Result<(), CommandError> {
-    let Events::Tail { tenant, from_beginning } = command;
+    match command {
+        Events::Tail { tenant, from_beginning } => tail(session, tenant, from_beginning).await,
+        Events::Schema { r#type } => schema::run(session, r#type.as_deref()),
+    }
+}
+
+async fn tail(
+    session: &mut Session<'_>,
+    tenant: Option<TenantId>,
+    from_beginning: bool,
+) -> Result<(), CommandError> {
     let arn = session.store().stream_arn().await?.ok_or(CommandError::NoStream)?;
     let start = if from_beginning { Start::Oldest } else { Start::Now };
     let mut stream = Stream::new(session.endpoint.clone(), arn, start);

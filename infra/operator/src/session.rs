@@ -6,6 +6,7 @@ use std::thread;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use service::clock::Clock;
+use service::deliver::DeliveryQueue;
 use service::endpoint::Endpoint;
 use store::Admin;
 use store::tables::TableNames;
@@ -19,12 +20,17 @@ use crate::terminal::{self, Text};
 /// The environment variable with the name of the schedule that sweeps. The stack's output `Environment` sets it.
 pub const SCHEDULE_VARIABLE: &str = "SWEEP_SCHEDULE";
 
+/// The environment variable with the URL of the queue of deliveries. The same output sets it.
+pub const QUEUE_VARIABLE: &str = "WEBHOOK_QUEUE_URL";
+
 /// The database, the clock and the output of one command.
 pub struct Session<'s> {
     /// The database.
     pub endpoint: Endpoint,
     /// The names of its tables.
     pub tables: TableNames,
+    /// The queue of deliveries to webhooks, if it is known.
+    pub queue: Option<DeliveryQueue>,
     /// The name of the schedule that sweeps, if [`SCHEDULE_VARIABLE`] is set.
     pub schedule: Option<String>,
     /// The clock of the session.

@@ -11,14 +11,14 @@ use crate::{CommandError, Session};
 pub enum Tables {
     /// Create the tables that don't exist
     ///
-    /// Existing tables stay as they are. Only the expiry of idempotency records is turned on if the table has none.
+    /// Existing tables stay as they are. Only the expiry of idempotency records and deliveries is turned on if the table has none.
     Create,
 }
 
 pub(crate) async fn run(Tables::Create: Tables, session: &mut Session<'_>) -> Result<(), CommandError> {
     let created = session.store().create_tables().await?;
-    let TableNames { subscriptions, idempotency, tenants, history } = &session.tables;
-    let existed: Vec<_> = [subscriptions, idempotency, tenants, history]
+    let TableNames { subscriptions, idempotency, tenants, history, webhooks, deliveries } = &session.tables;
+    let existed: Vec<_> = [subscriptions, idempotency, tenants, history, webhooks, deliveries]
         .into_iter()
         .filter(|name| !created.contains(name))
         .cloned()

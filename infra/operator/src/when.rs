@@ -1,4 +1,4 @@
-//! Times on the command line: an instant, or a duration from now.
+//! Times on the command line: an instant, or a duration from now or before it.
 
 use std::str::FromStr;
 
@@ -21,6 +21,17 @@ impl When {
         match self {
             Self::At(instant) => Some(instant),
             Self::In(duration) => now.checked_add_signed(duration),
+        }
+    }
+}
+
+impl When {
+    /// Returns the instant, if a duration counts back from `now`. One before all dates that can be represented is the first of them.
+    #[must_use]
+    pub fn ago(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::At(instant) => instant,
+            Self::In(duration) => now.checked_sub_signed(duration).unwrap_or(DateTime::<Utc>::MIN_UTC),
         }
     }
 }

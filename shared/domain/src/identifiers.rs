@@ -1,4 +1,4 @@
-//! Identifiers of tenants, API keys, subscriptions, cancellations and writes.
+//! Identifiers of tenants, API keys, subscriptions, cancellations, writes and webhooks.
 //!
 //! Each is parsed once, where it enters the service, and needs no check after that. None of them can contain `#` or `_`, which
 //! separate them in table keys and API keys. The exception is a reference id, which always comes last.
@@ -165,6 +165,25 @@ impl FromStr for CancellationId {
     }
 }
 
+/// The id of a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WebhookId(Uuid);
+
+impl From<Uuid> for WebhookId {
+    fn from(uuid: Uuid) -> Self {
+        Self(uuid)
+    }
+}
+
+impl FromStr for WebhookId {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidIdentifier)
+    }
+}
+
 /// The id of one write of a subscription, different from all others. A version number alone could be used twice: after a table was
 /// restored, or a subscription was removed and added again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -214,7 +233,7 @@ macro_rules! deserialized_as_parsed {
     )*};
 }
 
-shown_as_text!(TenantId, KeyId, SubscriptionId, ReferenceId, CancellationId, WriteId);
+shown_as_text!(TenantId, KeyId, SubscriptionId, ReferenceId, CancellationId, WebhookId, WriteId);
 deserialized_as_parsed!(TenantId, KeyId, SubscriptionId, CancellationId, WriteId);
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! - [`change`]: the attributes that a decision writes.
 //! - [`details`], [`preview`]: a cancellation as callers see it, and the one that a request would make.
 //! - [`event`], [`history`]: the changes that are published, and those that are kept for ever.
+//! - [`webhook`]: the URLs that events are posted to, and what follows from each attempt.
 //! - [`document`], [`import`]: the documents that are imported, and the subscriptions that they may replace.
 //! - [`json`], [`fault`], [`cancel_request`]: reading a request to cancel, with every fault at once.
 //! - [`api_key`], [`tenant`]: authentication, scopes, and the companies that use the API.
@@ -39,6 +40,7 @@ pub mod preview;
 
 pub mod event;
 pub mod history;
+pub mod webhook;
 
 pub mod document;
 pub mod import;

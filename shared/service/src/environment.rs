@@ -29,8 +29,9 @@ pub fn required(name: &'static str) -> Result<String, EnvironmentError> {
     variable(name).ok_or(EnvironmentError::Missing(name))
 }
 
-/// Reads the names of the tables from `SUBSCRIPTIONS_TABLE`, `IDEMPOTENCY_TABLE`, `TENANTS_TABLE` and `HISTORY_TABLE`. For a
-/// function, only the names of the tables that it uses are set. The others keep their default names.
+/// Reads the names of the tables from `SUBSCRIPTIONS_TABLE`, `IDEMPOTENCY_TABLE`, `TENANTS_TABLE`, `HISTORY_TABLE`,
+/// `WEBHOOKS_TABLE` and `DELIVERIES_TABLE`. For a function, only the names of the tables that it uses are set. The others keep
+/// their default names.
 #[must_use]
 pub fn table_names() -> TableNames {
     let named = |name, default| variable(name).unwrap_or(default);
@@ -40,5 +41,7 @@ pub fn table_names() -> TableNames {
         idempotency: named("IDEMPOTENCY_TABLE", default.idempotency),
         tenants: named("TENANTS_TABLE", default.tenants),
         history: named("HISTORY_TABLE", default.history),
+        webhooks: named("WEBHOOKS_TABLE", default.webhooks),
+        deliveries: named("DELIVERIES_TABLE", default.deliveries),
     }
 }

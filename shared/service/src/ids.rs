@@ -1,7 +1,8 @@
 //! New ids and secrets: the one place that draws random numbers for them.
 
 use domain::api_key::Token;
-use domain::identifiers::{CancellationId, KeyId, NewIds, TenantId, WriteId};
+use domain::identifiers::{CancellationId, KeyId, NewIds, TenantId, WebhookId, WriteId};
+use domain::webhook::Secret;
 use uuid::Uuid;
 
 /// The operating system can't give random numbers.
@@ -38,7 +39,25 @@ pub fn key_id() -> KeyId {
 /// # Errors
 /// The operating system can't give random numbers.
 pub fn token(tenant: TenantId, key_id: KeyId) -> Result<Token, NoEntropy> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(NoEntropy)?;
-    Ok(Token::new(tenant, key_id, secret))
+    Ok(Token::new(tenant, key_id, random()?))
+}
+
+/// Makes the id of a webhook.
+#[must_use]
+pub fn webhook_id() -> WebhookId {
+    Uuid::new_v4().into()
+}
+
+/// Makes the secret of a webhook: 256 random bits.
+///
+/// # Errors
+/// The operating system can't give random numbers.
+pub fn webhook_secret() -> Result<Secret, NoEntropy> {
+    random().map(Secret::new)
+}
+
+fn random() -> Result<[u8; 32], NoEntropy> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(NoEntropy)?;
+    Ok(random)
 }

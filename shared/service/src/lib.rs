@@ -4,6 +4,7 @@
 //! - [`import`]: imports subscriptions for an operator.
 //! - [`sweep`]: executes the cancellations that are due.
 //! - [`publish`]: turns writes into events on a bus.
+//! - [`deliver`]: posts events to webhooks.
 //! - [`http`]: turns requests into types, and decisions and problems into answers.
 //! - [`ids`]: makes new ids and secrets.
 //! - [`clock`], [`endpoint`], [`environment`], [`telemetry`].
@@ -11,6 +12,7 @@
 #![warn(missing_docs)]
 
 pub mod cancel;
+pub mod deliver;
 pub mod get;
 pub mod import;
 pub mod publish;

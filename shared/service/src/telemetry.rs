@@ -53,7 +53,14 @@ pub const EVENTS_FAILED: &str = "EventsFailed";
 /// Entries that were added to the history.
 pub const HISTORY_ENTRIES_ADDED: &str = "HistoryEntriesAdded";
 
-/// The dimension of [`REQUESTS`].
+/// Attempts to post an event to a webhook, by `Outcome`.
+pub const DELIVERIES: &str = "Deliveries";
+/// Age of a delivery that goes on because the receiver has not accepted the event, in seconds.
+pub const DELIVERY_AGE: &str = "DeliveryAge";
+/// Webhooks that were disabled because their receiver answered 410.
+pub const WEBHOOKS_DISABLED: &str = "WebhooksDisabled";
+
+/// The dimension of [`REQUESTS`] and [`DELIVERIES`].
 pub const OUTCOME: &str = "Outcome";
 /// The dimension of [`CANCELLATIONS_SCHEDULED`].
 pub const REASON: &str = "Reason";
@@ -61,7 +68,7 @@ pub const REASON: &str = "Reason";
 pub const TYPE: &str = "Type";
 
 /// All metrics, with their units.
-pub const METRICS: [(&str, Unit); 12] = [
+pub const METRICS: [(&str, Unit); 15] = [
     (REQUESTS, Unit::Count),
     (CANCELLATIONS_SCHEDULED, Unit::Count),
     (CANCELLATIONS_WITHDRAWN, Unit::Count),
@@ -74,6 +81,9 @@ pub const METRICS: [(&str, Unit); 12] = [
     (EVENTS_PUBLISHED, Unit::Count),
     (EVENTS_FAILED, Unit::Count),
     (HISTORY_ENTRIES_ADDED, Unit::Count),
+    (DELIVERIES, Unit::Count),
+    (DELIVERY_AGE, Unit::Seconds),
+    (WEBHOOKS_DISABLED, Unit::Count),
 ];
 
 /// Returns the log filter: this service's own events from `level` on, those of libraries from WARN on.
@@ -90,6 +100,7 @@ pub fn filter(level: LevelFilter) -> Targets {
         "cancel_subscription",
         "execute_cancellations",
         "publish_events",
+        "deliver_webhooks",
         "operator",
         "local",
         "connect",

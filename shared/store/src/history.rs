@@ -12,10 +12,10 @@ use domain::stored::Revision;
 use domain::subscription::{PendingStatus, Status};
 use dynamodb::{Item, Patience, refusal, try_again};
 use serde::{Deserialize, Serialize};
-use serde_dynamo::{from_item, to_item};
+use serde_dynamo::from_item;
 use serde_with::skip_serializing_none;
 
-use super::items::text;
+use super::items::{attribute_map, text};
 use super::layout::{PK, REVISION, read_revision_key, revision_key, subscription_key};
 use super::scan::Page;
 use super::{Admin, NextPage, Store, StoreError};
@@ -179,7 +179,7 @@ fn history_item(key: &str, entry: &HistoryEntry) -> Result<Item, StoreError> {
         status,
         pending_status,
     };
-    to_item(item).map_err(|error| StoreError::Defect(error.to_string()))
+    attribute_map(item)
 }
 
 fn read_entry(item: Item) -> Option<HistoryEntry> {

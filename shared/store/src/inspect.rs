@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::types::{
 use chrono::{DateTime, Utc};
 use dynamodb::refusal;
 
-use super::tables::{DUE_INDEX, TTL_ATTRIBUTE, definitions};
+use super::tables::{TTL_ATTRIBUTE, definitions};
 use super::{Admin, StoreError};
 
 /// A fault of a table.
@@ -24,17 +24,17 @@ pub enum TableFault {
     Missing,
     /// The table can't be used yet, or no longer. The text is its status.
     NotActive(String),
-    /// The table has other keys than `pk`, and for the history `revision`.
+    /// The table has other keys.
     OtherKeys,
-    /// The index of pending cancellations is missing.
+    /// The index of the table is missing.
     NoIndex,
-    /// The index of pending cancellations has other keys, or leaves out `cancellationId`.
+    /// The index has other keys, or leaves out attributes.
     OtherIndex,
-    /// The index of pending cancellations can't be used yet, or no longer. The text is its status.
+    /// The index can't be used yet, or no longer. The text is its status.
     IndexNotActive(String),
     /// The changes of the table are not streamed with both images.
     NoStream,
-    /// Old idempotency records are not removed.
+    /// Items that have expired are not removed.
     NoExpiry,
 }
 
@@ -60,7 +60,8 @@ impl Admin {
                 Some(found) => compare(&wanted, &found),
             };
             let is_there = !faults.contains(&TableFault::Missing);
-            if is_there && *name == self.tables.idempotency && !self.removes_old_records(name).await? {
+            let expires = [&self.tables.idempotency, &self.tables.deliveries].contains(&&name.to_owned());
+            if is_there && expires && !self.removes_expired_items(name).await? {
                 faults.push(TableFault::NoExpiry);
             }
             inspected.push(InspectedTable { name: name.to_owned(), faults });
@@ -86,7 +87,7 @@ impl Admin {
         Ok(self.describe(&self.tables.subscriptions).await?.and_then(|table| table.latest_stream_arn))
     }
 
-    async fn removes_old_records(&self, name: &str) -> Result<bool, StoreError> {
+    async fn removes_expired_items(&self, name: &str) -> Result<bool, StoreError> {
         let current = self.client.describe_time_to_live().table_name(name).send().await;
         let current = current.map_err(StoreError::from_sdk)?.time_to_live_description;
         Ok(current.is_some_and(|current| {
@@ -136,8 +137,9 @@ fn compare(wanted: &CreateTableInputBuilder, found: &TableDescription) -> Vec<Ta
         faults.push(TableFault::OtherKeys);
     }
     for wanted in wanted.get_global_secondary_indexes().iter().flatten() {
-        let index =
-            found.global_secondary_indexes().iter().find(|index| index.index_name() == Some(DUE_INDEX));
+        let is_it =
+            |index: &&GlobalSecondaryIndexDescription| index.index_name() == Some(wanted.index_name());
+        let index = found.global_secondary_indexes().iter().find(is_it);
         faults.extend(match index {
             None => Some(TableFault::NoIndex),
             Some(_) if !types(wanted.key_schema()) => Some(TableFault::OtherIndex),

@@ -22,7 +22,7 @@ use domain::tenant::Tenant;
 use dynamodb::Item;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
-use serde_dynamo::{AttributeValue as Stored, from_attribute_value, from_item, to_attribute_value};
+use serde_dynamo::{AttributeValue as Stored, from_attribute_value, from_item, to_attribute_value, to_item};
 
 use super::StoreError;
 use super::document::{assemble, read_document, stored_document, stored_value};
@@ -62,6 +62,11 @@ pub(super) fn key_of(item: &Item) -> &str {
 /// Converts a value of this crate into an attribute. That can't fail for any of its types.
 pub(super) fn attribute(value: impl Serialize) -> Result<AttributeValue, StoreError> {
     to_attribute_value(value).map_err(|error| StoreError::Defect(error.to_string()))
+}
+
+/// Converts a value of this crate into an item. That can't fail for any of its types.
+pub(super) fn attribute_map(value: impl Serialize) -> Result<Item, StoreError> {
+    to_item(value).map_err(|error| StoreError::Defect(error.to_string()))
 }
 
 /// Reads an item. An error names the item, but never its content.
@@ -377,7 +382,7 @@ mod tests {
             DOCUMENT: {SUBSCRIPTION_ID: "a81bc81b-dead-4e5d-abff-90865d1e13b1", STATUS: "ACTIVATED"},
         });
         item.as_object_mut().unwrap().extend(attributes.as_object().unwrap().clone());
-        subscription(serde_dynamo::to_item(item).unwrap()).unwrap().origin
+        subscription(to_item(item).unwrap()).unwrap().origin
     }
 
     #[test]

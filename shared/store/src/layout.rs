@@ -1,6 +1,6 @@
 //! The layout of the tables: the one place that names an attribute.
 //!
-//! | table | key `pk`, and for the history `revision` | attributes |
+//! | table | key `pk`, and the range key of the last three | attributes |
 //! |---|---|---|
 //! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `changedBy` (what made that write), `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
@@ -8,20 +8,32 @@
 //! | tenants | `<tenant>` | `name`, `timeZone` |
 //! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
 //! | history | `<tenant>#<subscriptionId>`, `<version>-<writeId>` with 20 digits | `follows` (the revision before), `at`, `cause`, `source`, `requestedBy`, `requestId`, `cancellation`, `state`, `replaced`, `status`, `pendingStatus` |
+//! | webhooks | `<tenant>`, `<webhookId>` | `url`, `events` (types; none means all), `addresses`, `secret`, `formerSecret` and `formerUntil` after a rotation, `disabledAt` and `disabledBy` while disabled, `createdAt` |
+//! | deliveries | `<tenant>#<eventId>`, `event` | `event` (compressed), `removeAt` |
+//! | deliveries | `<tenant>#<eventId>`, `<webhookId>#<at>` | an attempt: `webhook` (`<tenant>#<webhookId>`) and `at` (the index `attempts`), `eventId`, `type`, `number`, `milliseconds`, `status`, `answer`, `outcome`, `nextAt`, `removeAt` |
 //!
 //! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
 //!
 //! Another system that writes a subscription's item must raise `version` by one, on the condition of the version it read, and
 //! change nothing else but `document`. `infra/README.md` says more, under "Write to the table from another system".
 
-use domain::identifiers::{KeyId, ReferenceId, SubscriptionId, TenantId};
+use domain::identifiers::{KeyId, ReferenceId, SubscriptionId, TenantId, WebhookId};
 use domain::stored::Revision;
+use uuid::Uuid;
 
 /// The hash key of every table.
 pub(super) const PK: &str = "pk";
 
 /// The range key of the history: the revision of a subscription that a change made.
 pub(super) const REVISION: &str = "revision";
+
+/// The range key of the webhooks.
+pub(super) const WEBHOOK_ID: &str = "webhookId";
+
+/// The range key of the deliveries: an event, or an attempt to post it.
+pub(super) const PART: &str = "part";
+/// The part that is the event.
+pub(super) const EVENT_PART: &str = "event";
 
 // The attributes of a subscription.
 pub(super) const DOCUMENT: &str = "document";
@@ -62,6 +74,17 @@ pub(super) const SCOPES: &str = "scopes";
 pub(super) const CREATED_AT: &str = "createdAt";
 pub(super) const EXPIRES_AT: &str = "expiresAt";
 pub(super) const REVOKED_AT: &str = "revokedAt";
+
+// The attributes of a webhook.
+pub(super) const SECRET: &str = "secret";
+pub(super) const FORMER_SECRET: &str = "formerSecret";
+pub(super) const FORMER_UNTIL: &str = "formerUntil";
+pub(super) const DISABLED_AT: &str = "disabledAt";
+pub(super) const DISABLED_BY: &str = "disabledBy";
+
+// The attributes of an attempt that its index has as keys.
+pub(super) const WEBHOOK: &str = "webhook";
+pub(super) const AT: &str = "at";
 
 // The attributes of a recorded answer.
 pub(super) const HEADERS: &str = "headers";
@@ -119,6 +142,20 @@ pub(super) fn reference_key(tenant: &TenantId, reference: &ReferenceId) -> Strin
 
 pub(super) fn tenant_key(tenant: &TenantId) -> String {
     tenant.to_string()
+}
+
+/// Returns the key of a webhook in the index of attempts.
+pub(super) fn webhook_key(tenant: &TenantId, id: WebhookId) -> String {
+    format!("{tenant}#{id}")
+}
+
+pub(super) fn event_key(tenant: &TenantId, event_id: Uuid) -> String {
+    format!("{tenant}#{event_id}")
+}
+
+/// Returns the part of an event that is an attempt, which begins at this time.
+pub(super) fn attempt_part(webhook: WebhookId, at: &str) -> String {
+    format!("{webhook}#{at}")
 }
 
 pub(super) fn api_key_key(tenant: &TenantId, key: &KeyId) -> String {

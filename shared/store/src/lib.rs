@@ -1,5 +1,5 @@
-//! The store: subscriptions with their history, API keys and idempotency records in four DynamoDB tables, and the writes that keep
-//! them consistent.
+//! The store: subscriptions with their history, API keys, idempotency records, webhooks and deliveries in six DynamoDB tables, and
+//! the writes that keep them consistent.
 //!
 //! *Invariant:* nothing is decided here. A change comes in as a value, and each part of it is written. Stored items go out as
 //! values.
@@ -13,6 +13,7 @@ mod admin;
 pub mod answer;
 pub mod commit;
 pub mod compression;
+pub mod deliveries;
 mod document;
 pub mod due;
 pub mod history;
@@ -26,6 +27,7 @@ pub mod stream;
 pub mod tables;
 pub mod tenants;
 mod update;
+pub mod webhooks;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryPartition;

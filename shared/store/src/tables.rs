@@ -1,7 +1,8 @@
-//! The four tables: their names, keys, index, and settings.
+//! The six tables: their names, keys, indexes, and settings.
 //!
-//! There are four, so that each function gets exactly the permissions it needs: the function that reads subscriptions can't write
-//! one, the function that executes cancellations can't read an API key, and no function can change the history.
+//! There are six, so that each function gets exactly the permissions it needs: the function that reads subscriptions can't write
+//! one, the function that executes cancellations can't read an API key, no function can change the history, and only the function
+//! that delivers events can read the secrets of webhooks.
 
 use std::time::Duration;
 
@@ -15,11 +16,14 @@ use aws_sdk_dynamodb::types::{
 };
 use dynamodb::refusal;
 
-use super::layout::{CANCELLATION_ID, DUE_AT, DUE_SHARD, PK, REVISION};
+use super::layout::{AT, CANCELLATION_ID, DUE_AT, DUE_SHARD, PART, PK, REVISION, WEBHOOK, WEBHOOK_ID};
 use super::{Admin, StoreError};
 
 /// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
 pub const DUE_INDEX: &str = "due";
+
+/// The index of attempts to post events: hash `webhook`, range `at`.
+pub const ATTEMPTS_INDEX: &str = "attempts";
 
 /// Number of shards of the index of pending cancellations. Most cancellations are due on the first of a month, and would meet the
 /// limits of a single partition.
@@ -38,6 +42,10 @@ pub struct TableNames {
     pub tenants: String,
     /// The changes of subscriptions.
     pub history: String,
+    /// The webhooks of the tenants.
+    pub webhooks: String,
+    /// The events that are posted to webhooks, and the attempts.
+    pub deliveries: String,
 }
 
 impl Default for TableNames {
@@ -47,13 +55,15 @@ impl Default for TableNames {
             idempotency: "idempotency".to_owned(),
             tenants: "tenants".to_owned(),
             history: "history".to_owned(),
+            webhooks: "webhooks".to_owned(),
+            deliveries: "deliveries".to_owned(),
         }
     }
 }
 
 impl Admin {
-    /// Creates the missing tables, and waits until all can be used. Turns on the expiry of idempotency records if it is off.
-    /// Returns the names of the tables that were created.
+    /// Creates the missing tables, and waits until all can be used. Turns on the expiry of idempotency records and deliveries if it
+    /// is off. Returns the names of the tables that were created.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
@@ -72,7 +82,9 @@ impl Admin {
             }
             self.wait_until_active(name).await?;
         }
-        self.remove_old_idempotency_records().await?;
+        for name in [&self.tables.idempotency, &self.tables.deliveries] {
+            self.remove_expired_items(name).await?;
+        }
         Ok(created)
     }
 
@@ -90,8 +102,8 @@ impl Admin {
         Err(StoreError::Unavailable(format!("the table {name} is still being created")))
     }
 
-    async fn remove_old_idempotency_records(&self) -> Result<(), StoreError> {
-        let name = &self.tables.idempotency;
+    /// Has the database remove the items of a table that have expired.
+    async fn remove_expired_items(&self, name: &str) -> Result<(), StoreError> {
         let current = self.client.describe_time_to_live().table_name(name).send().await;
         let attribute = current
             .map_err(StoreError::from_sdk)?
@@ -108,10 +120,13 @@ impl Admin {
     }
 }
 
-/// Defines the tables, by name. No other definition exists in Rust. All have the hash key `pk` and are paid per request. The
-/// history has the range key `revision` too.
-pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 4], StoreError> {
-    fn build(names: &TableNames) -> Result<[(&str, CreateTableInputBuilder); 4], BuildError> {
+/// The definitions of the tables, by name.
+type Definitions<'n> = [(&'n str, CreateTableInputBuilder); 6];
+
+/// Defines the tables. No other definition exists in Rust. All have the hash key `pk` and are paid per request. The last three have
+/// a range key too.
+pub(super) fn definitions(names: &TableNames) -> Result<Definitions<'_>, StoreError> {
+    fn build(names: &TableNames) -> Result<Definitions<'_>, BuildError> {
         let due = GlobalSecondaryIndex::builder()
             .index_name(DUE_INDEX)
             .key_schema(key(DUE_SHARD, KeyType::Hash)?)
@@ -132,14 +147,23 @@ pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInput
             .attribute_definitions(attribute(DUE_AT, ScalarAttributeType::S)?)
             .global_secondary_indexes(due)
             .stream_specification(changes);
-        let history = table(&names.history)?
-            .key_schema(key(REVISION, KeyType::Range)?)
-            .attribute_definitions(attribute(REVISION, ScalarAttributeType::S)?);
+        let attempts = GlobalSecondaryIndex::builder()
+            .index_name(ATTEMPTS_INDEX)
+            .key_schema(key(WEBHOOK, KeyType::Hash)?)
+            .key_schema(key(AT, KeyType::Range)?)
+            .projection(Projection::builder().projection_type(ProjectionType::All).build())
+            .build()?;
+        let deliveries = with_range(&names.deliveries, PART)?
+            .attribute_definitions(attribute(WEBHOOK, ScalarAttributeType::S)?)
+            .attribute_definitions(attribute(AT, ScalarAttributeType::S)?)
+            .global_secondary_indexes(attempts);
         Ok([
             (&names.subscriptions, subscriptions),
             (&names.idempotency, table(&names.idempotency)?),
             (&names.tenants, table(&names.tenants)?),
-            (&names.history, history),
+            (&names.history, with_range(&names.history, REVISION)?),
+            (&names.webhooks, with_range(&names.webhooks, WEBHOOK_ID)?),
+            (&names.deliveries, deliveries),
         ])
     }
 
@@ -149,6 +173,12 @@ pub(super) fn definitions(names: &TableNames) -> Result<[(&str, CreateTableInput
             .billing_mode(BillingMode::PayPerRequest)
             .key_schema(key(PK, KeyType::Hash)?)
             .attribute_definitions(attribute(PK, ScalarAttributeType::S)?))
+    }
+
+    fn with_range(name: &str, range: &str) -> Result<CreateTableInputBuilder, BuildError> {
+        Ok(table(name)?
+            .key_schema(key(range, KeyType::Range)?)
+            .attribute_definitions(attribute(range, ScalarAttributeType::S)?))
     }
 
     fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, BuildError> {

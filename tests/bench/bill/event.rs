@@ -58,7 +58,7 @@ pub async fn event(
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.as_str()),
             ("AWS_ENDPOINT_URL_SQS", bus.as_str()),
             ("EVENT_BUS_NAME", bus::NAME),
-            ("FAILED_EVENTS_QUEUE_URL", bus::QUEUE),
+            ("FAILED_EVENTS_QUEUE_URL", bus::FAILED_EVENTS),
         ]);
         variables
     };

@@ -13,6 +13,9 @@ async fn invoke(service: &Service, function: &str) -> Value {
         "publish-events" => {
             lambda::invoke_publisher(&binary, &service.dynamodb_url, &service.bus_url(), &event).await
         }
+        "deliver-webhooks" => {
+            lambda::invoke_deliverer(&binary, &service.dynamodb_url, &service.bus_url(), &event).await
+        }
         _ => lambda::invoke(&binary, &service.dynamodb_url, &event).await,
     };
     invocation.outcome.unwrap()
@@ -26,5 +29,7 @@ async fn each_release_binary_answers_an_event() {
     assert_eq!(invoke(&service, "cancel-subscription").await["statusCode"], 200);
     assert_eq!(service.version(ACTIVATED).await, 2);
     assert_eq!(invoke(&service, "execute-cancellations").await["failed"], 0);
-    assert_eq!(invoke(&service, "publish-events").await, json!({"batchItemFailures": []}));
+    for function in ["publish-events", "deliver-webhooks"] {
+        assert_eq!(invoke(&service, function).await, json!({"batchItemFailures": []}));
+    }
 }

@@ -11,3 +11,4 @@ mod openapi;
 mod publishing;
 mod stored;
 mod template;
+mod webhooks;

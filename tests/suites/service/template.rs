@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeySchemaElement, Projection};
 use domain::event::SOURCE;
+use harness::receiver::{Answer, Receiver};
 use harness::rights::{actions, granted};
 use harness::template::{resources, template};
-use harness::{ACTIVATED, CANCELLED, Service, Wire, cancel_next_day, event};
+use harness::{ACTIVATED, CANCELLED, Service, Wire, cancel_next_day, event, webhook};
 use lambda_runtime::{Context, LambdaEvent};
 use local::gateway;
 use reqwest::Method;
 use serde_json::{Value, json};
-use service::clock::deadline_in;
+use service::clock::{Clock, deadline_in};
+use service::deliver::Limits;
 use service::telemetry::{METRICS, NAMESPACE};
 
 #[tokio::test]
@@ -38,12 +40,28 @@ async fn each_function_uses_exactly_the_rights_it_has() {
     context.deadline = deadline_in(Duration::from_secs(60));
     let records = LambdaEvent::new(serde_json::from_value(records).unwrap(), context);
     publish_events::handle(&service.publisher(&service.dynamodb_url, &bus.url), records).await.unwrap();
+    deliver_to_a_receiver_that_is_gone(&service, &bus).await;
 
     let mut used = wire.used();
     for (function, rights) in bus.used() {
         used.entry(function).or_default().extend(rights);
     }
     assert_eq!(used, granted());
+}
+
+/// Has `deliver-webhooks` make every request that it makes.
+async fn deliver_to_a_receiver_that_is_gone(service: &Service, queue: &Wire) {
+    let receiver = Receiver::start();
+    receiver.next([Answer::Status(410)]);
+    service.add_webhook(&webhook(&receiver.url)).await;
+    let deliverer = service.deliverer(&service.dynamodb_url, &queue.url, Clock::system(), Limits::default());
+    let mut messages = event("deliver-webhooks/ok");
+    for _ in 0..2 {
+        let event = LambdaEvent::new(serde_json::from_value(messages.clone()).unwrap(), Context::default());
+        deliver_webhooks::handle(&deliverer, event).await.unwrap();
+        let delivery = queue.requests("SendMessageBatch")[0]["Entries"][0]["MessageBody"].clone();
+        messages["Records"][0]["body"] = delivery;
+    }
 }
 
 #[tokio::test]
@@ -115,32 +133,37 @@ fn stream_records_are_retried_for_almost_as_long_as_the_stream_keeps_them() {
 }
 
 #[test]
-fn a_webhook_gets_the_bare_event_and_is_retried_for_a_day() {
+fn only_one_function_reads_webhooks_and_of_these_it_changes_only_the_end() {
+    for (function, rights) in granted() {
+        let of_webhooks =
+            rights.iter().filter(|(_, what)| ["webhooks", "deliveries"].contains(&what.as_str()));
+        assert_eq!(of_webhooks.count() > 0, function == "deliver-webhooks", "{function}");
+    }
+    let statement = resources("AWS::IAM::Role")["DeliverWebhooksRole"].to_string();
+    let attributes = r#""dynamodb:Attributes":["pk","webhookId","disabledAt","disabledBy"]"#;
+    assert!(statement.contains(attributes), "{statement}");
+}
+
+#[test]
+fn every_event_comes_into_the_queue_of_webhooks_and_what_cannot_be_handled_into_another() {
     let rule = &resources("AWS::Events::Rule")["WebhookRule"];
-    assert_eq!(rule["EventPattern"]["source"], json!([SOURCE]));
-    assert_eq!(rule["EventPattern"]["resources"], json!([{"Fn::Sub": "tenant/${WebhookTenant}"}]));
+    assert_eq!(rule["EventPattern"], json!({"source": [SOURCE]}));
     let target = &rule["Targets"][0];
-    assert_eq!(
-        (&target["InputPath"], &target["Arn"]["Fn::GetAtt"]),
-        (&json!("$.detail"), &json!("Webhook.Arn"))
-    );
+    // The whole event: the function needs the tenant, which is in the resources.
+    assert_eq!(target.as_object().unwrap().keys().filter(|key| key.starts_with("Input")).count(), 0);
+    assert_eq!(target["Arn"]["Fn::GetAtt"], "WebhookQueue.Arn");
     assert_eq!(target["RetryPolicy"]["MaximumEventAgeInSeconds"], 86_400);
-    assert_eq!(target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"], "UndeliveredEvents.Arn");
-    // These resources exist only with a webhook, and no others do.
-    let template = template();
-    let of_webhook = template["Resources"].as_object().unwrap().iter();
-    let of_webhook = of_webhook.filter(|(_, resource)| resource["Condition"] == "HasWebhook");
-    let of_webhook: BTreeSet<_> = of_webhook.map(|(id, _)| id.as_str()).collect();
-    let expected = [
-        "UndeliveredEvents",
-        "UndeliveredEventsPolicy",
-        "Webhook",
-        "WebhookConnection",
-        "WebhookFails",
-        "WebhookRole",
-        "WebhookRule",
-    ];
-    assert_eq!(of_webhook, expected.into());
+    assert_eq!(target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"], "FailedDeliveries.Arn");
+
+    let mapping = &resources("AWS::Lambda::EventSourceMapping")["MessagesOfWebhookQueue"];
+    assert_eq!(mapping["EventSourceArn"]["Fn::GetAtt"], "WebhookQueue.Arn");
+    assert_eq!(mapping["FunctionName"]["Ref"], "DeliverWebhooks");
+    assert_eq!(mapping["FunctionResponseTypes"], json!(["ReportBatchItemFailures"]));
+    let queue = &resources("AWS::SQS::Queue")["WebhookQueue"];
+    assert_eq!(queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"], "FailedDeliveries.Arn");
+    // Six times the function's, as Lambda recommends.
+    let timeout = resources("AWS::Serverless::Function")["DeliverWebhooks"]["Timeout"].as_u64().unwrap();
+    assert_eq!(queue["VisibilityTimeout"].as_u64(), Some(6 * timeout));
 }
 
 #[test]
@@ -151,9 +174,11 @@ fn a_role_may_only_log_trace_and_forward_besides_using_the_database() {
         "xray:PutTraceSegments",
         "xray:PutTelemetryRecords",
         "sqs:SendMessage",
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
         "lambda:InvokeFunction",
         "events:PutEvents",
-        "events:InvokeApiDestination",
     ];
     for (id, role) in resources("AWS::IAM::Role") {
         assert!(role.get("ManagedPolicyArns").is_none(), "{id}");
@@ -170,7 +195,7 @@ fn a_role_may_only_log_trace_and_forward_besides_using_the_database() {
 async fn the_tables_are_those_that_the_code_creates() {
     let service = Service::start().await;
     let tables = resources("AWS::DynamoDB::Table");
-    assert_eq!(tables.len(), 4);
+    assert_eq!(tables.len(), 6);
     for (id, table) in tables {
         let name = id.strip_suffix("Table").unwrap().to_lowercase();
         assert_eq!(created(&service, &name).await, declared(&table), "{name}");
@@ -202,7 +227,10 @@ async fn created(service: &Service, name: &str) -> Value {
     let keys = |keys: &[KeySchemaElement]| keys.iter().map(key).collect::<Value>();
     let projection = |projection: &Projection| {
         let kind = projection.projection_type().unwrap().as_str();
-        json!({"ProjectionType": kind, "NonKeyAttributes": projection.non_key_attributes()})
+        match projection.non_key_attributes() {
+            [] => json!({"ProjectionType": kind}),
+            attributes => json!({"ProjectionType": kind, "NonKeyAttributes": attributes}),
+        }
     };
     let database = service.dynamodb();
     let table = database.describe_table().table_name(name).send().await.unwrap().table.unwrap();

@@ -111,9 +111,9 @@ test("a cancellation, from the click to its effect", async (t) => {
   const execution = page.locator("#sweeps").getByRole("row").first();
   assert.deepEqual((await cells(execution)).slice(1, 4), ["1", "1", "0"]);
   const published = page.locator("#published").getByRole("row");
-  await published.filter({ hasText: "subscription.cancelled" }).waitFor();
+  await published.filter({ hasText: "subscription.cancelled" }).filter({ hasText: "delivered" }).waitFor();
   assert.deepEqual(await cells(published.first()), [
-    "2026-01-31T23:00:00Z", "subscription.cancelled", "rid_crm-1001", "CANCELLED", "none",
+    "2026-01-31T23:00:00Z", "subscription.cancelled", "rid_crm-1001", "CANCELLED", "delivered",
   ]);
   assert.deepEqual((await cells(published.nth(1))).slice(1, 4), [
     "subscription.updated", "rid_crm-1001", "ACTIVATED, CANCELLED on 2026-02-01",
@@ -150,6 +150,32 @@ test("the history of a subscription says who changed it, when and why", async (t
   if (screenshots) await page.screenshot({ path: `${screenshots}/history.png` });
   await history.getByRole("button", { name: "Close" }).click();
   assert.equal(await button.evaluate((node) => node === document.activeElement), true, "the focus is lost");
+});
+
+test("a delivery is shown with the answer of the receiver, and its event is sent again", async (t) => {
+  const page = await open(t, "/");
+  const attempts = page.locator("#attempts").getByRole("row").filter({ hasText: "delivered" });
+  await attempts.first().waitFor();
+  const before = await attempts.count();
+  const [at, type, webhook, outcome, answer] = await cells(attempts.first());
+  assert.match(at, /^\d{4}-\d\d-\d\dT.*Z$/);
+  assert.match(type, /^subscription\./);
+  assert.match(webhook, /^http:\/\/127\.0\.0\.1:\d+$/);
+  assert.equal(outcome, "delivered");
+  assert.match(answer, /^204, after \d+ ms$/);
+  const button = attempts.first().getByRole("button", { name: /^Event/ });
+  await button.click();
+  const event = page.getByRole("dialog", { name: "Event" });
+  await event.getByText('"eventId"').waitFor();
+  assert.equal(JSON.parse(await event.locator("#payload").textContent()).type, type);
+  assert.deepEqual(await barriers(page), []);
+  await event.getByRole("button", { name: "Send again" }).click();
+  await event.getByText("Sent again to 1 webhook.").waitFor();
+  if (screenshots) await page.screenshot({ path: `${screenshots}/event.png` });
+  await event.getByRole("button", { name: "Close" }).click();
+  await attempts.nth(before).waitFor();
+  const { webhooks } = await (await fetch(`${url}/_local/deliveries`)).json();
+  assert.equal(JSON.stringify(webhooks).includes("whsec_"), false);
 });
 
 test("a cancellation is withdrawn", async (t) => {

@@ -16,9 +16,21 @@ use crate::process::Process;
 use crate::step::Step;
 use crate::tools::{before_path, tools};
 
+/// The statement of the template that lets a function put messages into a queue in batches.
+const BATCHES: &str = "\
+              - Sid: BeginAndRepeatDeliveries
+                Effect: Allow
+                Action: sqs:SendMessage
+";
+
 /// The functions, by the names of their folders.
-pub const FUNCTIONS: [&str; 4] =
-    ["get-subscription", "cancel-subscription", "execute-cancellations", "publish-events"];
+pub const FUNCTIONS: [&str; 5] = [
+    "get-subscription",
+    "cancel-subscription",
+    "execute-cancellations",
+    "publish-events",
+    "deliver-webhooks",
+];
 
 /// A running MiniStack. It ends when this value is dropped.
 pub struct Cloud {
@@ -205,12 +217,15 @@ async fn debug_binaries(work: &Path) -> Step<PathBuf> {
     Ok(lambda)
 }
 
-/// Returns the template for these binaries and MiniStack, which takes a parameter as text where AWS takes it as a boolean.
+/// Returns the template for these binaries and MiniStack. MiniStack takes a parameter as text where AWS takes it as a boolean or a
+/// number, and asks for the right to SendMessageBatch where AWS asks for that to SendMessage.
 fn deployable(lambda: &Path) -> Step<String> {
     let template = std::fs::read_to_string(root().join("infra/template.yaml"))?;
     let template = template.replace("../target/lambda", lambda.to_str().ok_or("no path")?);
     Ok(template
-        .replace("DeletionProtectionEnabled: !Ref DeletionProtection", "DeletionProtectionEnabled: false"))
+        .replace("DeletionProtectionEnabled: !Ref DeletionProtection", "DeletionProtectionEnabled: false")
+        .replace("MaximumConcurrency: !Ref WebhookConcurrency", "MaximumConcurrency: 20")
+        .replace(BATCHES, &BATCHES.replace("sqs:SendMessage", "sqs:SendMessageBatch")))
 }
 
 /// The API of a stack, with one key.

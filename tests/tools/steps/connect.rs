@@ -42,7 +42,10 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
         .env_remove("SUBSCRIPTIONS_TABLE")
         .env_remove("IDEMPOTENCY_TABLE")
         .env_remove("TENANTS_TABLE")
-        .env_remove("HISTORY_TABLE");
+        .env_remove("HISTORY_TABLE")
+        .env_remove("WEBHOOKS_TABLE")
+        .env_remove("DELIVERIES_TABLE")
+        .env_remove("WEBHOOK_QUEUE_URL");
     command
 }
 
@@ -69,6 +72,8 @@ pub struct Connect {
     pub key: String,
     /// Ids of the demo tenant's subscriptions.
     pub ids: Vec<String>,
+    /// Secret of the webhook that it was started with.
+    pub webhook_secret: Option<String>,
 }
 
 impl Connect {
@@ -96,6 +101,7 @@ impl Connect {
             database: text("dynamodbUrl")?,
             key: text("apiKey")?,
             ids: ids.filter_map(Value::as_str).map(str::to_owned).collect(),
+            webhook_secret: ready["webhookSecret"].as_str().map(str::to_owned),
             process,
             lines,
             client: Client::new(),
@@ -179,6 +185,7 @@ impl Connect {
     pub fn command(&self, arguments: &[&str]) -> Step<Command> {
         let mut command = command(binary()?);
         command.args(arguments).args(["--dynamodb-endpoint", &self.database]);
+        command.env("AWS_ENDPOINT_URL_SQS", format!("{}/_local/aws", self.api));
         Ok(command)
     }
 

@@ -17,8 +17,13 @@ use crate::process::Process;
 use crate::step::{Step, expect};
 use crate::tools::{before_path, tools};
 
-const FUNCTIONS: [&str; 4] =
-    ["cancel-subscription", "get-subscription", "execute-cancellations", "publish-events"];
+const FUNCTIONS: [&str; 5] = [
+    "cancel-subscription",
+    "get-subscription",
+    "execute-cancellations",
+    "publish-events",
+    "deliver-webhooks",
+];
 
 /// Starts both, and sends all event files and a request to each route.
 pub async fn run() -> Step {

@@ -3,6 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+use harness::receiver::Receiver;
+
 use crate::connect::{Connect, command};
 use crate::process::Process;
 use crate::step::Step;
@@ -12,8 +14,9 @@ use crate::tools::{on_path, package, tools};
 pub async fn run(folder: Option<&Path>) -> Step {
     let chromium = chromium().await?;
     tools("npm").await?;
+    let receiver = Receiver::start();
     let now = ["--memory", "--now", "2026-01-31T22:30:00Z", "--time-zone", "Europe/Stockholm"];
-    let service = Connect::start(&now).await?;
+    let service = Connect::start(&[&now[..], &["--webhook", &receiver.url]].concat()).await?;
     let mut node = command("node");
     node.args(["--test", "tests/tools/pages/pages.test.js"])
         .env("CHROMIUM", chromium)

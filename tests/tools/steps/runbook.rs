@@ -2,8 +2,7 @@
 //!
 //! Not as on AWS:
 //!
-//! - MiniStack can't deploy an archive and a webhook. Stand-ins are created by its API: see [`Runbook::complete`]. Of a deployment with
-//!   a webhook, only the parameters are looked up in the template.
+//! - MiniStack can't deploy an archive. One is created by its API: see [`Runbook::complete`].
 //! - An operation that MiniStack does not have is answered with a sample, by the AWS CLI. So its options are those of AWS, and so are
 //!   the members that are read from its answer.
 //! - In a log, MiniStack finds every line by a pattern of members (`{ $.… }`), here every line that is JSON; and none by one with `?`.
@@ -23,9 +22,7 @@ use crate::tools::tools;
 /// The tenant that the document creates.
 pub const TENANT: &str = "trial";
 /// Operations that MiniStack does not have, as a pattern of the shell.
-const UNKNOWN: &str = "'service-quotas request-service-quota-increase'";
-/// A line that an operator types when a command reads one: the secret of a webhook.
-const TYPED: &str = "secret\n";
+const UNKNOWN: &str = "'service-quotas request-service-quota-increase' | 'sqs start-message-move-task'";
 /// A variable that an operator sets to a part of what was printed, and a command that sets it.
 const COPIED: (&str, &str) = ("HANDLE", "HANDLE=$(messages FailedEventsUrl | jq -rs '.[0].ReceiptHandle')");
 
@@ -72,7 +69,6 @@ impl Runbook {
                     *=*) grep -qx "  ${{argument%%=*}}:" infra/template.yaml || {{ echo "no $argument"; exit 1; }} ;;
                 esac
             done
-            case "$*" in *WebhookUrl=*) exit ;; esac
             exec {} "$@""#,
             tools("aws").await?.join("sam").display()
         );
@@ -81,30 +77,25 @@ impl Runbook {
             std::fs::set_permissions(programs.join(name), Permissions::from_mode(0o755))?;
         }
         let typed = folder.join("typed");
-        std::fs::write(&typed, TYPED)?;
+        std::fs::write(&typed, "")?;
         let mut bash = cloud.command("bash");
         bash.current_dir(&folder).env("SAM_TEMPLATE_FILE", &cloud.template);
         bash.env("ADDRESS", "operations@example.com");
-        bash.env("WEBHOOK_URL", "https://example.com/events").env("WEBHOOK_TENANT", TENANT);
         let mut shell = Shell::start(bash, &typed)?;
         let programs = programs.display();
         shell.run(&format!("PATH={programs}:$PATH; curl() {{ command curl -fsS \"$@\"; }}")).await?;
         Ok(Self { shell, blocks })
     }
 
-    /// Creates what MiniStack can't deploy: an archive, and a queue of undelivered events, into which a rule puts every event. The
-    /// outputs of the stack, as the document's commands read them, name both.
+    /// Creates what MiniStack can't deploy: an archive. The outputs of the stack, as the document's commands read them, name it.
     pub async fn complete(&mut self, cloud: &Cloud) -> Step {
-        let queue = cloud.queue_of_events("undelivered", "WebhookRule", TENANT).await?;
         let bus = cloud.stack_output("EventBusArn").await?;
         let options = ["--archive-name", "events", "--event-source-arn", &bus, "--query", "ArchiveArn"];
         let archive = cloud.aws(&[&["events", "create-archive"], &options[..]].concat()).await?;
         let archive = archive.as_str().ok_or("no archive")?;
         self.blocks.iter_mut().for_each(|block| {
-            let output = format!(
-                "output() {{ case $1 in\n    UndeliveredEventsUrl) echo '{queue}'; return ;;\n    \
-                 EventArchiveArn) echo '{archive}'; return ;;\nesac\n    "
-            );
+            let output =
+                format!("output() {{ case $1 in EventArchiveArn) echo '{archive}'; return ;; esac\n    ");
             block.text = block.text.replace("output() { ", &output);
         });
         Ok(())

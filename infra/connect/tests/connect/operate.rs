@@ -10,6 +10,7 @@ mod keys;
 mod subscriptions;
 mod tenants;
 mod terminal;
+mod webhooks;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -94,6 +95,7 @@ async fn connect_in(service: &Service, tables: &TableNames, now: &str, arguments
     let mut session = Session {
         endpoint: Endpoint::at(service.dynamodb_url.clone()),
         tables: tables.clone(),
+        queue: Some(service.queue()),
         schedule: None,
         clock: Clock::stopped(instant(now)),
         json: line.json,

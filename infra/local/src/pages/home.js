@@ -41,10 +41,68 @@ async function refresh() {
   for (const row of [...element("rows").children]) if (!ids.includes(row.id)) row.remove();
   element("more").textContent = service.more ? `and ${service.more} more` : "";
   element("sweeps").replaceChildren(...service.executions.map(sweep));
-  element("webhook").textContent = service.webhook
-    ? `Events are posted to the webhook ${service.webhook}.`
-    : "Events are not posted, because the service was started without --webhook.";
   element("published").replaceChildren(...service.events.map(published));
+  const { webhooks, attempts } = await local("deliveries");
+  if (nth !== asking) return;
+  const origins = webhooks.map(({ origin, disabledBy }) => `${origin}${disabledBy ? " (disabled)" : ""}`);
+  element("webhooks").textContent = origins.length
+    ? `Webhooks: ${origins.join(", ")}.`
+    : "There is no webhook: start the service with --webhook, or add one with connect webhooks add.";
+  showAttempts(webhooks, attempts);
+}
+
+const OUTCOMES = {
+  DELIVERED: "delivered",
+  RETRYING: "again",
+  GIVEN_UP: "given up",
+  GONE: "gone, so disabled",
+  DISABLED: "not posted, as disabled",
+};
+
+/** Shows the attempts. Those that are shown already keep their rows, so that whoever is on a button stays there. */
+function showAttempts(webhooks, attempts) {
+  const rows = new Map([...element("attempts").children].map((row) => [row.id, row]));
+  const place = ({ webhookId, eventId, at }) => `${webhookId}/${eventId}/${at}`;
+  const shown = attempts.map((attempt) => rows.get(place(attempt)) ?? newAttempt(place(attempt), webhooks, attempt));
+  const isSame = shown.length === rows.size && shown.every((row) => rows.has(row.id));
+  if (!isSame) element("attempts").replaceChildren(...shown);
+}
+
+function newAttempt(id, webhooks, { at, eventId, type, webhookId, number, outcome, nextAt, status, milliseconds, answer }) {
+  const row = document.createElement("tr");
+  row.id = id;
+  const { origin } = webhooks.find((webhook) => webhook.webhookId === webhookId) ?? {};
+  const again = nextAt ? ` at ${nextAt.slice(0, 19)}Z` : "";
+  const said = [status ?? "no answer", answer, number ? `after ${milliseconds} ms` : ""].filter(Boolean).join(", ");
+  const action = cell("");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Event";
+  button.setAttribute("aria-label", `Event of ${at}`);
+  button.addEventListener("click", saying(() => openEvent(eventId)));
+  action.append(button);
+  row.append(cell("At", at), cell("Event", type), cell("Webhook", origin ?? webhookId));
+  row.append(cell("Outcome", `${OUTCOMES[outcome] ?? outcome}${again}`), cell("Answer", said), action);
+  row.title = eventId;
+  return row;
+}
+
+/** The event that is shown. */
+let opened;
+
+/** Shows an event as it is posted. */
+async function openEvent(eventId) {
+  opened = eventId;
+  element("event-message").textContent = "";
+  element("payload").textContent = "";
+  element("event").showModal();
+  element("payload").textContent = JSON.stringify(await local(`events/${eventId}`), null, 2);
+}
+
+async function resend() {
+  const { webhookIds } = await local(`events/${opened}/resend`, {});
+  element("event-message").textContent = `Sent again to ${webhookIds.length} ${webhookIds.length === 1 ? "webhook" : "webhooks"}.`;
+  await refresh();
 }
 
 function published({ event, delivery, attempts }) {
@@ -286,7 +344,8 @@ const saying = (action) => async (happened) => {
   try {
     await action();
   } catch (error) {
-    const place = dialog.open ? "problem" : element("history").open ? "history-message" : "message";
+    const open = [["problem", dialog], ["history-message", element("history")], ["event-message", element("event")]];
+    const place = open.find(([, dialog]) => dialog.open)?.[0] ?? "message";
     element(place).textContent = `The request failed: ${error.message}`;
   }
 };
@@ -303,6 +362,8 @@ on("copy", "click", async () => {
 on("form", "submit", cancel);
 on("keep", "click", () => dialog.close());
 on("older", "click", older);
+on("resend", "click", resend);
+on("close-event", "click", () => element("event").close());
 on("close-history", "click", () => element("history").close());
 form.type.addEventListener("change", saying(choose));
 form.date.addEventListener("change", saying(choose));

@@ -3,11 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use operator::openapi::DOCUMENT;
 use pulldown_cmark::{Parser, html};
-use saphyr::{LoadableYamlNode, Yaml};
 use serde_json::Value;
-
-use super::OPENAPI;
 
 const INDEX: &str = include_str!("problems.html");
 const PAGE: &str = include_str!("problem.html");
@@ -27,10 +25,8 @@ struct Problem {
 
 /// The problems, in the order of the document.
 static PROBLEMS: LazyLock<Vec<Problem>> = LazyLock::new(|| {
-    let document = Yaml::load_from_str(OPENAPI).unwrap_or_default();
-    let document = document.first().map(json).unwrap_or_default();
-    let description = document.pointer("/info/description").and_then(Value::as_str).unwrap_or_default();
-    sections(description).map(|(code, text)| Problem::new(code, text, &document)).collect()
+    let description = DOCUMENT.pointer("/info/description").and_then(Value::as_str).unwrap_or_default();
+    sections(description).map(|(code, text)| Problem::new(code, text, &DOCUMENT)).collect()
 });
 
 impl Problem {
@@ -99,21 +95,6 @@ fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     html::push_html(&mut escaped, std::iter::once(pulldown_cmark::Event::Text(text.into())));
     escaped
-}
-
-/// Converts YAML to JSON. Keys that are not texts are left out.
-fn json(yaml: &Yaml) -> Value {
-    if let Some(members) = yaml.as_mapping() {
-        return members
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str()?.to_owned(), json(value))))
-            .collect();
-    }
-    if let Some(items) = yaml.as_sequence() {
-        return items.iter().map(json).collect();
-    }
-    let number = || yaml.as_integer().map(Value::from).or_else(|| yaml.as_bool().map(Value::from));
-    yaml.as_str().map(Value::from).or_else(number).unwrap_or_default()
 }
 
 #[cfg(test)]

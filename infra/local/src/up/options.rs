@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::Args;
 use domain::calendar::TimeZone;
+use domain::webhook::Addresses;
+use service::deliver::{Limits, target};
 use service::environment::table_names;
 use store::tables::TableNames;
+use url::Url;
 
 use crate::console;
-use crate::webhook::Webhook;
 
 /// Options of the service on one machine.
 #[derive(Clone, Debug, Args)]
@@ -44,9 +46,14 @@ pub struct Options {
     /// Seconds between two sweeps for cancellations that are due; with 0, sweeps run only on request
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub tick: u64,
-    /// URL to post each event to; tried again for 24 hours, until the receiver accepts (2xx) or refuses it
-    #[arg(long, value_name = "URL")]
-    pub webhook: Option<Webhook>,
+    /// URL to post the demo tenant's events to, signed; tried again for 24 hours, until the receiver accepts them (2xx)
+    ///
+    /// The webhook is added to the database, with a secret that is printed, and stays until it is removed.
+    #[arg(long, value_name = "URL", value_parser = parse_webhook)]
+    pub webhook: Option<Url>,
+    /// The time limits of deliveries
+    #[arg(skip)]
+    pub limits: Limits,
     /// True if changes are published as events
     #[arg(skip = true)]
     pub publishes: bool,
@@ -73,6 +80,10 @@ impl Options {
             (None, false) => format!("kept in {}", self.data.display()),
         }
     }
+}
+
+fn parse_webhook(text: &str) -> Result<Url, String> {
+    target(text, Addresses::Any).map_err(|unusable| unusable.to_string())
 }
 
 fn parse_instant(text: &str) -> Result<DateTime<Utc>, String> {

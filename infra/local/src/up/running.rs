@@ -1,6 +1,5 @@
 //! The running service, and its stop: the work in progress is finished first, the database stops last.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use domain::identifiers::{SubscriptionId, TenantId};
@@ -9,7 +8,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::wiring::Tasks;
-use crate::bus::Bus;
 use crate::database::Folder;
 
 /// Time for each part to finish its work when the service stops: longer than a request or a sweep may take.
@@ -23,7 +21,6 @@ pub struct Running {
     pub example: Option<SubscriptionId>,
     pub(super) stops: Stops,
     pub(super) tasks: Tasks,
-    pub(super) bus: Arc<Bus>,
     /// The task of the embedded database, if it is used.
     pub(super) database: Option<JoinHandle<Result<(), String>>>,
     /// Held until the service has stopped.
@@ -42,17 +39,13 @@ impl Running {
             None => Ok(()),
         };
         let events = match self.tasks.events {
-            Some(events) => finish("the publishing of events", events).await.map(Some),
-            None => Ok(None),
+            Some(events) => finish("the publishing of events", events).await,
+            None => Ok(()),
         };
-        let bus = Arc::clone(&self.bus);
-        let deliveries = tokio::spawn(async move {
-            if let Some(deliveries) = bus.webhook() {
-                deliveries.finished().await;
-            }
-        });
-        let deliveries = finish("the delivery of an event", deliveries).await;
-        let events = events.map(|source| source.map(|mut source| source.keep()));
+        let deliveries = match self.tasks.deliveries {
+            Some(deliveries) => finish("the delivery of events", deliveries).await,
+            None => Ok(()),
+        };
         // The API stops after the events are published, because the bus is reached through it.
         self.stops.api.cancel();
         let api = finish("the API", self.tasks.api).await;
@@ -91,6 +84,9 @@ pub struct Addresses {
     pub tenant: TenantId,
     /// The demo tenant's subscriptions.
     pub subscription_ids: Vec<SubscriptionId>,
+    /// The secret of the webhook that the service was started with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<String>,
 }
 
 /// Tells the parts of the service to stop, one after the other.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use service::Service;
 use service::clock::Clock;
+use service::deliver::{Deliverer, DeliveryQueue};
 use service::endpoint::Endpoint;
 use service::publish::Publisher;
-use store::tables::TableNames;
 use store::{Admin, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -17,24 +17,33 @@ use super::running::{Addresses, Stops};
 use super::{Options, StartError};
 use crate::bus::{self, Bus};
 use crate::console::{self, Console};
-use crate::database::Folder;
+use crate::database::{Folder, QUEUE};
 use crate::event_source::EventSource;
+use crate::queue::Queue;
+use crate::queue_source::QueueSource;
 use crate::scheduler::{Database, Scheduler};
-use crate::webhook::{Deliveries, Webhook};
 use crate::{gateway, server};
 
 /// The functions and their triggers, before anything runs.
 pub(super) struct Wiring {
     functions: gateway::Functions,
     scheduler: Arc<Scheduler>,
-    pub(super) bus: Arc<Bus>,
+    bus: Arc<Bus>,
+    queue: Arc<Queue>,
+}
+
+/// The sources of events and deliveries, at the places where they continue.
+pub(super) struct Sources {
+    events: EventSource,
+    deliveries: QueueSource,
 }
 
 /// The tasks that run until they are told to stop.
 pub(super) struct Tasks {
     pub(super) api: JoinHandle<()>,
     pub(super) scheduler: Option<JoinHandle<()>>,
-    pub(super) events: Option<JoinHandle<EventSource>>,
+    pub(super) events: Option<JoinHandle<()>>,
+    pub(super) deliveries: Option<JoinHandle<()>>,
 }
 
 impl Wiring {
@@ -43,7 +52,7 @@ impl Wiring {
         options: &Options,
         database: &OpenDatabase,
         clock: &Clock,
-        stops: &Stops,
+        folder: Option<&Folder>,
     ) -> Result<Self, StartError> {
         let service = |function| Service {
             store: Store::new(
@@ -61,29 +70,40 @@ impl Wiring {
             None => Database::Shared(database.store.clone()),
         };
         let scheduler = Arc::new(Scheduler::new(service("execute-cancellations"), of_sweeps));
-        let deliveries =
-            options.webhook.clone().map(|webhook| Deliveries::new(webhook, stops.work.clone())).transpose();
-        let bus = Arc::new(Bus::new(deliveries.map_err(|cause| StartError::Webhook(cause.to_string()))?));
-        Ok(Self { functions, scheduler, bus })
+        let file = folder.map(|folder| folder.file(QUEUE));
+        let queue =
+            Queue::open(file.as_deref()).map_err(|cause| StartError::Deliveries(cause.to_string()))?;
+        let queue = Arc::new(queue);
+        let bus = Arc::new(Bus::new(Arc::clone(&queue), Clock::system()));
+        Ok(Self { functions, scheduler, bus, queue })
     }
 
-    /// Creates the source of events, at the place in the stream where it continues.
-    pub(super) async fn begin_events(
+    /// Creates the source of deliveries, and the source of events at the place in the stream where it continues.
+    pub(super) async fn begin_sources(
         &self,
-        tables: TableNames,
+        options: &Options,
         database: &OpenDatabase,
         stream_arn: String,
         api_url: &str,
         folder: Option<&Folder>,
-    ) -> Result<EventSource, StartError> {
-        let history = database.endpoint.clone().for_function("publish-events").sdk_config();
-        let store = Store::new(&history, tables);
+    ) -> Result<Sources, StartError> {
+        let store = |function| {
+            let endpoint = database.endpoint.clone().for_function(function);
+            Store::new(&endpoint.sdk_config(), options.tables.clone())
+        };
+        let sqs =
+            Endpoint::local(format!("{api_url}{}", bus::PATH)).for_function("deliver-webhooks").sdk_config();
+        let queue = DeliveryQueue::new(&sqs, bus::WEBHOOKS.to_owned());
+        let deliverer = Deliverer::new(store("deliver-webhooks"), queue, Clock::system(), options.limits);
+        let deliverer = deliverer.map_err(|cause| StartError::Deliveries(cause.to_string()))?;
+        let deliveries = QueueSource::new(deliverer, Arc::clone(&self.queue), Clock::system());
         let aws = Endpoint::local(format!("{api_url}{}", bus::PATH)).for_function("publish-events");
         let aws = aws.sdk_config();
-        let publisher = Publisher::new(store, &aws, bus::NAME.to_owned(), &aws, bus::QUEUE.to_owned());
+        let (bus, failed) = (bus::NAME.to_owned(), bus::FAILED_EVENTS.to_owned());
+        let publisher = Publisher::new(store("publish-events"), &aws, bus, &aws, failed);
         let file = folder.map(|folder| folder.file("events-delivered.json"));
-        let (endpoint, bus) = (database.endpoint.clone(), Arc::clone(&self.bus));
-        Ok(EventSource::begin(publisher, endpoint, stream_arn, bus, file).await?)
+        let events = EventSource::begin(publisher, database.endpoint.clone(), stream_arn, file).await?;
+        Ok(Sources { events, deliveries })
     }
 
     /// Creates the console of this service.
@@ -96,7 +116,6 @@ impl Wiring {
             tick: options.tick,
             scheduler: Arc::clone(&self.scheduler),
             bus: Arc::clone(&self.bus),
-            webhook: options.webhook.as_ref().map(Webhook::origin),
         }
     }
 
@@ -106,16 +125,21 @@ impl Wiring {
         options: &Options,
         api: TcpListener,
         console: Console,
-        events: Option<EventSource>,
+        sources: Option<Sources>,
         stops: &Stops,
     ) -> Tasks {
-        let events = events.map(|source| tokio::spawn(source.run(stops.work.clone())));
+        let (events, deliveries) = sources
+            .map(|Sources { events, deliveries }| {
+                let events = tokio::spawn(events.run(stops.work.clone()));
+                (events, tokio::spawn(deliveries.run(stops.work.clone())))
+            })
+            .unzip();
         let scheduler = (options.tick > 0).then(|| {
             let tick = Duration::from_secs(options.tick);
             tokio::spawn(self.scheduler.run(tick, stops.work.clone()))
         });
         let routes = gateway::routes(self.functions).merge(console::routes(console));
         let api = tokio::spawn(server::serve(api, routes, stops.api.clone()));
-        Tasks { api, scheduler, events }
+        Tasks { api, scheduler, events, deliveries }
     }
 }

@@ -50,16 +50,46 @@ fn findings(table: &InspectedTable, names: &TableNames) -> Vec<Finding> {
             "keys, index and stream are"
         } else if *name == names.idempotency {
             "keys and expiry are"
+        } else if *name == names.deliveries {
+            "keys, index and expiry are"
         } else {
             "keys are"
         };
         return vec![Finding::ok("tables", format!("{name}: {parts} as they should be"))];
     }
     let wrong = |fault: &TableFault| {
-        let (what, fix) = describe(name, fault);
+        let (what, fix) = match fault {
+            TableFault::NoIndex | TableFault::OtherIndex if *name == names.deliveries => {
+                describe_attempts(name, fault)
+            }
+            _ => describe(name, fault),
+        };
         Finding::wrong("tables", format!("{name}: {what}"), fix)
     };
     faults.iter().map(wrong).collect()
+}
+
+/// Describes a fault of the index of attempts, and its fix.
+fn describe_attempts(table: &str, fault: &TableFault) -> (String, String) {
+    match fault {
+        TableFault::NoIndex => (
+            "it has no index attempts, so attempts can't be listed".to_owned(),
+            format!(
+                "run aws dynamodb update-table --table-name {table} --attribute-definitions \
+                 AttributeName=webhook,AttributeType=S AttributeName=at,AttributeType=S \
+                 --global-secondary-index-updates '[{{\"Create\": {{\"IndexName\": \"attempts\", \"KeySchema\": \
+                 [{{\"AttributeName\": \"webhook\", \"KeyType\": \"HASH\"}}, {{\"AttributeName\": \"at\", \
+                 \"KeyType\": \"RANGE\"}}], \"Projection\": {{\"ProjectionType\": \"ALL\"}}}}}}]'"
+            ),
+        ),
+        _ => (
+            "its index attempts has other keys than webhook and at, or leaves out attributes".to_owned(),
+            format!(
+                "delete the index (aws dynamodb update-table --table-name {table} \
+                 --global-secondary-index-updates '[{{\"Delete\": {{\"IndexName\": \"attempts\"}}}}]'), and run connect doctor again"
+            ),
+        ),
+    }
 }
 
 /// Describes a fault, and its fix.
@@ -72,9 +102,9 @@ fn describe(table: &str, fault: &TableFault) -> (String, String) {
         ),
         TableFault::NotActive(status) => (format!("its status is {status}"), "wait until it is ACTIVE".to_owned()),
         TableFault::OtherKeys => (
-            "its key is not the string pk, and for the history the string revision".to_owned(),
+            "its keys are not those of this table".to_owned(),
             "this is another table: name the right one in SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE, \
-             TENANTS_TABLE or HISTORY_TABLE"
+             TENANTS_TABLE, HISTORY_TABLE, WEBHOOKS_TABLE or DELIVERIES_TABLE"
                 .to_owned(),
         ),
         TableFault::NoIndex => (
@@ -96,7 +126,7 @@ fn describe(table: &str, fault: &TableFault) -> (String, String) {
             ),
         ),
         TableFault::IndexNotActive(status) => {
-            (format!("the status of its index due is {status}"), "wait until it is ACTIVE".to_owned())
+            (format!("the status of its index is {status}"), "wait until it is ACTIVE".to_owned())
         }
         TableFault::NoStream => (
             "its changes are not streamed with new and old images".to_owned(),
@@ -107,7 +137,7 @@ fn describe(table: &str, fault: &TableFault) -> (String, String) {
             ),
         ),
         TableFault::NoExpiry => (
-            "old records are not removed (idempotency keys still become free after 24 hours)".to_owned(),
+            "items that have expired are not removed (idempotency keys still become free after 24 hours)".to_owned(),
             format!(
                 "run aws dynamodb update-time-to-live --table-name {table} \
                  --time-to-live-specification Enabled=true,AttributeName=removeAt"

@@ -18,9 +18,9 @@ async fn with_tables() -> (Service, TableNames) {
     let service = Service::start().await;
     let tables = tables_named(&Uuid::new_v4().to_string());
     let created = connect_in(&service, &tables, harness::START, &["tables", "create", "--json"]).await.json();
-    assert_eq!(created["created"].as_array().unwrap().len(), 4);
+    assert_eq!(created["created"].as_array().unwrap().len(), 6);
     let again = connect_in(&service, &tables, harness::START, &["tables", "create", "--json"]).await.json();
-    assert_eq!(again["existed"].as_array().unwrap().len(), 4);
+    assert_eq!(again["existed"].as_array().unwrap().len(), 6);
     (service, tables)
 }
 
@@ -66,7 +66,7 @@ async fn a_missing_or_malformed_table_is_named() {
     let as_subscriptions = TableNames { subscriptions: other.clone(), ..tables.clone() };
     let faults = wrong(&service, &as_subscriptions).await;
     let expected = [
-        "its key is not the string pk, and for the history the string revision",
+        "its keys are not those of this table",
         "it has no index due, so nothing is executed",
         "its changes are not streamed with new and old images",
     ];
@@ -75,7 +75,11 @@ async fn a_missing_or_malformed_table_is_named() {
     let as_idempotency = TableNames { idempotency: other.clone(), ..tables.clone() };
     let faults = wrong(&service, &as_idempotency).await;
     assert_eq!(faults.len(), 2, "{faults:?}");
-    assert!(faults[1].contains("old records are not removed"), "{faults:?}");
+    assert!(faults[1].contains("items that have expired are not removed"), "{faults:?}");
+    let as_deliveries = TableNames { deliveries: other.clone(), ..tables.clone() };
+    let faults = wrong(&service, &as_deliveries).await;
+    assert_eq!(faults.len(), 3, "{faults:?}");
+    assert!(faults[1].contains("it has no index attempts"), "{faults:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +95,7 @@ async fn a_disabled_stream_or_expiry_is_noticed() {
     let faults = wrong(&service, &tables).await;
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(faults[0].ends_with("its changes are not streamed with new and old images"), "{faults:?}");
-    assert!(faults[1].contains("old records are not removed"), "{faults:?}");
+    assert!(faults[1].contains("items that have expired are not removed"), "{faults:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
