@@ -1,5 +1,7 @@
 //! The example clients: each cancels exactly once, whatever happens to its requests.
 
+mod receivers;
+
 use std::env;
 use std::pin::pin;
 use std::process::{Output, Stdio};
