@@ -1,8 +1,8 @@
-// Receives events with node:http, safely: verifies each signature, drops duplicates, and keeps the latest state of each
-// subscription. Prints each event that is new, as one line of JSON.
+// Receives events with node:http: verifies each signature, drops duplicates, and keeps the latest state of each subscription.
+// Prints each event that changes that state, as one line of JSON. Needs standardwebhooks (npm), and TLS in front of it.
 //   WEBHOOK_SECRET=whsec_… PORT=4000 node receive.mjs   (compiled by tsc)
-// The ids and the versions are only in memory here. Keep them in the database that the events change, and write both in one
-// transaction.
+// The ids and the versions are only in memory here. Keep them in the database that the events change, for 30 days, and write both
+// in one transaction.
 import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
 import { Webhook } from "standardwebhooks";
@@ -38,6 +38,11 @@ createServer(async (request, response) => {
     response.writeHead(401).end();
     return;
   }
-  processOnce(event);
-  response.writeHead(204).end();
+  try {
+    processOnce(event);
+    response.writeHead(204).end();
+  } catch {
+    // It lacks a member.
+    response.writeHead(400).end();
+  }
 }).listen(Number(PORT), "127.0.0.1");

@@ -1,10 +1,10 @@
-"""Receives events with http.server, safely: verifies each signature, drops duplicates, and keeps the latest state of each
-subscription. Prints each event that is new, as one line of JSON.
+"""Receives events with http.server: verifies each signature, drops duplicates, and keeps the latest state of each subscription.
+Prints each event that changes that state, as one line of JSON. Needs standardwebhooks (PyPI), and TLS in front of it.
 
     WEBHOOK_SECRET=whsec_… PORT=4000 python receive.py
 
-The ids and the versions are only in memory here. Keep them in the database that the events change, and write both in one
-transaction.
+The ids and the versions are only in memory here. Keep them in the database that the events change, for 30 days, and write both
+in one transaction.
 """
 
 import json
@@ -42,6 +42,8 @@ class Receiver(BaseHTTPRequestHandler):
             status = 204
         except WebhookVerificationError:
             status = 401
+        except (KeyError, TypeError, AttributeError, ValueError):
+            status = 400
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()

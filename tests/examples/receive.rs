@@ -1,12 +1,12 @@
-//! Receives events with axum, safely: verifies each signature, drops duplicates, and keeps the latest state of each subscription.
-//! Prints each event that is new, as one line of JSON.
+//! Receives events with axum: verifies each signature, drops duplicates, and keeps the latest state of each subscription. Prints each
+//! event that changes that state, as one line of JSON. Needs TLS in front of it.
 //!
 //! ```sh
 //! WEBHOOK_SECRET=whsec_… PORT=4000 cargo run --example receive
 //! ```
 //!
-//! The ids and the versions are only in memory here. Keep them in the database that the events change, and write both in one
-//! transaction.
+//! The ids and the versions are only in memory here. Keep them in the database that the events change, for 30 days, and write both in
+//! one transaction.
 
 use std::collections::{HashMap, HashSet};
 use std::env;
