@@ -101,6 +101,11 @@ impl Receiver {
         *self.inner.secret.lock().unwrap() = Some(secret.to_owned());
     }
 
+    /// Verifies no signatures from now on.
+    pub fn verify_no_more(&self) {
+        *self.inner.secret.lock().unwrap() = None;
+    }
+
     /// Returns the URL, parsed.
     pub fn parsed_url(&self) -> Url {
         self.url.parse().unwrap()

@@ -84,6 +84,7 @@ async fn a_message_that_must_be_given_again_is_reported() {
     malformed["Records"][0]["body"] = json!("{}");
     let id = malformed["Records"][0]["messageId"].clone();
     let left = invoke(&service, &service.bus_url(), &malformed).await;
+    assert_eq!(left.metrics(), [metric("MessagesGivenAgain", "", 1.0)]);
     assert_eq!(left.outcome.unwrap(), json!({"batchItemFailures": [{"itemIdentifier": id}]}));
 }
 

@@ -2,7 +2,7 @@
 //!
 //! As in SQS, a message can be delayed, comes again if it was not handled, and belongs to a group. Groups are treated more fairly
 //! than SQS promises: the next message is always of the group that has the fewest in progress. A message that was not handled comes
-//! again after a second at first, and is dropped after 20 times, where a queue on AWS has a dead-letter queue.
+//! again after a second at first, then ever later, up to ten minutes. It is never dropped, where a queue on AWS has a dead-letter queue.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,13 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, params};
 use tokio::sync::Notify;
-use tracing::error;
 use uuid::Uuid;
 
-/// Times that a message is given to the function before it is dropped.
-const MOST_TIMES: u32 = 20;
 /// Longest pause before a message comes again that was not handled.
-const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(1);
+const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(10);
 /// Most messages of one group in progress. So a receiver that does not answer leaves room for the others.
 const MOST_OF_A_GROUP: u32 = 20;
 
@@ -129,24 +126,17 @@ impl Queue {
     /// The file can't be written.
     pub fn conclude(&self, id: &str, is_handled: bool, now: DateTime<Utc>) -> rusqlite::Result<()> {
         let mut state = self.state();
-        state.in_progress.remove(id);
-        let times = |state: &State| -> rusqlite::Result<u32> {
-            state.file.query_row("SELECT times FROM messages WHERE id = ?", [id], |row| row.get(0))
-        };
         if is_handled {
             state.file.execute("DELETE FROM messages WHERE id = ?", [id])?;
         } else {
-            let times = times(&state)? + 1;
-            if times >= MOST_TIMES {
-                error!(messageId = id, times, "a message is dropped, because it can't be handled");
-                state.file.execute("DELETE FROM messages WHERE id = ?", [id])?;
-            } else {
-                let pause = (TimeDelta::seconds(1) * 2_i32.pow(times.min(7) - 1)).min(LONGEST_PAUSE);
-                let due = (now + pause).timestamp_millis();
-                let values = params![due, times, id];
-                state.file.execute("UPDATE messages SET due = ?, times = ? WHERE id = ?", values)?;
-            }
+            let times: u32 =
+                state.file.query_row("SELECT times FROM messages WHERE id = ?", [id], |row| row.get(0))?;
+            let pause = (TimeDelta::seconds(1) * 2_i32.pow(times.min(10))).min(LONGEST_PAUSE);
+            let values = params![(now + pause).timestamp_millis(), times + 1, id];
+            state.file.execute("UPDATE messages SET due = ?, times = ? WHERE id = ?", values)?;
         }
+        // Only now. If the file can't be written, the message would come again at once, and again.
+        state.in_progress.remove(id);
         self.added.notify_one();
         Ok(())
     }
@@ -234,25 +224,20 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_was_not_handled_comes_again_later_and_later_and_is_dropped_in_the_end() {
+    fn a_message_that_was_not_handled_comes_again_later_and_later() {
         let queue = Queue::open(None).unwrap();
         queue.add(&[message("x", "a", 0)], now()).unwrap();
         let (mut at, mut pauses) = (now(), Vec::new());
-        for _ in 0..MOST_TIMES {
+        for _ in 0..12 {
             let taken = queue.take(10, at).unwrap();
-            assert_eq!(taken.len(), 1);
             queue.conclude(&taken[0].id, false, at).unwrap();
-            let pause = (1..=60).find(|pause| {
-                let then = at + TimeDelta::seconds(*pause);
-                let is_there = queue.state().next_of("a", then).unwrap().is_some();
-                is_there && queue.state().next_of("a", then - TimeDelta::milliseconds(1)).unwrap().is_none()
-            });
-            pauses.extend(pause);
-            at += TimeDelta::seconds(pause.unwrap_or_default());
+            let is_there = |then| queue.state().next_of("a", then).unwrap().is_some();
+            let pause = (1..).find(|pause| is_there(at + TimeDelta::seconds(*pause))).unwrap();
+            assert!(!is_there(at + TimeDelta::seconds(pause) - TimeDelta::milliseconds(1)));
+            pauses.push(pause);
+            at += TimeDelta::seconds(pause);
         }
-        assert_eq!(pauses.len(), 19);
-        assert_eq!(pauses[..7], [1, 2, 4, 8, 16, 32, 60]);
-        assert_eq!(queue.take(10, at + TimeDelta::days(1)).unwrap(), []);
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
     }
 
     #[test]

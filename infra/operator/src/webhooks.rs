@@ -54,6 +54,8 @@ pub enum Webhooks {
     /// Events that were not posted while it was disabled can be sent with `webhooks resend --failed`.
     Enable(Named),
     /// Post no more events to a webhook, until it is enabled again
+    ///
+    /// Events are kept for 30 days meanwhile. `webhooks resend --failed` sends them.
     Disable(Named),
     /// Replace the secret of a webhook, and print the new one, which is shown only once
     ///
@@ -62,7 +64,7 @@ pub enum Webhooks {
         /// The webhook
         #[command(flatten)]
         named: Named,
-        /// End of the former secret: an instant (RFC 3339), or a duration from now
+        /// Time until which the former secret also signs: an instant (RFC 3339), or a duration from now
         #[arg(long, value_name = "WHEN", default_value = "24h", conflicts_with = "now")]
         until: When,
         /// Drop the former secret at once, for example because it has leaked
@@ -79,6 +81,8 @@ pub enum Webhooks {
         yes: bool,
     },
     /// Post a test event to a webhook, and show the answer
+    ///
+    /// The event is posted once, by the function that delivers events.
     Ping(Named),
     /// List attempts to post events, the latest first
     Attempts(Attempts),
@@ -109,7 +113,7 @@ pub struct Attempts {
     /// Only attempts to post this event, by its eventId
     #[arg(long, value_name = "ID", conflicts_with = "since")]
     event: Option<Uuid>,
-    /// Only attempts after which the receiver did not have the event
+    /// Only attempts that the receiver did not accept, also those that are followed by others
     #[arg(long)]
     failed: bool,
     /// Begin of the time to list: an instant (RFC 3339), or a duration before now; attempts are kept for 30 days
@@ -133,7 +137,8 @@ pub struct Resend {
     /// Event to post again, by its eventId, whether or not it was accepted; events are kept for 30 days
     #[arg(long, value_name = "ID")]
     event: Option<Uuid>,
-    /// All events that were given up, or not posted because the webhook was disabled
+    /// All events that a webhook did not get and will not get by itself, with --since: given up after 24 hours, answered with 410, or
+    /// not posted because the webhook was disabled
     #[arg(long, requires = "since")]
     failed: bool,
     /// Begin of the time of these attempts: an instant (RFC 3339), or a duration before now
@@ -209,8 +214,8 @@ async fn add(
         disabled: None,
         created_at: session.now(),
     };
-    session.note(&format!("The webhook {} is added. Its secret is shown only once.", webhook.id));
     store.add_webhook(&tenant, &webhook).await?;
+    session.note(&format!("The webhook {} is added. Its secret is shown only once.", webhook.id));
     reveal(session, &webhook)
 }
 

@@ -18,6 +18,9 @@ use crate::identifiers::{TenantId, WebhookId};
 /// The time for which a delivery is attempted.
 pub const LIFETIME: TimeDelta = TimeDelta::hours(24);
 
+/// The time after [`LIFETIME`] in which the last attempt is made, if the receiver is left in peace meanwhile.
+pub const OVERTIME: TimeDelta = TimeDelta::hours(1);
+
 /// The time for which events and attempts are kept.
 pub const KEPT: TimeDelta = TimeDelta::days(30);
 
@@ -298,10 +301,18 @@ impl Delivery {
         now >= self.since + LIFETIME
     }
 
-    /// Returns the delivery after a pause that begins now. A pause never goes beyond the last attempt.
+    /// Returns true if no more time is left for the last attempt.
+    #[must_use]
+    pub fn is_too_late(&self, now: DateTime<Utc>) -> bool {
+        now >= self.since + LIFETIME + OVERTIME
+    }
+
+    /// Returns the delivery after a pause that begins now. A pause never goes beyond the time of the last attempt, or in that time,
+    /// beyond its end.
     #[must_use]
     pub fn paused(&self, pause: TimeDelta, now: DateTime<Utc>) -> Self {
-        let end = (now + pause).min(self.since + LIFETIME);
+        let last = self.since + if self.is_over(now) { LIFETIME + OVERTIME } else { LIFETIME };
+        let end = (now + pause).min(last);
         Self { pauses: self.pauses.saturating_add(1), not_before: Some(end), ..self.clone() }
     }
 

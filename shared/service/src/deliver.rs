@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::identifiers::{TenantId, WebhookId};
-use domain::webhook::{Attempt, Backoff, Delivery, Disabled, DisabledBy, Outcome, Webhook};
+use domain::webhook::{Attempt, Backoff, Delivery, Disabled, DisabledBy, Outcome, PING};
 use futures::future::join_all;
 use metrics::{counter, histogram};
 use serde::Deserialize;
@@ -34,7 +34,7 @@ pub use self::sender::{Post, Posted, Sender, Unusable, target};
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::environment::{EnvironmentError, required, table_names};
-use crate::telemetry::{DELIVERIES, DELIVERY_AGE, OUTCOME, WEBHOOKS_DISABLED};
+use crate::telemetry::{DELIVERIES, DELIVERY_AGE, MESSAGES_GIVEN_AGAIN, OUTCOME, WEBHOOKS_DISABLED};
 
 /// The time limits of deliveries.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +85,7 @@ impl Deliverer {
         let sqs = Endpoint::from_env_of("SQS")?.sdk_config();
         let queue = DeliveryQueue::new(&sqs, required("WEBHOOK_QUEUE_URL")?);
         Self::new(store, queue, Clock::system(), Limits::default())
-            .map_err(|cause| EnvironmentError::Certificates(cause.to_string()))
+            .map_err(|cause| EnvironmentError::Roots(cause.to_string()))
     }
 
     /// Builds a deliverer. Its clock is that of the deliveries, whatever the service's clock shows.
@@ -111,6 +111,7 @@ pub async fn deliver(deliverer: &Deliverer, messages: Vec<Message>) -> Vec<Strin
         Ok(()) => None,
         Err(cause) => {
             warn!(messageId = id, %cause, "a message must be given again");
+            counter!(MESSAGES_GIVEN_AGAIN).increment(1);
             Some(id)
         }
     });
@@ -174,11 +175,11 @@ impl Deliverer {
     async fn begin(&self, event: Event<'_>) -> Result<(), NotHandled> {
         let Event { tenant, head: EventHead { event_id, r#type }, text } = event;
         let webhooks = try_again(Patience::OfBus, || self.store.webhooks(&tenant)).await?;
-        for webhook in &webhooks.unreadable {
-            error!(webhook, "a webhook is malformed, and gets no events");
-        }
+        // The delivery to a malformed webhook fails until the webhook is readable again.
+        let malformed = webhooks.unreadable.iter().filter_map(|name| name.rsplit('#').next()?.parse().ok());
+        let malformed: Vec<WebhookId> = malformed.collect();
         let webhooks: Vec<_> = webhooks.found.into_iter().filter(|webhook| webhook.takes(&r#type)).collect();
-        if webhooks.is_empty() {
+        if webhooks.is_empty() && malformed.is_empty() {
             return Ok(());
         }
         let now = self.clock.now();
@@ -186,15 +187,15 @@ impl Deliverer {
             Kept::Done => {}
             Kept::Refused => return Err(NotHandled::TooLarge(event_id)),
         }
-        let begin =
-            |webhook: &Webhook| Delivery::begin(tenant.clone(), webhook.id, event_id, r#type.clone(), now);
+        let begin = |id: WebhookId| Delivery::begin(tenant.clone(), id, event_id, r#type.clone(), now);
         let (disabled, enabled): (Vec<_>, Vec<_>) =
             webhooks.iter().partition(|webhook| webhook.disabled.is_some());
+        let begun = enabled.iter().map(|webhook| webhook.id).chain(malformed).map(begin);
+        self.queue.send(&begun.collect::<Vec<_>>(), now).await.map_err(NotHandled::Queue)?;
         for webhook in disabled {
-            self.leave_out(&begin(webhook), now).await?;
+            self.leave_out(&begin(webhook.id), Outcome::Disabled, "the webhook is disabled", now).await?;
         }
-        let deliveries: Vec<_> = enabled.into_iter().map(begin).collect();
-        self.queue.send(&deliveries, now).await.map_err(NotHandled::Queue)
+        Ok(())
     }
 
     /// Attempts a delivery, unless its pause is not over, or its receiver is to be left in peace.
@@ -205,24 +206,27 @@ impl Deliverer {
             return self.send(&delivery, now).await;
         }
         let Delivery { tenant, webhook_id, event_id, .. } = &delivery;
-        // The last attempt is made in any case.
-        let turn = if delivery.is_over(now) {
-            self.health.begin_anyway(*webhook_id)
-        } else {
-            match self.health.begin(*webhook_id, now).await {
-                Ok(turn) => turn,
-                Err(until) => return self.wait(&delivery, until, now).await,
+        let turn = match self.health.begin(*webhook_id, now).await {
+            Ok(turn) => turn,
+            Err(_) if delivery.r#type == PING => self.health.begin_anyway(*webhook_id),
+            Err(_) if delivery.is_too_late(now) => {
+                let why = "the receiver has failed again and again until now";
+                return self.leave_out(&delivery, Outcome::GivenUp, why, now).await;
             }
+            Err(until) => return self.wait(&delivery, until, now).await,
         };
         let webhook = try_again(Patience::OfBus, || self.store.webhook(tenant, *webhook_id));
         let event = try_again(Patience::OfBus, || self.store.kept_event(tenant, *event_id));
         let (webhook, event) = futures::future::try_join(webhook, event).await?;
-        let (Some(webhook), Some(event)) = (webhook, event) else {
-            warn!(%tenant, webhookId = %webhook_id, eventId = %event_id, "the webhook or the event is removed");
+        let Some(webhook) = webhook else {
+            warn!(%tenant, webhookId = %webhook_id, eventId = %event_id, "the webhook is removed");
             return Ok(());
         };
+        let Some(event) = event else {
+            return self.leave_out(&delivery, Outcome::GivenUp, "the event is not kept any more", now).await;
+        };
         if webhook.disabled.is_some() {
-            return self.leave_out(&delivery, now).await;
+            return self.leave_out(&delivery, Outcome::Disabled, "the webhook is disabled", now).await;
         }
         let post = Post { event_id: *event_id, r#type: &delivery.r#type, event: &event, at: now };
         let posted = self.sender.post(&webhook, &post).await;
@@ -261,8 +265,7 @@ impl Deliverer {
             outcome,
             next_at: after.not_before.filter(|_| outcome == Outcome::Retrying),
         };
-        self.conclude(delivery, &attempt, now).await;
-        Ok(())
+        self.conclude(delivery, &attempt, now).await
     }
 
     /// Puts a delivery back whose receiver is to be left in peace until then.
@@ -277,8 +280,14 @@ impl Deliverer {
         self.send(&delivery.paused(pause, now), now).await
     }
 
-    /// Keeps that an event was not posted, because its webhook is disabled. So it can be sent when the webhook is enabled again.
-    async fn leave_out(&self, delivery: &Delivery, now: DateTime<Utc>) -> Result<(), NotHandled> {
+    /// Keeps that an event is not posted. So it can be sent again on request.
+    async fn leave_out(
+        &self,
+        delivery: &Delivery,
+        outcome: Outcome,
+        why: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), NotHandled> {
         let attempt = Attempt {
             webhook_id: delivery.webhook_id,
             event_id: delivery.event_id,
@@ -287,13 +296,11 @@ impl Deliverer {
             at: now,
             milliseconds: 0,
             status: None,
-            answer: "the webhook is disabled".to_owned(),
-            outcome: Outcome::Disabled,
+            answer: why.to_owned(),
+            outcome,
             next_at: None,
         };
-        try_again(Patience::OfBus, || self.store.keep_attempt(&delivery.tenant, &attempt)).await?;
-        self.tell(delivery, &attempt);
-        Ok(())
+        self.conclude(delivery, &attempt, now).await
     }
 
     async fn disable(
@@ -302,11 +309,11 @@ impl Deliverer {
         webhook: WebhookId,
         now: DateTime<Utc>,
     ) -> Result<(), NotHandled> {
+        // Told first: after a lost acknowledgement, the update would not say that it was this one.
+        error!(%tenant, webhookId = %webhook, "a webhook is disabled: its receiver answered 410");
+        counter!(WEBHOOKS_DISABLED).increment(1);
         let disabled = Disabled { by: DisabledBy::Gone, at: now };
-        if try_again(Patience::OfBus, || self.store.disable_webhook(tenant, webhook, disabled)).await? {
-            error!(%tenant, webhookId = %webhook, "a webhook is disabled: its receiver answered 410");
-            counter!(WEBHOOKS_DISABLED).increment(1);
-        }
+        try_again(Patience::OfBus, || self.store.disable_webhook(tenant, webhook, disabled)).await?;
         Ok(())
     }
 
@@ -314,17 +321,28 @@ impl Deliverer {
         self.queue.send(std::slice::from_ref(delivery), now).await.map_err(NotHandled::Queue)
     }
 
-    /// Keeps and counts an attempt. The event has been posted, so a failure here must not have it posted again.
-    async fn conclude(&self, delivery: &Delivery, attempt: &Attempt, now: DateTime<Utc>) {
+    /// Keeps and counts an attempt. An attempt after which the delivery ends without success must be kept, as only that says so.
+    async fn conclude(
+        &self,
+        delivery: &Delivery,
+        attempt: &Attempt,
+        now: DateTime<Utc>,
+    ) -> Result<(), NotHandled> {
+        let kept = try_again(Patience::OfBus, || self.store.keep_attempt(&delivery.tenant, attempt)).await;
+        match kept {
+            Err(cause) if attempt.outcome.is_failure() => return Err(cause.into()),
+            // Otherwise the event would be posted again.
+            Err(cause) => {
+                let Delivery { tenant, webhook_id, event_id, .. } = delivery;
+                error!(%tenant, webhookId = %webhook_id, eventId = %event_id, %cause, "an attempt can't be kept");
+            }
+            Ok(()) => {}
+        }
         self.tell(delivery, attempt);
-        if attempt.outcome == Outcome::Retrying {
+        if matches!(attempt.outcome, Outcome::Retrying | Outcome::GivenUp) {
             age(delivery, now);
         }
-        let kept = try_again(Patience::OfBus, || self.store.keep_attempt(&delivery.tenant, attempt)).await;
-        if let Err(cause) = kept {
-            let Delivery { tenant, webhook_id, event_id, .. } = delivery;
-            error!(%tenant, webhookId = %webhook_id, eventId = %event_id, %cause, "an attempt can't be kept");
-        }
+        Ok(())
     }
 
     /// Logs and counts an attempt.
@@ -346,7 +364,7 @@ impl Deliverer {
     }
 }
 
-/// Reports the age of a delivery that goes on.
+/// Reports the age of a delivery whose event the receiver does not have.
 fn age(delivery: &Delivery, now: DateTime<Utc>) {
     let age = (now - delivery.since).num_seconds();
     histogram!(DELIVERY_AGE).record(f64::from(i32::try_from(age).unwrap_or(i32::MAX)));

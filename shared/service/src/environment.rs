@@ -10,6 +10,9 @@ pub enum EnvironmentError {
     /// A variable is missing that Lambda or the template always sets.
     #[error("the environment variable {0} is not set")]
     Missing(&'static str),
+    /// The certificates that this machine trusts can't be read.
+    #[error("the certificates that this machine trusts can't be read: {0}")]
+    Roots(String),
     /// The certificate file that `AWS_CA_BUNDLE` names can't be used.
     #[error("AWS_CA_BUNDLE: {0}")]
     Certificates(String),

@@ -57,7 +57,9 @@ pub const HISTORY_ENTRIES_ADDED: &str = "HistoryEntriesAdded";
 pub const DELIVERIES: &str = "Deliveries";
 /// Age of a delivery that goes on because the receiver has not accepted the event, in seconds.
 pub const DELIVERY_AGE: &str = "DeliveryAge";
-/// Webhooks that were disabled because their receiver answered 410.
+/// Messages of the queue that must be given again, because they could not be handled.
+pub const MESSAGES_GIVEN_AGAIN: &str = "MessagesGivenAgain";
+/// Answers of 410, by which webhooks are disabled.
 pub const WEBHOOKS_DISABLED: &str = "WebhooksDisabled";
 
 /// The dimension of [`REQUESTS`] and [`DELIVERIES`].
@@ -68,7 +70,7 @@ pub const REASON: &str = "Reason";
 pub const TYPE: &str = "Type";
 
 /// All metrics, with their units.
-pub const METRICS: [(&str, Unit); 15] = [
+pub const METRICS: [(&str, Unit); 16] = [
     (REQUESTS, Unit::Count),
     (CANCELLATIONS_SCHEDULED, Unit::Count),
     (CANCELLATIONS_WITHDRAWN, Unit::Count),
@@ -83,6 +85,7 @@ pub const METRICS: [(&str, Unit); 15] = [
     (HISTORY_ENTRIES_ADDED, Unit::Count),
     (DELIVERIES, Unit::Count),
     (DELIVERY_AGE, Unit::Seconds),
+    (MESSAGES_GIVEN_AGAIN, Unit::Count),
     (WEBHOOKS_DISABLED, Unit::Count),
 ];
 

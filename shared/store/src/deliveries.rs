@@ -189,7 +189,7 @@ impl AttemptItem {
         let at = milliseconds(attempt.at);
         Self {
             pk: event_key(tenant, attempt.event_id),
-            part: attempt_part(attempt.webhook_id, &at),
+            part: attempt_part(attempt.webhook_id, &at, attempt.number),
             webhook: webhook_key(tenant, attempt.webhook_id),
             webhook_id: attempt.webhook_id,
             event_id: attempt.event_id,

@@ -165,8 +165,9 @@ fn compare_index(
     // An index with more attributes than needed is fine too.
     let has_all = found.projection().is_some_and(|found| {
         let needed = projection.map(Projection::non_key_attributes).unwrap_or_default();
+        let needs_all = projection.and_then(Projection::projection_type) == Some(&ProjectionType::All);
         found.projection_type() == Some(&ProjectionType::All)
-            || needed.iter().all(|attribute| found.non_key_attributes().contains(attribute))
+            || !needs_all && needed.iter().all(|attribute| found.non_key_attributes().contains(attribute))
     });
     if found.key_schema() != keys || !has_all {
         return Some(TableFault::OtherIndex);

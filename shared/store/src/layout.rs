@@ -10,7 +10,7 @@
 //! | history | `<tenant>#<subscriptionId>`, `<version>-<writeId>` with 20 digits | `follows` (the revision before), `at`, `cause`, `source`, `requestedBy`, `requestId`, `cancellation`, `state`, `replaced`, `status`, `pendingStatus` |
 //! | webhooks | `<tenant>`, `<webhookId>` | `url`, `events` (types; none means all), `addresses`, `secret`, `formerSecret` and `formerUntil` after a rotation, `disabledAt` and `disabledBy` while disabled, `createdAt` |
 //! | deliveries | `<tenant>#<eventId>`, `event` | `event` (compressed), `removeAt` |
-//! | deliveries | `<tenant>#<eventId>`, `<webhookId>#<at>` | an attempt: `webhook` (`<tenant>#<webhookId>`) and `at` (the index `attempts`), `eventId`, `type`, `number`, `milliseconds`, `status`, `answer`, `outcome`, `nextAt`, `removeAt` |
+//! | deliveries | `<tenant>#<eventId>`, `<webhookId>#<at>#<number>` | an attempt: `webhook` (`<tenant>#<webhookId>`) and `at` (the index `attempts`), `eventId`, `type`, `number`, `milliseconds`, `status`, `answer`, `outcome`, `nextAt`, `removeAt` |
 //!
 //! Instants are RFC 3339 in UTC, to the second where they are compared, so that they sort as text.
 //!
@@ -153,9 +153,9 @@ pub(super) fn event_key(tenant: &TenantId, event_id: Uuid) -> String {
     format!("{tenant}#{event_id}")
 }
 
-/// Returns the part of an event that is an attempt, which begins at this time.
-pub(super) fn attempt_part(webhook: WebhookId, at: &str) -> String {
-    format!("{webhook}#{at}")
+/// Returns the part of an event that is an attempt of this number, which begins at this time.
+pub(super) fn attempt_part(webhook: WebhookId, at: &str, number: u32) -> String {
+    format!("{webhook}#{at}#{number}")
 }
 
 pub(super) fn api_key_key(tenant: &TenantId, key: &KeyId) -> String {

@@ -74,6 +74,10 @@ async fn go_through(cloud: &mut Cloud) -> Step {
     runbook.chapter("Runbook: alarms").await?;
     println!("--- the document's commands: the runbook of tasks");
     runbook.run("FROM=$(date -ud '-1 hour' +%FT%TZ) TO=$(date -ud '+1 minute' +%FT%TZ)").await?;
+    let add = format!("connect webhooks add {} --any-address --tenant {TENANT} --json", receiver.url);
+    runbook.run(&format!("former=$({add} | jq -r .webhookId)")).await?;
+    // The secret is replaced on the way.
+    receiver.verify_no_more();
     runbook.chapter("Runbook: tasks").await?;
     runbook.end()?;
     // For the first time, by its id, by the replay of the archive, and from the stream.

@@ -28,8 +28,7 @@ pub(super) async fn run(
     match event {
         Some(event) => {
             let page = store.attempts_of_event(&tenant, event).await?;
-            let of_chosen =
-                |attempt: &Attempt| webhooks.iter().any(|webhook| webhook.id == attempt.webhook_id);
+            let of_chosen = |attempt: &Attempt| webhook.is_none_or(|id| id == attempt.webhook_id);
             found.extend(page.found.into_iter().filter(|attempt| is_wanted(attempt) && of_chosen(attempt)));
             unreadable.extend(page.unreadable);
         }

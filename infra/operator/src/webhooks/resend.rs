@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::identifiers::{TenantId, WebhookId};
-use domain::webhook::{Outcome, Webhook};
+use domain::webhook::{Attempt, Outcome, PING, Webhook};
 use serde_json::json;
 use service::deliver::{self, DeliveryQueue, NotSent};
 use store::Admin;
@@ -32,7 +32,10 @@ pub(super) async fn run(
     let queue = queue(session)?;
     let webhooks = chosen(store, &tenant, webhook).await?;
     let sent = match (event, since) {
-        (Some(event), _) => resend(session, store, &queue, &tenant, event, &webhooks).await?,
+        (Some(event), _) => {
+            note_disabled(session, &webhooks);
+            resend(session, store, &queue, &tenant, event, &webhooks).await?
+        }
         (None, Some(since)) => {
             let since = since.ago(session.now());
             resend_failed(session, store, &queue, &tenant, &webhooks, since).await?
@@ -66,22 +69,16 @@ async fn resend_failed(
     since: DateTime<Utc>,
 ) -> Result<Vec<(WebhookId, Uuid)>, CommandError> {
     let (mut sent, mut unreadable) = (Vec::new(), Vec::new());
-    for webhook in webhooks {
-        if webhook.disabled.is_some() {
-            session.note(&format!("The webhook {} is disabled, so nothing is sent to it.", webhook.id));
-            continue;
-        }
-        // The latest attempt comes first, and decides. An event that was accepted once counts as accepted.
-        let (mut concluded, mut accepted) = (HashSet::new(), HashSet::new());
-        let mut is_failure = |attempt: &domain::webhook::Attempt| {
-            if attempt.outcome == Outcome::Delivered {
-                accepted.insert(attempt.event_id);
-            }
-            concluded.insert(attempt.event_id) && attempt.outcome.is_failure()
+    note_disabled(session, webhooks);
+    for webhook in webhooks.iter().filter(|webhook| webhook.disabled.is_none()) {
+        // The latest attempt comes first, and decides. A test event is not sent again.
+        let mut concluded = HashSet::new();
+        let mut is_failure = |attempt: &Attempt| {
+            concluded.insert(attempt.event_id) && attempt.outcome.is_failure() && attempt.r#type != PING
         };
         let failed =
             read(store, tenant, webhook, since, usize::MAX, &mut is_failure, &mut unreadable).await?;
-        for attempt in failed.into_iter().filter(|attempt| !accepted.contains(&attempt.event_id)) {
+        for attempt in failed {
             let only = std::slice::from_ref(webhook);
             match resend(session, store, queue, tenant, attempt.event_id, only).await {
                 Ok(again) => sent.extend(again),
@@ -94,6 +91,12 @@ async fn resend_failed(
     }
     session.complain(&unreadable)?;
     Ok(sent)
+}
+
+fn note_disabled(session: &mut Session<'_>, webhooks: &[Webhook]) {
+    for webhook in webhooks.iter().filter(|webhook| webhook.disabled.is_some()) {
+        session.note(&format!("The webhook {} is disabled, so nothing is sent to it.", webhook.id));
+    }
 }
 
 /// Posts a test event to a webhook, and shows the first attempt. Fails if the receiver did not accept it.
@@ -121,6 +124,9 @@ pub(super) async fn ping(
     };
     let outcome = match attempt.outcome {
         Outcome::Delivered => Ok(()),
+        Outcome::Disabled => {
+            Err(CommandError::Incomplete("the webhook is disabled, so nothing was posted".to_owned()))
+        }
         _ => Err(CommandError::Incomplete("the receiver did not accept the event".to_owned())),
     };
     let shown = ShownAttempt::new(attempt);

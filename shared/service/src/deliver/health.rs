@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::identifiers::WebhookId;
 use domain::webhook::{Backoff, Response};
 use tokio::sync::watch;
@@ -20,6 +20,8 @@ use tokio::time::{Instant, timeout_at};
 const FAILURES: u32 = 3;
 /// Most events at once for a receiver that is not known to be well.
 const CAUTIOUS: u32 = 2;
+/// Longest time that a receiver can ask for all of its events. Each delivery keeps the time that was asked for itself.
+const LONGEST_ASKED: TimeDelta = TimeDelta::minutes(15);
 /// Longest wait for the answer to another event, which may show that the receiver is well.
 const LONGEST_WAIT: Duration = Duration::from_millis(100);
 
@@ -140,7 +142,8 @@ impl Health {
         *receiver = if has_failed {
             let failures = receiver.failures.saturating_add(1);
             let peace = failures.checked_sub(FAILURES).map(|more| self.peace.pause(more, 0));
-            let until = peace.max(response.retry_after()).map(|peace| now + peace).max(receiver.until);
+            let asked = response.retry_after().map(|asked| asked.min(LONGEST_ASKED));
+            let until = peace.max(asked).map(|peace| now + peace).max(receiver.until);
             Receiver { is_well: false, under_way, failures, until }
         } else {
             Receiver { is_well: true, under_way, failures: 0, until: None }
@@ -154,7 +157,6 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
     use uuid::Uuid;
 
     use super::*;
@@ -226,6 +228,7 @@ mod tests {
     #[test]
     fn a_receiver_is_left_in_peace_for_as_long_as_it_asks() {
         assert_eq!(peace(&[status(503, Some(600))]), 600);
+        assert_eq!(peace(&[status(503, Some(86_400))]), 900);
         // Only these two statuses can ask.
         assert_eq!(peace(&[status(500, Some(600))]), 0);
         // A later failure does not shorten it.

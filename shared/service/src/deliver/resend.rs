@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::identifiers::{TenantId, WebhookId};
-use domain::webhook::{Delivery, PING, Webhook};
+use domain::webhook::{Delivery, LIFETIME, PING, Webhook};
 use serde_json::json;
 use store::deliveries::Kept;
 use store::{Store, StoreError};
@@ -39,16 +39,18 @@ pub async fn resend(
     let event = store.kept_event(tenant, event_id).await?.ok_or(NotSent::NotKept(event_id))?;
     let head: Option<EventHead> = serde_json::from_str(&event).ok();
     let EventHead { r#type, .. } = head.ok_or(NotSent::NotKept(event_id))?;
+    // For as long as its deliveries may take.
+    store.keep_event(tenant, event_id, &event, now).await?;
     let deliveries: Vec<_> = webhooks
         .iter()
-        .filter(|webhook| webhook.disabled.is_none() && (webhook.takes(&r#type) || r#type == PING))
+        .filter(|webhook| webhook.disabled.is_none() && webhook.takes(&r#type))
         .map(|webhook| Delivery::begin(tenant.clone(), webhook.id, event_id, r#type.clone(), now))
         .collect();
     queue.send(&deliveries, now).await.map_err(NotSent::Queue)?;
     Ok(deliveries.into_iter().map(|delivery| delivery.webhook_id).collect())
 }
 
-/// Sends an event to a webhook that only says that it works. Returns the id of the event.
+/// Sends an event to a webhook that only says that it works, and is attempted once. Returns the id of the event.
 ///
 /// # Errors
 /// The database or the queue can't be reached, or refuses.
@@ -65,7 +67,8 @@ pub async fn ping(
         Kept::Done => {}
         Kept::Refused => return Err(NotSent::NotKept(event_id)),
     }
-    let delivery = Delivery::begin(tenant.clone(), webhook, event_id, PING.to_owned(), now);
-    queue.send(&[delivery], now).await.map_err(NotSent::Queue)?;
+    // As if it were at its end: it is attempted once, whatever the health of the receiver.
+    let begun = Delivery::begin(tenant.clone(), webhook, event_id, PING.to_owned(), now - LIFETIME);
+    queue.send(&[begun], now).await.map_err(NotSent::Queue)?;
     Ok(event_id)
 }

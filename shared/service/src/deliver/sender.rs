@@ -157,7 +157,7 @@ impl Sender {
                 let response = Response::Status { status: head.status.as_u16(), retry_after };
                 Posted { response, after, answer: beginning(body).await }
             }
-            Ok(Err(error)) => failed(causes(&error)),
+            Ok(Err(error)) => failed(cut(causes(&error).as_bytes())),
             Err(_) => failed(format!("no answer within {} s", self.timeout.as_secs_f32())),
         }
     }
@@ -229,9 +229,12 @@ async fn beginning(mut body: Incoming) -> String {
             Ok(Some(Err(_)) | None) | Err(_) => break,
         }
     }
-    read.truncate(KEPT_BYTES);
-    // A character that the limit cuts is left out.
-    let text = String::from_utf8_lossy(&read);
+    cut(&read)
+}
+
+/// Returns the first 256 bytes as text. A character that the limit cuts is left out.
+fn cut(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes.get(..KEPT_BYTES).unwrap_or(bytes));
     text.strip_suffix(char::REPLACEMENT_CHARACTER).unwrap_or(&text).to_owned()
 }
 

@@ -1,14 +1,16 @@
 //! `deliver-webhooks`: the messages of the queue, and a database or a queue that refuses or fails.
 
+use std::slice::from_ref;
+
 use chrono::TimeDelta;
-use domain::webhook::{Disabled, DisabledBy, FormerSecret, LIFETIME, Outcome, Webhook};
+use domain::webhook::{Backoff, Disabled, DisabledBy, FormerSecret, LIFETIME, Outcome, Webhook};
 use harness::receiver::{Answer, Receiver};
 use harness::{Fault, instant, webhook};
 use serde_json::{Value, json};
 use service::ids;
 use uuid::Uuid;
 
-use super::{Function, NOW, TYPE, demo, event, event_of, webhooks_of};
+use super::{Function, Limits, NOW, TYPE, demo, event, event_of, limits, webhooks_of};
 use crate::faults::{TIMES, Times, all};
 
 #[tokio::test]
@@ -67,7 +69,7 @@ async fn a_failed_delivery_is_attempted_again_with_growing_pauses_and_given_up_a
         assert!(next.delay.abs_diff(pause.unsigned_abs().min(900)) <= 1, "{pause} {}", next.delay);
         pauses.push(pause);
         function.clock.set(next.delivery.not_before.unwrap());
-        assert_eq!(function.give(std::slice::from_ref(&next.body)).await, [0_usize; 0]);
+        assert_eq!(function.give(from_ref(&next.body)).await, [0_usize; 0]);
         sent = function.take_sent();
     }
     assert_eq!(function.now(), begun + LIFETIME);
@@ -94,16 +96,16 @@ async fn a_delivery_that_comes_before_its_pause_is_over_waits_on() {
     // The receiver asked for two hours, and gets them.
     assert_eq!((first.delivery.not_before, first.delay), (Some(function.now() + TimeDelta::hours(2)), 900));
     function.advance(TimeDelta::minutes(15));
-    assert_eq!(function.give(std::slice::from_ref(&first.body)).await, [0_usize; 0]);
+    assert_eq!(function.give(from_ref(&first.body)).await, [0_usize; 0]);
     let [second] = &function.take_sent()[..] else { panic!("lost") };
     assert_eq!((&second.delivery, second.delay), (&first.delivery, 900));
     function.advance(TimeDelta::minutes(104));
-    assert_eq!(function.give(std::slice::from_ref(&second.body)).await, [0_usize; 0]);
+    assert_eq!(function.give(from_ref(&second.body)).await, [0_usize; 0]);
     let [third] = &function.take_sent()[..] else { panic!("lost") };
     assert_eq!(third.delay, 60);
     assert_eq!(receiver.posted_at_all(1).await.len(), 1);
     function.advance(TimeDelta::minutes(1));
-    assert_eq!(function.give(std::slice::from_ref(&third.body)).await, [0_usize; 0]);
+    assert_eq!(function.give(from_ref(&third.body)).await, [0_usize; 0]);
     assert_eq!(receiver.taken(1).await.len(), 1);
 }
 
@@ -178,7 +180,7 @@ async fn a_delivery_whose_webhook_or_event_is_removed_ends_without_a_post() {
     erased["eventId"] = json!(Uuid::new_v4());
     assert_eq!(function.give(&[erased]).await, [0_usize; 0]);
     assert!(function.service.admin().remove_webhook(&demo(), webhook.id).await.unwrap());
-    assert_eq!(function.give(std::slice::from_ref(&begun.body)).await, [0_usize; 0]);
+    assert_eq!(function.give(from_ref(&begun.body)).await, [0_usize; 0]);
     assert!(function.take_sent().is_empty() && function.attempts(begun.delivery.event_id).await.is_empty());
 }
 
@@ -279,11 +281,53 @@ async fn deliver_at_last(
     }
 }
 
+/// Only the last attempt says that the receiver does not have the event.
+#[tokio::test]
+async fn a_last_attempt_that_cannot_be_kept_is_made_again() {
+    let function = Function::start().await;
+    let receiver = Receiver::start();
+    receiver.always(Answer::Status(500));
+    function.webhook(&receiver.url).await;
+    let event_id = Uuid::new_v4();
+    let [next] = &function.post(event_id).await[..] else { panic!("no second attempt") };
+    function.advance(LIFETIME);
+    function.database.always("PutItem", Fault::status(503));
+    assert_eq!(function.give(from_ref(&next.body)).await, [0]);
+    function.database.clear_faults();
+    assert_eq!(function.give(from_ref(&next.body)).await, [0_usize; 0]);
+    let outcomes: Vec<_> = function.attempts(event_id).await.iter().map(|attempt| attempt.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Retrying, Outcome::GivenUp]);
+}
+
+#[tokio::test]
+async fn a_receiver_in_peace_has_an_hour_more_for_the_last_attempt() {
+    let peace = Backoff { first: TimeDelta::hours(48), longest: TimeDelta::hours(48) };
+    let function = Function::start_with(Limits { peace, ..limits() }).await;
+    let receiver = Receiver::start();
+    receiver.always(Answer::Status(500));
+    function.webhook(&receiver.url).await;
+    let mut last = Vec::new();
+    for _ in 0..4 {
+        last = function.post(Uuid::new_v4()).await;
+    }
+    let [waiting] = &last[..] else { panic!("not in peace") };
+    let event_id = waiting.delivery.event_id;
+    function.advance(LIFETIME);
+    assert_eq!(function.give(from_ref(&waiting.body)).await, [0_usize; 0]);
+    let [again] = &function.take_sent()[..] else { panic!("not in peace") };
+    function.clock.set(again.delivery.not_before.unwrap());
+    assert_eq!(function.give(from_ref(&again.body)).await, [0_usize; 0]);
+    assert!(function.take_sent().is_empty());
+    // It was never posted, and says so.
+    let attempts = function.attempts(event_id).await;
+    let [attempt] = &attempts[..] else { panic!("{attempts:?}") };
+    assert_eq!((attempt.outcome, attempt.number), (Outcome::GivenUp, 0));
+    assert_eq!(receiver.posted_at_all(3).await.len(), 3);
+}
+
 #[tokio::test]
 async fn a_receiver_that_fails_again_and_again_is_left_in_peace() {
-    let function =
-        Function::start_with(super::Limits { peace: super::Limits::default().peace, ..super::limits() })
-            .await;
+    let function = Function::start_with(Limits { peace: Limits::default().peace, ..limits() }).await;
     let receiver = Receiver::start();
     receiver.always(Answer::Status(500));
     let ill = function.webhook(&receiver.url).await;
