@@ -13,15 +13,14 @@ use crate::process::Process;
 use crate::step::Step;
 use crate::tools::{before_path, tools};
 
-/// Runs the suites on the API, idempotency and execution on DynamoDB Local. With `all`, also those on faults, publishing and
-/// the operator's commands, and all of them on MiniStack as well.
+/// Runs the suites on the API, idempotency and execution on DynamoDB Local. With `all`, also those on faults, publishing,
+/// webhooks and the operator's commands, and all of them on MiniStack as well.
 pub async fn run(all: bool) -> Step {
     let emulator = tools("dynamodb-local").await?;
     let ministack = if all { Some(tools("ministack").await?) } else { None };
     let mut suites = "binary(service) & test(/^(api|execution|idempotency)::/)".to_owned();
     if all {
-        suites +=
-            " | binary(service) & test(/^(faults|publishing)::/) | binary(connect) & test(/^operate::/)";
+        suites += " | binary(service) & test(/^(faults|publishing|webhooks)::/) | binary(connect) & test(/^operate::/)";
     }
     if env::var_os("ISOLATED").is_none() {
         nextest(&suites, &["--no-run"], None).await?;
