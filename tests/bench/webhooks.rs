@@ -1,5 +1,5 @@
-//! Deliveries to a hundred webhooks on one machine: how many a second, and how a receiver that never answers changes those of the
-//! others.
+//! Deliveries to a hundred webhooks on one machine: how many a second, and how a receiver that is slow or never answers changes those
+//! of the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,12 +16,12 @@ use service::deliver::Limits;
 use tempfile::tempdir;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::report::{Section, Table};
 
-/// Number of webhooks. The last one may not answer, and is never counted.
+/// Number of webhooks. The last one is never counted.
 const WEBHOOKS: usize = 100;
 /// Number of events, each for all webhooks.
 const EVENTS: usize = 100;
@@ -30,17 +30,30 @@ const RUNS: usize = 5;
 /// Longest run.
 const LONGEST: Duration = Duration::from_secs(600);
 
+/// The time that a slow receiver takes, just in time to be accepted.
+const SLOW: Duration = Duration::from_secs(4);
+
+/// The last receiver.
+#[derive(Clone, Copy)]
+enum Last {
+    Well,
+    Slow,
+    Silent,
+}
+
 /// The receivers: one server, with a path for each.
 struct Receivers {
-    last_answers: bool,
+    last: Last,
     accepted: AtomicUsize,
     all: Notify,
 }
 
 async fn receive(State(receivers): State<Arc<Receivers>>, Path(number): Path<usize>) -> StatusCode {
     if number == WEBHOOKS - 1 {
-        if !receivers.last_answers {
-            std::future::pending::<()>().await;
+        match receivers.last {
+            Last::Well => {}
+            Last::Slow => sleep(SLOW).await,
+            Last::Silent => std::future::pending().await,
         }
     } else if receivers.accepted.fetch_add(1, Ordering::SeqCst) + 1 >= (WEBHOOKS - 1) * EVENTS {
         receivers.all.notify_one();
@@ -48,36 +61,41 @@ async fn receive(State(receivers): State<Arc<Receivers>>, Path(number): Path<usi
     StatusCode::NO_CONTENT
 }
 
-/// Measures both kinds of runs.
+/// Measures all kinds of runs.
 pub async fn measure() -> Vec<Section> {
-    let (mut well, mut dead) = (Vec::new(), Vec::new());
+    let (mut well, mut slow, mut silent) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        well.push(run(true).await);
-        dead.push(run(false).await);
+        well.push(run(Last::Well).await);
+        slow.push(run(Last::Slow).await);
+        silent.push(run(Last::Silent).await);
     }
     let per_second = |times: &mut Vec<Duration>| {
         times.sort();
         let deliveries = f64::from(u32::try_from((WEBHOOKS - 1) * EVENTS).unwrap());
         deliveries / times[times.len() / 2].as_secs_f64()
     };
-    let (well, dead) = (per_second(&mut well), per_second(&mut dead));
+    let [well, slow, silent] = [&mut well, &mut slow, &mut silent].map(per_second);
     let mut table =
         Table::new(&["webhooks", "deliveries a second to the first 99", "of those with all answering"]);
-    table.row(&["100, all answer".to_owned(), format!("{well:.0}"), "100 %".to_owned()]);
-    let part = format!("{:.1} %", dead / well * 100.0);
-    table.row(&["100, of which one never answers".to_owned(), format!("{dead:.0}"), part]);
+    for (name, rate) in [
+        ("100, all answer", well),
+        ("100, of which one takes 4 s", slow),
+        ("100, of which one never answers", silent),
+    ] {
+        table.row(&[name.to_owned(), format!("{rate:.0}"), format!("{:.1} %", rate / well * 100.0)]);
+    }
     vec![Section::new("webhooks", table)]
 }
 
 /// Returns the time until all events have reached all webhooks but the last.
-async fn run(last_answers: bool) -> Duration {
+async fn run(last: Last) -> Duration {
     let folder = tempdir().unwrap();
     let data = folder.path().to_owned();
     let kept = Options { memory: false, data, publishes: true, limits: Limits::default(), ..options() };
     let service = Service::start_with(kept).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let receivers = Arc::new(Receivers { last_answers, accepted: AtomicUsize::new(0), all: Notify::new() });
+    let receivers = Arc::new(Receivers { last, accepted: AtomicUsize::new(0), all: Notify::new() });
     let routes = Router::new().route("/{number}", post(receive)).with_state(Arc::clone(&receivers));
     let server = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
     for number in 0..WEBHOOKS {

@@ -138,7 +138,12 @@ pub fn options() -> Options {
         now: Some(instant(START)),
         tick: 0,
         webhook: None,
-        limits: Limits { answer: Duration::from_secs(60), backoff: SHORT, peace: SHORT },
+        limits: Limits {
+            answer: Duration::from_secs(60),
+            backoff: SHORT,
+            peace: SHORT,
+            quick: Duration::from_secs(60),
+        },
         publishes: false,
     }
 }

@@ -27,7 +27,7 @@ use store::{Patience, Store, StoreError, try_again};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use self::health::Health;
+use self::health::{Health, Refused};
 pub use self::queue::DeliveryQueue;
 pub use self::resend::{NotSent, ping, resend};
 pub use self::sender::{Post, Posted, Sender, Unusable, target};
@@ -45,12 +45,19 @@ pub struct Limits {
     pub backoff: Backoff,
     /// The times for which a receiver that fails again and again is left in peace.
     pub peace: Backoff,
+    /// Longest time of an attempt that is not slow.
+    pub quick: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let peace = Backoff { first: TimeDelta::seconds(5), longest: TimeDelta::minutes(1) };
-        Self { answer: Duration::from_secs(5), backoff: Backoff::default(), peace }
+        Self {
+            answer: Duration::from_secs(5),
+            backoff: Backoff::default(),
+            peace,
+            quick: Duration::from_secs(1),
+        }
     }
 }
 
@@ -98,15 +105,19 @@ impl Deliverer {
         clock: Clock,
         limits: Limits,
     ) -> Result<Self, std::io::Error> {
-        let Limits { answer, backoff, peace } = limits;
-        Ok(Self { store, queue, sender: Sender::new(answer)?, clock, backoff, health: Health::new(peace) })
+        let Limits { answer, backoff, peace, quick } = limits;
+        let health = Health::new(peace, quick);
+        Ok(Self { store, queue, sender: Sender::new(answer)?, clock, backoff, health })
     }
 }
 
 /// Handles messages of the queue, all at once. Returns the ids of those that must be given again: the queue or the database is
 /// unavailable, or the message is malformed.
 pub async fn deliver(deliverer: &Deliverer, messages: Vec<Message>) -> Vec<String> {
-    let handled = join_all(messages.iter().map(|message| deliverer.handle(&message.body))).await;
+    let bodies: Vec<_> = messages.iter().map(|message| Body::read(&message.body)).collect();
+    let first = bodies.first().and_then(webhook_of);
+    let alone = first.is_some() && bodies.iter().all(|body| webhook_of(body) == first);
+    let handled = join_all(bodies.into_iter().map(|body| deliverer.handle(body, alone))).await;
     let again = messages.into_iter().zip(handled).filter_map(|(Message { id, .. }, handled)| match handled {
         Ok(()) => None,
         Err(cause) => {
@@ -163,12 +174,34 @@ impl<'m> Event<'m> {
     }
 }
 
+/// The body of a message.
+enum Body<'m> {
+    Event(Event<'m>),
+    Delivery(Delivery),
+}
+
+impl<'m> Body<'m> {
+    fn read(body: &'m str) -> Option<Self> {
+        serde_json::from_str(body).map(Self::Delivery).ok().or_else(|| Event::read(body).map(Self::Event))
+    }
+}
+
+/// Returns the webhook of a delivery.
+fn webhook_of(body: &Option<Body<'_>>) -> Option<WebhookId> {
+    match body {
+        Some(Body::Delivery(delivery)) => Some(delivery.webhook_id),
+        Some(Body::Event(_)) | None => None,
+    }
+}
+
 impl Deliverer {
-    async fn handle(&self, body: &str) -> Result<(), NotHandled> {
-        if let Ok(delivery) = serde_json::from_str(body) {
-            return self.attempt_or_wait(delivery).await;
+    /// Handles a message. `alone` tells that all messages of its batch have the same receiver.
+    async fn handle(&self, body: Option<Body<'_>>, alone: bool) -> Result<(), NotHandled> {
+        match body {
+            Some(Body::Delivery(delivery)) => self.attempt_or_wait(delivery, alone).await,
+            Some(Body::Event(event)) => self.begin(event).await,
+            None => Err(NotHandled::Malformed),
         }
-        self.begin(Event::read(body).ok_or(NotHandled::Malformed)?).await
     }
 
     /// Keeps an event, and begins its delivery to each webhook that takes it.
@@ -198,22 +231,23 @@ impl Deliverer {
         Ok(())
     }
 
-    /// Attempts a delivery, unless its pause is not over, or its receiver is to be left in peace.
-    async fn attempt_or_wait(&self, delivery: Delivery) -> Result<(), NotHandled> {
+    /// Attempts a delivery, unless its pause is not over, or its receiver gets no event now.
+    async fn attempt_or_wait(&self, delivery: Delivery, alone: bool) -> Result<(), NotHandled> {
         let now = self.clock.now();
         // The queue delays by whole seconds, and for 15 minutes at most.
         if delivery.not_before.is_some_and(|not_before| now + TimeDelta::milliseconds(500) < not_before) {
             return self.send(&delivery, now).await;
         }
         let Delivery { tenant, webhook_id, event_id, .. } = &delivery;
-        let turn = match self.health.begin(*webhook_id, now).await {
+        let turn = match self.health.begin(*webhook_id, alone, now).await {
             Ok(turn) => turn,
             Err(_) if delivery.r#type == PING => self.health.begin_anyway(*webhook_id),
-            Err(_) if delivery.is_too_late(now) => {
+            Err(Refused::Busy(_)) if delivery.is_over(now) => self.health.begin_anyway(*webhook_id),
+            Err(Refused::Failing(_)) if delivery.is_too_late(now) => {
                 let why = "the receiver has failed again and again until now";
                 return self.leave_out(&delivery, Outcome::GivenUp, why, now).await;
             }
-            Err(until) => return self.wait(&delivery, until, now).await,
+            Err(refused) => return self.wait(&delivery, refused, now).await,
         };
         let webhook = try_again(Patience::OfBus, || self.store.webhook(tenant, *webhook_id));
         let event = try_again(Patience::OfBus, || self.store.kept_event(tenant, *event_id));
@@ -268,16 +302,23 @@ impl Deliverer {
         self.conclude(delivery, &attempt, now).await
     }
 
-    /// Puts a delivery back whose receiver is to be left in peace until then.
+    /// Puts a delivery back whose receiver gets no event now.
     async fn wait(
         &self,
         delivery: &Delivery,
-        until: DateTime<Utc>,
+        refused: Refused,
         now: DateTime<Utc>,
     ) -> Result<(), NotHandled> {
-        let pause = self.backoff.pause(delivery.pauses, fastrand::u8(..)).max(until - now);
-        age(delivery, now);
-        self.send(&delivery.paused(pause, now), now).await
+        let delivery = match refused {
+            Refused::Failing(until) => {
+                let pause = self.backoff.pause(delivery.pauses, fastrand::u8(..));
+                delivery.paused(pause.max(until - now), now)
+            }
+            // Not a failure, so its next pause is not longer.
+            Refused::Busy(until) => Delivery { pauses: delivery.pauses, ..delivery.paused(until - now, now) },
+        };
+        age(&delivery, now);
+        self.send(&delivery, now).await
     }
 
     /// Keeps that an event is not posted. So it can be sent again on request.

@@ -41,7 +41,7 @@ struct Sent {
 }
 
 fn limits() -> Limits {
-    Limits { answer: Duration::from_millis(500), backoff: Limits::default().backoff, peace: SHORT }
+    Limits { answer: Duration::from_millis(500), peace: SHORT, ..Limits::default() }
 }
 
 fn demo() -> TenantId {

@@ -1,6 +1,7 @@
 //! `deliver-webhooks`: the messages of the queue, and a database or a queue that refuses or fails.
 
 use std::slice::from_ref;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::webhook::{Backoff, Disabled, DisabledBy, FormerSecret, LIFETIME, Outcome, Webhook};
@@ -347,6 +348,45 @@ async fn a_receiver_that_fails_again_and_again_is_left_in_peace() {
     let since = instant(NOW);
     let page = function.service.admin().attempts(&demo(), ill.id, since, None, 100).await.unwrap();
     assert_eq!(page.found.len(), 4);
+}
+
+#[tokio::test]
+async fn a_slow_receiver_waits_while_others_have_events() {
+    let function = Function::start_with(Limits { quick: Duration::from_millis(100), ..limits() }).await;
+    let (receiver, other) = (Receiver::start(), Receiver::start());
+    receiver.next([Answer::Never]);
+    let slow = function.webhook(&receiver.url).await;
+    function.webhook(&other.url).await;
+    function.post(Uuid::new_v4()).await;
+    receiver.posted_at_all(1).await;
+    // Together with an event for another receiver, its event goes back. That is not a failure.
+    let [waiting] = &function.post(Uuid::new_v4()).await[..] else { panic!("not slow") };
+    assert_eq!((waiting.delivery.webhook_id, waiting.delivery.pauses), (slow.id, 0));
+    assert!((10..60).contains(&waiting.delay), "{}", waiting.delay);
+    assert_eq!(other.taken(2).await.len(), 2);
+    assert_eq!(receiver.posted_at_all(1).await.len(), 1);
+    // Alone, it is posted.
+    let event_id = Uuid::new_v4();
+    assert_eq!(function.give(&[event(event_id, TYPE)]).await, [0_usize; 0]);
+    let begun = function.take_sent().into_iter().find(|sent| sent.delivery.webhook_id == slow.id);
+    assert_eq!(function.give(&[begun.unwrap().body]).await, [0_usize; 0]);
+    assert_eq!(receiver.taken(1).await.len(), 1);
+}
+
+/// At the end of its day, an event is posted to a receiver that is only slow, whoever else waits.
+#[tokio::test]
+async fn the_last_attempt_for_a_slow_receiver_does_not_wait_for_others() {
+    let function = Function::start_with(Limits { quick: Duration::from_millis(100), ..limits() }).await;
+    let (receiver, other) = (Receiver::start(), Receiver::start());
+    function.webhook(&receiver.url).await;
+    function.webhook(&other.url).await;
+    receiver.next([Answer::Status(500), Answer::Never]);
+    let [last] = &function.post(Uuid::new_v4()).await[..] else { panic!("no second attempt") };
+    function.advance(LIFETIME);
+    function.post(Uuid::new_v4()).await;
+    let next = event(Uuid::new_v4(), TYPE);
+    assert_eq!(function.give(&[last.body.clone(), next]).await, [0_usize; 0]);
+    assert_eq!(receiver.taken(1).await.len(), 1);
 }
 
 #[tokio::test]
