@@ -147,23 +147,33 @@ impl Write {
     fn units(&self, before: Option<&Item>, after: Option<&Item>) -> f64 {
         let sizes = [before, after, self.new.as_ref()].map(|item| item.map_or(0, item_size));
         let own = started(sizes.into_iter().max().unwrap_or(0), 1024);
-        let in_index = match (before.and_then(index_entry), after.and_then(index_entry)) {
-            (None, None) => 0.0,
-            (Some(before), Some(after)) if before == after => 0.0,
-            // The old entry is removed and a new one is added, unless they are in the same place.
-            (Some(before), Some(after)) if before[..2] != after[..2] => 2.0,
-            _ => 1.0,
+        let in_index = |index: &Index| {
+            let entry = |item| index_entry(index, item);
+            match (before.and_then(entry), after.and_then(entry)) {
+                (None, None) => 0.0,
+                (Some(before), Some(after)) if before == after => 0.0,
+                // The old entry is removed and a new one is added, unless they are in the same place.
+                (Some(before), Some(after)) if before.0 != after.0 => 2.0,
+                _ => 1.0,
+            }
         };
-        own * if self.in_transaction { 2.0 } else { 1.0 } + in_index
+        own * if self.in_transaction { 2.0 } else { 1.0 } + INDEXES.iter().map(in_index).sum::<f64>()
     }
 }
 
-/// The entry of an item in the index `due`.
-fn index_entry(item: &Item) -> Option<Vec<Option<&dynoxide::AttributeValue>>> {
-    let names = ["dueShard", "dueAt", "pk", "cancellationId"];
-    (item.contains_key("dueShard") && item.contains_key("dueAt"))
-        .then(|| names.iter().map(|name| item.get(*name)).collect())
+/// An index of the subscriptions: its keys, and its other attributes.
+type Index = (&'static [&'static str], &'static [&'static str]);
+
+const INDEXES: [Index; 3] =
+    [(&["dueShard", "dueAt"], &["pk", "cancellationId"]), (&["msisdn"], &["pk"]), (&["customerId"], &["pk"])];
+
+/// The entry of an item in an index: its keys, and its other attributes. An item without the keys has none.
+fn index_entry<'i>((keys, others): &Index, item: &'i Item) -> Option<(Attributes<'i>, Attributes<'i>)> {
+    let of = |names: &[&str]| names.iter().map(|name| item.get(*name)).collect::<Attributes<'i>>();
+    keys.iter().all(|key| item.contains_key(*key)).then(|| (of(keys), of(others)))
 }
+
+type Attributes<'i> = Vec<Option<&'i dynoxide::AttributeValue>>;
 
 fn read_units(operation: &str, request: &Value, answer: &Value) -> f64 {
     let factor = |asked: &Value| if asked["ConsistentRead"] == json!(true) { 1.0 } else { 0.5 };

@@ -43,6 +43,8 @@ const BEYOND_SCHEMAS: [&str; 4] = ["not_in_future", "skipped_date", "too_large",
 /// An operation of the document.
 pub struct Operation {
     needs_key: bool,
+    /// Parameters of which a request has exactly one: `x-exactly-one-of`, because no schema says so.
+    exactly_one_of: Vec<String>,
     parameters: Vec<Parameter>,
     body: Option<Validator>,
     /// Answers by status.
@@ -72,7 +74,11 @@ impl Operation {
     fn read(path: &'static Value, operation: &'static Value) -> Self {
         let listed = [path, operation].into_iter().filter_map(|of| of["parameters"].as_array()).flatten();
         let parameters = listed.map(resolve).map(|parameter| Parameter {
-            name: text(&parameter["name"]).to_lowercase(),
+            // Only the names in a query are case-sensitive.
+            name: match text(&parameter["in"]) {
+                "query" => text(&parameter["name"]).to_owned(),
+                _ => text(&parameter["name"]).to_lowercase(),
+            },
             place: text(&parameter["in"]).to_owned(),
             is_number: parameter["schema"]["type"] == "integer",
             schema: validator(&parameter["schema"]),
@@ -90,6 +96,12 @@ impl Operation {
             (status.parse().unwrap(), Answer { headers: headers.collect(), content: content.collect() })
         });
         Self {
+            exactly_one_of: operation["x-exactly-one-of"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|name| text(name).to_owned())
+                .collect(),
             needs_key: operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty()),
             parameters: parameters.collect(),
             body: body.map(|body| validator(&body["content"]["application/json"]["schema"])),
@@ -138,6 +150,10 @@ impl Operation {
             return Err("the API key is missing".to_owned());
         }
         let mut query = query(request.path);
+        let chosen = self.exactly_one_of.iter().filter(|name| query.contains_key(*name));
+        if !self.exactly_one_of.is_empty() && chosen.count() != 1 {
+            return Err(format!("not exactly one of {:?}", self.exactly_one_of));
+        }
         for Parameter { name, place, is_number, schema } in &self.parameters {
             let sent = match place.as_str() {
                 "header" => header(request.headers, name),

@@ -1,6 +1,7 @@
 //! Lambda's side of what only reads: `GET /subscriptions/{subscriptionId}`, a subscription as it is now; `GET …/cancellation`, its
-//! latest cancellation; `GET …/history`, its changes; and `POST …/cancel/preview`, the effect that cancelling would have. If the
-//! caller has the current version of a subscription and sends it in `If-None-Match`, the answer has no body.
+//! latest cancellation; `GET …/history`, its changes; `POST …/cancel/preview`, the effect that cancelling would have; and
+//! `GET /subscriptions`, a search. If the caller has the current version of a subscription and sends it in `If-None-Match`, the
+//! answer has no body.
 //!
 //! A preview is answered here, and not by the function that cancels, because this function has no right to write. So no deployment,
 //! and no return to an earlier version, can turn a preview into a cancellation.
@@ -9,7 +10,7 @@ use lambda_http::http::Method;
 use lambda_http::{Body, Request, Response};
 use service::Service;
 use service::cancel::preview;
-use service::get::{History, get, get_cancellation, get_history};
+use service::get::{FoundPage, History, get, get_cancellation, get_history, search};
 use service::http::problem::{Problem, etag};
 use service::http::request::{self, Named};
 use service::http::response::{Answered, json, not_modified, page, respond, subscription};
@@ -24,6 +25,8 @@ pub async fn handle(service: &Service, request: Request) -> Response<Body> {
             cancellation(service, named).await
         } else if request::is_routed_to(&request, "/history") {
             history(service, named, &request).await
+        } else if request::is_routed_to(&request, "/subscriptions") {
+            found(service, named, &request).await
         } else {
             current(service, named, &request).await
         }
@@ -38,6 +41,13 @@ async fn current(service: &Service, named: Named, request: &Request) -> Result<A
         return Ok(Answered::ok(not_modified(etag)));
     }
     Ok(Answered::ok(subscription(&stored)?))
+}
+
+async fn found(service: &Service, named: Named, request: &Request) -> Result<Answered, Problem> {
+    let FoundPage { found, limit, last } = search(service, named, request::search(request)).await?;
+    let documents: Vec<_> = found.iter().map(|stored| &stored.document).collect();
+    let next = last.map(|id| id.to_string());
+    Ok(Answered::ok(page(&documents, limit, next.as_deref())?))
 }
 
 async fn cancellation(service: &Service, named: Named) -> Result<Answered, Problem> {

@@ -1,5 +1,6 @@
 //! Arguments that several commands share: one parser, one message and one lookup for each.
 
+use chrono::NaiveDate;
 use clap::Args;
 use domain::identifiers::TenantId;
 use domain::origin::Actor;
@@ -7,6 +8,9 @@ use domain::tenant::Tenant;
 use store::Admin;
 
 use crate::{CommandError, terminal};
+
+/// The environment variable with the tenant of the commands that need one.
+pub(crate) const TENANT_VARIABLE: &str = "CONNECT_TENANT";
 
 /// Parses the id of a tenant. The tenant need not exist.
 pub(crate) fn parse_tenant(text: &str) -> Result<TenantId, &'static str> {
@@ -24,6 +28,11 @@ pub(crate) fn parse_name(text: &str) -> Result<String, &'static str> {
         );
     }
     Ok(text.to_owned())
+}
+
+/// Parses a date in a tenant's calendar.
+pub(crate) fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {
+    text.parse().map_err(|_| "write a date as 2026-12-31")
 }
 
 /// Finds the tenant with this id. Fails if it does not exist.

@@ -1,40 +1,45 @@
-//! Cancellations: upcoming, due and executed ones, and the repair of contradictions.
+//! Cancellations: upcoming, due and executed ones, many at once, and the repair of contradictions.
 
 mod change;
 mod due;
 mod index;
 mod lag;
+mod many;
 mod rederive;
 mod repair;
 mod report;
 mod run;
 
-use chrono::TimeDelta;
 use clap::Subcommand;
 use domain::identifiers::TenantId;
 
+pub use self::due::ListDue;
 pub(crate) use self::index::{Entry, Index, Zones};
 pub(crate) use self::lag::Lag;
+pub use self::many::{ScheduleMany, ScheduleWhen, WithdrawMany};
 pub(crate) use self::rederive::misplaced;
 use self::repair::Part;
 pub(crate) use self::repair::contradictory;
 pub use self::report::Report;
 use crate::arguments::{Operator, parse_tenant};
-use crate::when::duration;
 use crate::{CommandError, Session};
 
 /// Commands on cancellations.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Cancellations {
     /// List the cancellations that are due or upcoming, the earliest first
-    Due {
-        /// Time to look ahead; cancellations that are due already are listed too
-        #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration)]
-        within: TimeDelta,
-        /// Only cancellations of this tenant [default: all tenants]
-        #[arg(long, value_parser = parse_tenant)]
-        tenant: Option<TenantId>,
-    },
+    Due(ListDue),
+    /// Cancel many subscriptions: those of a file, or those with a product
+    ///
+    /// Each is cancelled as by a request of the API, with the same checks, and noted with the batch. The same command with the same
+    /// --batch and date continues one that was interrupted: a line that the batch has done is not done again. A cancellation that is
+    /// pending already is replaced, unless it has the same date and reason.
+    Schedule(ScheduleMany),
+    /// Withdraw many pending cancellations: those of a batch, or those that an API key has requested
+    ///
+    /// Each is withdrawn as by a request of the API. Cancellations that were executed stay, and so do those that were requested
+    /// anew since. A cancellation that the batch had replaced does not come back: `subscriptions history` shows it.
+    Withdraw(WithdrawMany),
     /// Execute the cancellations that are due
     ///
     /// Does the same as the schedule does every minute, and may run at the same time: each cancellation is executed once. A
@@ -99,16 +104,18 @@ impl Cancellations {
     /// Returns true if the command changes nothing.
     pub(crate) fn only_reads(&self) -> bool {
         match self {
-            Self::Due { .. } | Self::Lag | Self::Report(_) => true,
+            Self::Due(_) | Self::Lag | Self::Report(_) => true,
             Self::Rederive { dry_run, .. } | Self::Repair { dry_run, .. } => *dry_run,
-            Self::Run { .. } => false,
+            Self::Run { .. } | Self::Schedule(_) | Self::Withdraw(_) => false,
         }
     }
 }
 
 pub(crate) async fn run(command: Cancellations, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
-        Cancellations::Due { within, tenant } => due::list(session, within, tenant).await,
+        Cancellations::Due(arguments) => due::list(session, arguments).await,
+        Cancellations::Schedule(arguments) => many::schedule(session, arguments).await,
+        Cancellations::Withdraw(arguments) => many::withdraw(session, arguments).await,
         Cancellations::Run { operator } => run::run(session, &operator).await,
         Cancellations::Lag => lag::say(session).await,
         Cancellations::Rederive { tenant, dry_run, operator } => {

@@ -22,10 +22,10 @@ pub enum Command {
     /// Manage the API keys of a tenant
     #[command(subcommand)]
     Keys(Keys),
-    /// Import, export and show subscriptions, with their history
+    /// Import, export, find, list and show subscriptions, with their history
     #[command(subcommand)]
     Subscriptions(Subscriptions),
-    /// List, count and repair cancellations, and execute those that are due
+    /// Schedule, withdraw, list, count and repair cancellations, and execute those that are due
     #[command(subcommand)]
     Cancellations(Cancellations),
     /// Show the events about subscriptions
@@ -51,13 +51,16 @@ pub enum Command {
 impl Command {
     /// Returns true if the command must be allowed to end by itself when the session is asked to stop.
     ///
-    /// An import still reports its progress, and the token of a new key, or a new secret, is still shown. Any other command can be dropped at any
+    /// An import or a batch still reports its progress, and the token of a new key, or a new secret, is still shown. Any other command can be dropped at any
     /// moment: it changes the database by one write, or by several that are independent of each other.
     #[must_use]
     pub fn ends_by_itself(&self) -> bool {
         match self {
             Self::Keys(command) => matches!(command, Keys::Create { .. } | Keys::Rotate { .. }),
             Self::Subscriptions(command) => matches!(command, Subscriptions::Import(_)),
+            Self::Cancellations(command) => {
+                matches!(command, Cancellations::Schedule(_) | Cancellations::Withdraw(_))
+            }
             Self::Webhooks(command) => matches!(command, Webhooks::Add { .. } | Webhooks::Rotate { .. }),
             _ => false,
         }
@@ -74,8 +77,10 @@ impl Command {
     pub fn only_reads(&self) -> bool {
         match self {
             Self::Tenants(command) => matches!(command, Tenants::List | Tenants::Show { .. }),
-            Self::Keys(command) => matches!(command, Keys::List { .. }),
-            Self::Subscriptions(command) => !matches!(command, Subscriptions::Import(_)),
+            Self::Keys(command) => matches!(command, Keys::List { .. } | Keys::Activity { .. }),
+            Self::Subscriptions(command) => {
+                !matches!(command, Subscriptions::Import(_) | Subscriptions::Index { dry_run: false, .. })
+            }
             Self::Cancellations(command) => command.only_reads(),
             Self::History(command) => command.only_reads(),
             Self::Webhooks(command) => command.only_reads(),

@@ -1,5 +1,5 @@
-//! `doctor`: checks the database, the time zones, the clock, the tables, the schedule, the due and pending cancellations, and the
-//! history.
+//! `doctor`: checks the database, the time zones, the clock, the tables, the schedule, the due and pending cancellations, the
+//! history, and the search indexes.
 //!
 //! Nothing is changed. Each check results in findings. A finding has a state, and for a fault the fix.
 
@@ -7,6 +7,7 @@ mod clock;
 mod history;
 mod pending;
 mod schedule;
+mod search;
 mod tables;
 
 use clap::Args;
@@ -69,6 +70,7 @@ pub(crate) async fn run(_: Doctor, session: &mut Session<'_>) -> Result<(), Comm
         }
         if readable.history {
             findings.push(history::check(session, &store).await);
+            findings.push(search::check(&store).await);
         }
     }
     let outcome = match findings.iter().filter(|finding| finding.state == State::Wrong).count() {

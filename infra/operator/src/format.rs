@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use crate::terminal::{self, Text};
+use crate::{CommandError, Session};
 
 /// Formats a count with its noun, in the singular or plural: "1 line", "2 lines".
 pub(crate) fn counted(count: impl ToString, one: &str) -> String {
@@ -26,6 +27,23 @@ pub(crate) fn table<const N: usize>(heading: [&str; N], rows: impl IntoIterator<
     }
     // The padding of the last column would only be trailing space.
     table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Prints rows as comma-separated values under a heading. A missing value is empty.
+pub(crate) fn print_csv<const N: usize>(
+    session: &mut Session<'_>,
+    heading: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> Result<(), CommandError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let failed = |error: csv::Error| CommandError::Print(error.into());
+    writer.write_record(heading).map_err(failed)?;
+    for row in rows {
+        let row = row.map(|cell| if cell == NOTHING { String::new() } else { terminal::escape(&cell) });
+        writer.write_record(row).map_err(failed)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| CommandError::Print(error.into_error()))?;
+    session.out.write_all(&bytes).map_err(CommandError::Print)
 }
 
 /// Formats an instant, to the second.

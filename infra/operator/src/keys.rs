@@ -1,5 +1,6 @@
-//! API keys: created, listed, rotated, revoked.
+//! API keys: created, listed, rotated, revoked, and what was requested with them.
 
+mod activity;
 mod arguments;
 mod grant;
 mod revoke;
@@ -16,7 +17,7 @@ use store::Admin;
 pub use self::arguments::{Expiry, NamedKey};
 use self::arguments::{future, parse_key, parse_scope};
 use self::shown::{ShownKey, announce, reveal};
-use crate::arguments::{find_tenant, parse_name, parse_tenant};
+use crate::arguments::{TENANT_VARIABLE, find_tenant, parse_name, parse_tenant};
 use crate::format::table;
 use crate::{CommandError, Session, When};
 
@@ -26,7 +27,7 @@ pub enum Keys {
     /// Create an API key, and print its token, which is shown only once: only a hash of it is stored
     Create {
         /// Tenant of the key
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
         /// Name of the key, such as the system that uses it
         #[arg(long, value_parser = parse_name)]
@@ -41,7 +42,7 @@ pub enum Keys {
     /// List a tenant's API keys, with the last four characters of their tokens
     List {
         /// Tenant of the keys
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
     },
     /// Give an API key more scopes, from the next request on
@@ -49,11 +50,11 @@ pub enum Keys {
     /// The key keeps its token and the scopes that it has. Keys that an earlier version of this service created can't read
     /// cancellations until they get that scope.
     Grant {
-        /// The key: its id, as `keys list` shows it, or its token
+        /// The key: its id, as `keys list` shows it; or `-`, and its token on standard input
         #[arg(value_name = "KEY", value_parser = parse_key)]
         key: NamedKey,
         /// Tenant of the key
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
         /// Scope to add: subscriptions:read, subscriptions:cancel or cancellations:read; may be repeated
         #[arg(long = "scope", value_name = "SCOPE", value_parser = parse_scope, required = true)]
@@ -64,11 +65,11 @@ pub enum Keys {
     /// The new key has the name and the scopes of the former key. Its token is shown only once. Both keys are valid until the
     /// time that --until gives. With --now, the former key is revoked at once, for example because it has leaked.
     Rotate {
-        /// The key to replace: its id, as `keys list` shows it, or its token
+        /// The key to replace: its id, as `keys list` shows it; or `-`, and its token on standard input
         #[arg(value_name = "KEY", value_parser = parse_key)]
         key: NamedKey,
         /// Tenant of the key
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
         /// End of the former key: an instant (RFC 3339), or a duration from now
         #[arg(long, value_name = "WHEN", default_value = "24h", conflicts_with = "now")]
@@ -84,13 +85,28 @@ pub enum Keys {
         #[arg(long, value_name = "WHEN")]
         expires: Option<Expiry>,
     },
-    /// Revoke an API key permanently: it is refused from the next request on
-    Revoke {
-        /// The key to revoke: its id, as `keys list` shows it, or its token
+    /// List the changes that an API key has requested, the earliest first
+    ///
+    /// From the history, which has a change within seconds. Reads are not in it: the log has those. This reads the whole history: its
+    /// cost grows with the changes of all tenants.
+    Activity {
+        /// The key: its id, as `keys list` shows it; or `-`, and its token on standard input
         #[arg(value_name = "KEY", value_parser = parse_key)]
         key: NamedKey,
         /// Tenant of the key
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
+        tenant: TenantId,
+        /// Begin here: an instant (RFC 3339), or a duration before now
+        #[arg(long, value_name = "WHEN", default_value = "90d")]
+        since: When,
+    },
+    /// Revoke an API key permanently: it is refused from the next request on
+    Revoke {
+        /// The key to revoke: its id, as `keys list` shows it; or `-`, and its token on standard input
+        #[arg(value_name = "KEY", value_parser = parse_key)]
+        key: NamedKey,
+        /// Tenant of the key
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
         /// Don't ask for confirmation
         #[arg(long)]
@@ -117,6 +133,10 @@ pub(crate) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), 
             };
             let key = key.of(&tenant)?;
             rotate::run(session, &store, tenant, key, until, expires, yes).await
+        }
+        Keys::Activity { key, tenant, since } => {
+            let key = key.of(&tenant)?;
+            activity::run(session, &store, tenant, key, since.ago(now)).await
         }
         Keys::Revoke { key, tenant, yes } => {
             let key = key.of(&tenant)?;

@@ -40,14 +40,14 @@ pub mod openapi;
 pub mod private;
 pub mod terminal;
 
-pub use self::cancellations::{Cancellations, Report};
+pub use self::cancellations::{Cancellations, ListDue, Report, ScheduleMany, ScheduleWhen, WithdrawMany};
 pub use self::command::{Command, run};
 pub use self::doctor::Doctor;
 pub use self::error::CommandError;
 pub use self::events::Events;
 pub use self::keys::{Expiry, Keys, NamedKey};
 pub use self::session::{QUEUE_VARIABLE, SCHEDULE_VARIABLE, Session};
-pub use self::subscriptions::{Import, Subscriptions};
+pub use self::subscriptions::{Find, Import, List, Subscriptions};
 pub use self::tables::Tables;
 pub use self::tenants::Tenants;
 pub use self::webhooks::Webhooks;

@@ -1,9 +1,13 @@
-//! Subscriptions: import, export, show and history.
+//! Subscriptions: import, export, find, list, show and history.
 
 mod export;
+mod find;
 mod history;
 mod import;
+mod index;
+mod list;
 mod requester;
+mod rows;
 mod show;
 
 use std::path::PathBuf;
@@ -11,8 +15,10 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use domain::identifiers::{SubscriptionName, TenantId};
 
+pub use self::find::Find;
 pub use self::import::Import;
-use crate::arguments::parse_tenant;
+pub use self::list::List;
+use crate::arguments::{TENANT_VARIABLE, parse_tenant};
 use crate::{CommandError, Session};
 
 /// Commands on subscriptions.
@@ -40,8 +46,29 @@ pub enum Subscriptions {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// Tenant of the subscriptions
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
+    },
+    /// Find a tenant's subscriptions by phone number, customer or reference id
+    ///
+    /// The number and the customer are looked up in indexes, so the cost does not grow with the number of subscriptions.
+    Find(Find),
+    /// List a tenant's subscriptions, in no particular order
+    ///
+    /// This reads the table until the page is full: with a filter that few subscriptions pass, the whole table.
+    List(List),
+    /// Have the search indexes hold every subscription
+    ///
+    /// Imports do that by themselves. This is for subscriptions that an earlier version of this service stored, and for those whose
+    /// number or customer another system has changed. It is no change of a subscription: the version and the history stay. This
+    /// reads the whole table: its cost grows with the subscriptions of all tenants.
+    Index {
+        /// Only subscriptions of this tenant [default: all tenants]
+        #[arg(long, value_parser = parse_tenant)]
+        tenant: Option<TenantId>,
+        /// Only count them; change nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show one subscription as it is stored, with its cancellation
     Show {
@@ -49,7 +76,7 @@ pub enum Subscriptions {
         #[arg(value_name = "ID|rid_REFERENCE", value_parser = parse_name)]
         name: SubscriptionName,
         /// Tenant of the subscription
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
     },
     /// Show the changes of one subscription, the newest first
@@ -61,7 +88,7 @@ pub enum Subscriptions {
         #[arg(value_name = "ID|rid_REFERENCE", value_parser = parse_name)]
         name: SubscriptionName,
         /// Tenant of the subscription
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
         /// Check that no change is missing since the first entry, and that the last one agrees with the subscription as it is
         ///
@@ -80,6 +107,9 @@ pub(crate) async fn run(command: Subscriptions, session: &mut Session<'_>) -> Re
     match command {
         Subscriptions::Import(import) => import::run(import, session).await,
         Subscriptions::Export { file, tenant } => export::run(session, tenant, file).await,
+        Subscriptions::Find(find) => find::run(find, session).await,
+        Subscriptions::List(list) => list::run(list, session).await,
+        Subscriptions::Index { tenant, dry_run } => index::run(session, tenant, dry_run).await,
         Subscriptions::Show { name, tenant } => show::run(session, tenant, name).await,
         Subscriptions::History { name, tenant, verify } => history::run(session, tenant, name, verify).await,
     }

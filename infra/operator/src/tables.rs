@@ -1,4 +1,4 @@
-//! `tables create`: creates the tables where no template does. Existing tables stay as they are.
+//! `tables create`: creates the tables where no template does. Existing ones stay as they are.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -9,9 +9,9 @@ use crate::{CommandError, Session};
 /// Commands on tables.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Tables {
-    /// Create the tables that don't exist
+    /// Create the tables and indexes that don't exist
     ///
-    /// Existing tables stay as they are. Only the expiry of idempotency records and deliveries is turned on if the table has none.
+    /// Existing ones stay as they are. Only the expiry of idempotency records and deliveries is turned on if the table has none.
     Create,
 }
 

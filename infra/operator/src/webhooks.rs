@@ -16,7 +16,7 @@ use strum::VariantArray;
 use uuid::Uuid;
 
 use self::shown::{ShownWebhook, reveal};
-use crate::arguments::{find_tenant, parse_tenant};
+use crate::arguments::{TENANT_VARIABLE, find_tenant, parse_tenant};
 use crate::format::table;
 use crate::{CommandError, Session, When};
 
@@ -32,7 +32,7 @@ pub enum Webhooks {
         #[arg(value_name = "URL")]
         url: String,
         /// Tenant of the webhook
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
         /// Type of events to post: subscription.updated or subscription.cancelled; may be repeated [default: all]
         #[arg(long = "event", value_name = "TYPE", value_parser = parse_type)]
@@ -44,7 +44,7 @@ pub enum Webhooks {
     /// List a tenant's webhooks
     List {
         /// Tenant of the webhooks
-        #[arg(long, value_parser = parse_tenant)]
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
     },
     /// Show a webhook, without its secret
@@ -97,7 +97,7 @@ pub struct Named {
     #[arg(value_name = "WEBHOOK", value_parser = parse_webhook)]
     id: WebhookId,
     /// Tenant of the webhook
-    #[arg(long, value_parser = parse_tenant)]
+    #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
     tenant: TenantId,
 }
 
@@ -105,7 +105,7 @@ pub struct Named {
 #[derive(Clone, Debug, Args)]
 pub struct Attempts {
     /// Tenant of the webhooks
-    #[arg(long, value_parser = parse_tenant)]
+    #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
     tenant: TenantId,
     /// Only attempts of this webhook [default: all of the tenant]
     #[arg(long, value_name = "WEBHOOK", value_parser = parse_webhook)]
@@ -129,7 +129,7 @@ pub struct Attempts {
 #[command(group = ArgGroup::new("what").required(true).args(["event", "failed"]))]
 pub struct Resend {
     /// Tenant of the webhooks
-    #[arg(long, value_parser = parse_tenant)]
+    #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
     tenant: TenantId,
     /// Only to this webhook [default: all of the tenant that take the event]
     #[arg(long, value_name = "WEBHOOK", value_parser = parse_webhook)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use strum::VariantArray;
 
 use crate::calendar::{Calendar, EffectiveDate, UnusableDate};
-use crate::identifiers::{CancellationId, KeyId};
+use crate::identifiers::{BatchId, CancellationId, KeyId};
 use crate::origin::{Actor, Requester};
 use crate::standing::IndexEntry;
 
@@ -129,6 +129,9 @@ pub struct Cancellation {
     /// The person or system on whose behalf the cancellation was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_for: Option<Actor>,
+    /// The batch of the request, if an operator's command made many at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_in: Option<BatchId>,
     /// The time at which the cancellation was withdrawn, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn_at: Option<DateTime<Utc>>,
@@ -161,6 +164,7 @@ impl Cancellation {
             requested_by: None,
             requested_by_name: None,
             requested_for: None,
+            requested_in: None,
             withdrawn_at: None,
             withdrawn_by: None,
             withdrawn_by_name: None,
@@ -172,14 +176,21 @@ impl Cancellation {
     /// The same cancellation, requested by `requester`.
     #[must_use]
     pub fn requested_by(self, requester: Requester) -> Self {
-        let Requester { key_id, key_name, actor } = requester;
-        Self { requested_by: key_id, requested_by_name: key_name, requested_for: actor, ..self }
+        let Requester { key_id, key_name, actor, batch } = requester;
+        Self {
+            requested_by: key_id,
+            requested_by_name: key_name,
+            requested_for: actor,
+            requested_in: batch,
+            ..self
+        }
     }
 
     /// The same cancellation, withdrawn at `at` by `requester`.
     #[must_use]
     pub fn withdrawn(self, at: DateTime<Utc>, requester: Requester) -> Self {
-        let Requester { key_id, key_name, actor } = requester;
+        // A batch is not withdrawn as another batch.
+        let Requester { key_id, key_name, actor, batch: _ } = requester;
         Self {
             withdrawn_at: Some(at),
             withdrawn_by: key_id,
@@ -202,6 +213,7 @@ impl Cancellation {
             key_id: self.requested_by.clone(),
             key_name: self.requested_by_name.clone(),
             actor: self.requested_for.clone(),
+            batch: self.requested_in.clone(),
         }
         .known()
     }
@@ -213,6 +225,7 @@ impl Cancellation {
             key_id: self.withdrawn_by.clone(),
             key_name: self.withdrawn_by_name.clone(),
             actor: self.withdrawn_for.clone(),
+            batch: None,
         }
         .known()
     }

@@ -9,6 +9,7 @@ use crate::cancellation::Cancellation;
 use crate::document::{StoredDocument, StoredValue};
 use crate::identifiers::{CancellationId, WriteId};
 use crate::origin::Origin;
+use crate::search::SearchTerms;
 use crate::standing::{Claims, IndexEntry};
 use crate::stored::StoredSubscription;
 use crate::subscription::{PendingMsisdn, PendingProductOffering, PendingStatus, Status, Subscription};
@@ -43,6 +44,8 @@ pub struct Change {
     pub cancellation_id: Edit<CancellationId>,
     /// The instant under which the due index holds the cancellation.
     pub due_at: Edit<DateTime<Utc>>,
+    /// The texts under which the search indexes hold the subscription.
+    pub search_terms: Edit<SearchTerms>,
 }
 
 /// The edit of the latest cancellation by a write.
@@ -209,6 +212,7 @@ impl StoredSubscription {
             cancellation,
             cancellation_id,
             due_at,
+            search_terms: Edit::Keep,
         };
         let mut document = self.document;
         members.apply(&mut document);

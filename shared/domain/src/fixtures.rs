@@ -50,6 +50,7 @@ pub(crate) fn asking() -> Asking {
             key_id: "k1".parse().ok(),
             key_name: Some("CRM".to_owned()),
             actor: "agent-17".parse().ok(),
+            batch: None,
         },
         author: Author::request("r1"),
         now: NOW.parse().unwrap(),

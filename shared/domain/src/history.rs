@@ -119,7 +119,11 @@ impl HistoryEntry {
             (Source::Api, Cause::Withdrawn) => kept.and_then(Cancellation::withdrawer),
             _ => {
                 let actor = origin.and_then(|origin| origin.actor.clone());
-                Requester { actor, ..Requester::default() }.known()
+                // Of a batch, if this is the change that the batch made.
+                let batch = kept.and_then(|kept| kept.requested_in.clone()).filter(|batch| {
+                    origin.and_then(|origin| origin.request_id.as_ref()) == Some(&batch.to_string())
+                });
+                Requester { actor, batch, ..Requester::default() }.known()
             }
         };
         Self {

@@ -205,6 +205,33 @@ impl FromStr for WriteId {
     }
 }
 
+/// The name of a batch: many cancellations that one command of an operator requests. 1–64 letters, digits, hyphens, underscores and
+/// dots, so that it can be a part of an idempotency key and of a file name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BatchId(String);
+
+impl FromStr for BatchId {
+    type Err = InvalidIdentifier;
+
+    fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        // A file of this name would be hidden.
+        let is_hidden = text.starts_with('.');
+        if (1..=64).contains(&text.len()) && text.bytes().all(is_allowed) && !is_hidden {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidIdentifier)
+        }
+    }
+}
+
+impl From<Uuid> for BatchId {
+    fn from(id: Uuid) -> Self {
+        Self(id.to_string())
+    }
+}
+
 macro_rules! shown_as_text {
     ($($identifier:ident),*) => {$(
         impl fmt::Display for $identifier {
@@ -233,8 +260,8 @@ macro_rules! deserialized_as_parsed {
     )*};
 }
 
-shown_as_text!(TenantId, KeyId, SubscriptionId, ReferenceId, CancellationId, WebhookId, WriteId);
-deserialized_as_parsed!(TenantId, KeyId, SubscriptionId, CancellationId, WriteId);
+shown_as_text!(TenantId, KeyId, SubscriptionId, ReferenceId, CancellationId, WebhookId, WriteId, BatchId);
+deserialized_as_parsed!(TenantId, KeyId, SubscriptionId, CancellationId, WriteId, BatchId);
 
 #[cfg(test)]
 mod tests {
@@ -297,6 +324,16 @@ mod tests {
         }
         for text in ["a#b", "a_b", "", "a-b", "é", &"a".repeat(33)] {
             assert_eq!(text.parse::<KeyId>(), Err(InvalidIdentifier), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_batch_id_can_be_a_part_of_a_file_name() {
+        for text in ["a", "2026-12_old.product", &"x".repeat(64)] {
+            assert_eq!(text.parse::<BatchId>().unwrap().to_string(), text);
+        }
+        for text in ["", ".", "..", ".a", "a/b", "a b", "a,b", "é", &"x".repeat(65)] {
+            assert_eq!(text.parse::<BatchId>(), Err(InvalidIdentifier), "{text}");
         }
     }
 

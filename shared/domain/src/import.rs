@@ -18,6 +18,7 @@ use crate::change::{CancellationEdit, Change, DecidedFrom, DocumentChange, Edit,
 use crate::document::{StoredDocument, StoredValue, is_same, stored_value};
 use crate::identifiers::{ReferenceId, SubscriptionId};
 use crate::origin::{Author, Cause, Origin};
+use crate::search::SearchTerms;
 use crate::standing::{Contradiction, Standing};
 use crate::stored::StoredSubscription;
 use crate::subscription::Status;
@@ -300,6 +301,7 @@ impl NewSubscription {
                 .map_or(CancellationEdit::Remove, CancellationEdit::Set),
             cancellation_id: cancellation.map_or(Edit::Remove, |new| Edit::Set(new.cancellation_id)),
             due_at: cancellation.map_or(Edit::Remove, |new| Edit::Set(new.effective_at)),
+            search_terms: Edit::Set(SearchTerms::of(&self.subscription)),
         }
     }
 

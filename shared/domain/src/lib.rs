@@ -44,6 +44,7 @@ pub mod webhook;
 
 pub mod document;
 pub mod import;
+pub mod search;
 
 pub mod fault;
 pub mod json;

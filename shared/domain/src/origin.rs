@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_with::skip_serializing_none;
 use strum::VariantArray;
 
-use crate::identifiers::{InvalidIdentifier, KeyId};
+use crate::identifiers::{BatchId, InvalidIdentifier, KeyId};
 
 /// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, VariantArray)]
@@ -94,7 +94,7 @@ pub struct Author {
     pub source: Source,
     /// The user of an import or an operator's command. For a request, the cancellation has it.
     pub actor: Option<Actor>,
-    /// The id of the request in the logs.
+    /// The id of the request in the logs, or the batch.
     pub request_id: Option<String>,
 }
 
@@ -122,6 +122,12 @@ impl Author {
         Self { source: Source::Operator, actor, request_id: None }
     }
 
+    /// A batch of this operator.
+    #[must_use]
+    pub fn batch(actor: Option<Actor>, batch: &BatchId) -> Self {
+        Self { source: Source::Operator, actor, request_id: Some(batch.to_string()) }
+    }
+
     /// The origin of a change that this author makes.
     #[must_use]
     pub fn change(&self, cause: Cause) -> Origin {
@@ -139,7 +145,7 @@ pub struct Origin {
     pub source: Source,
     /// The user of an import or an operator's command. For a request, the cancellation has it.
     pub actor: Option<Actor>,
-    /// The id of the request in the logs.
+    /// The id of the request in the logs, or the batch.
     pub request_id: Option<String>,
     /// The time of an import, whose document has a time of its own. Other changes note their time in the document.
     pub at: Option<DateTime<Utc>>,
@@ -156,6 +162,8 @@ pub struct Requester {
     pub key_name: Option<String>,
     /// The person or system on whose behalf the request was made: the request's `X-Actor`, or the operator.
     pub actor: Option<Actor>,
+    /// The batch of the request, if an operator's command made many at once.
+    pub batch: Option<BatchId>,
 }
 
 impl Requester {
@@ -183,7 +191,7 @@ mod tests {
     #[test]
     fn an_actor_does_not_appear_in_debug_output() {
         let actor = "agent-17".parse().ok();
-        let requester = Requester { key_id: "k1".parse().ok(), key_name: None, actor };
+        let requester = Requester { key_id: "k1".parse().ok(), actor, ..Requester::default() };
         assert!(!format!("{requester:?} {:?}", Author::import(requester.actor.clone())).contains("17"));
     }
 }

@@ -79,6 +79,7 @@ pub fn decide_repair(
                     requested_by: kept.requested_by,
                     requested_by_name: kept.requested_by_name,
                     requested_for: kept.requested_for,
+                    requested_in: kept.requested_in,
                     ..new
                 },
                 None => new.requested_by(requester),

@@ -30,6 +30,13 @@ pub enum Status {
     Paused,
 }
 
+/// Shows a status as callers see it.
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(formatter)
+    }
+}
+
 /// A telecommunications service provisioned for a customer, with its product and its price.
 ///
 /// Instants are RFC 3339 in UTC. Only `subscription_id` and `status` are always present.

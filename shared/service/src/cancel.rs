@@ -174,14 +174,15 @@ pub async fn read<'r>(
     if let Some(stored) = &stored {
         log_found(&name, stored);
     }
-    let requested_by = Requester { key_id: Some(token.key_id().clone()), key_name: loaded.key_name, actor };
+    let key_id = Some(token.key_id().clone());
+    let requested_by = Requester { key_id, key_name: loaded.key_name, actor, batch: None };
     let asking = Asking { ids: ids::new(), requested_by, author: Author::request(request_id), now };
     let tenant = token.tenant().clone();
     let request = Request { tenant, attempt, request_id, precondition, wish, asking };
     Ok(Read::Asked(Box::new(Asked { request, name, stored })))
 }
 
-/// A request of an authenticated caller that was not answered before.
+/// A request of an authenticated caller that was not answered before, or of an operator.
 pub struct Request<'r> {
     /// The tenant of the subscription.
     pub tenant: TenantId,
@@ -227,7 +228,10 @@ impl Request<'_> {
     }
 
     /// Decides, and answers with the effect that the decision would have.
-    fn preview(&self, stored: Option<StoredSubscription>) -> Result<Answered, Problem> {
+    ///
+    /// # Errors
+    /// The request is a withdrawal, or the answer has no JSON form.
+    pub fn preview(&self, stored: Option<StoredSubscription>) -> Result<Answered, Problem> {
         let Wish::Cancel(_, calendar) = &self.wish else {
             return Err(Problem::InternalError("a withdrawal has no preview".to_owned()));
         };
@@ -259,7 +263,10 @@ impl Request<'_> {
     }
 
     /// Decides and commits. Repeats both if the subscription has changed in between, a limited number of times.
-    async fn settle(
+    ///
+    /// # Errors
+    /// The request is not done, for a reason that is not recorded under its idempotency key.
+    pub async fn settle(
         &self,
         store: &Store,
         name: &SubscriptionName,

@@ -1,16 +1,20 @@
-//! Reading a subscription and its cancellation, as they are now: a caller reads its own writes. And reading its history, which has
-//! a change within seconds.
+//! Reading a subscription and its cancellation, as they are now: a caller reads its own writes. Reading its history, which has a
+//! change within seconds. And searching for subscriptions.
 
 use domain::api_key::Scope;
 use domain::details::CancellationDetails;
 use domain::history::{HistoryEntry, HistoryEntryDetails, Line};
+use domain::identifiers::SubscriptionId;
 use domain::stored::{Revision, StoredSubscription};
 use store::history::{cursor, read_cursor};
 use store::load::Loaded;
+use store::scan::Page;
+use store::search::Hits;
+use tracing::error;
 
 use crate::Service;
 use crate::http::problem::{Parameter, Problem};
-use crate::http::request::{Named, PageRequest};
+use crate::http::request::{Named, PageRequest, SearchRequest};
 use crate::telemetry::log_found;
 
 /// Reads the subscription that a caller names.
@@ -39,6 +43,49 @@ pub async fn get_cancellation(
     let stored = find(service, named, loaded).await?;
     let details = stored.cancellation_details(&tenant.time_zone).ok_or(Problem::NoCancellation)?;
     Ok((details, stored.revision))
+}
+
+/// A page of the subscriptions that a search finds.
+#[derive(Debug)]
+pub struct FoundPage {
+    /// The subscriptions.
+    pub found: Vec<StoredSubscription>,
+    /// The greatest length of the page.
+    pub limit: u16,
+    /// The last subscription of the page, if there may be more behind it.
+    pub last: Option<SubscriptionId>,
+}
+
+/// Searches the caller's subscriptions. The index may be a moment older than the subscriptions, which are read as they are now: a
+/// page has none that the search does not find, and may be shorter than its limit.
+///
+/// # Errors
+/// The caller may not read subscriptions, or the search is malformed. Only a caller that may read learns of the latter.
+pub async fn search(
+    service: &Service,
+    named: Named,
+    asked: Result<SearchRequest, Problem>,
+) -> Result<FoundPage, Problem> {
+    let (store, token) = (&service.store, &named.token);
+    // In one round trip with the API key. Nothing of it is used before the key is verified.
+    let hits = async {
+        match &asked {
+            Ok(SearchRequest { search, limit, after }) => {
+                Some(store.hits(token.tenant(), search, *after, *limit).await)
+            }
+            Err(_) => None,
+        }
+    };
+    let (sealed, hits) = futures::future::join(store.load(token, None, None, false), hits).await;
+    sealed?.open(Scope::Read, service.clock.now())?;
+    let SearchRequest { search, limit, .. } = asked?;
+    let Hits { ids, last } = hits.transpose()?.unwrap_or_default();
+    let Page { found, unreadable, .. } = store.found(token.tenant(), &search, &ids).await?;
+    // The others are found all the same.
+    for key in unreadable {
+        error!(key, "a subscription that a search found is malformed");
+    }
+    Ok(FoundPage { found, limit, last })
 }
 
 /// A page of a history.

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use chrono::{DateTime, Utc};
 use domain::cancellation::{Cancellation, CancellationState};
 use domain::history::HistoryEntry;
-use domain::identifiers::{SubscriptionId, TenantId};
+use domain::identifiers::{KeyId, SubscriptionId, TenantId};
 use domain::origin::{Cause, Requester, Source};
 use domain::stored::Revision;
 use domain::subscription::{PendingStatus, Status};
@@ -15,9 +15,12 @@ use serde::{Deserialize, Serialize};
 use serde_dynamo::from_item;
 use serde_with::skip_serializing_none;
 
-use super::items::{attribute_map, text};
-use super::layout::{PK, REVISION, read_revision_key, revision_key, subscription_key};
+use super::items::{attribute_map, key_of, text};
+use super::layout::{
+    AT, KEY_ID, PK, REQUESTED_BY, REVISION, read_revision_key, revision_key, subscription_key, tenant_prefix,
+};
 use super::scan::Page;
+use super::update::second;
 use super::{Admin, NextPage, Store, StoreError};
 
 /// The outcome of adding an entry.
@@ -126,6 +129,47 @@ impl Admin {
                 return Ok(entries);
             }
         }
+    }
+}
+
+impl Admin {
+    /// Reads a page of the entries of all subscriptions of a tenant that an API key has requested since then, in no particular order,
+    /// each with its subscription.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn activity(
+        &self,
+        tenant: &TenantId,
+        key: &KeyId,
+        since: DateTime<Utc>,
+        page: Option<NextPage>,
+    ) -> Result<Page<(SubscriptionId, HistoryEntry)>, StoreError> {
+        let filter =
+            format!("begins_with({PK}, :{PK}) AND {REQUESTED_BY}.{KEY_ID} = :{KEY_ID} AND #{AT} >= :{AT}");
+        let request = self
+            .client
+            .scan()
+            .table_name(&self.tables.history)
+            .filter_expression(filter)
+            .expression_attribute_names(format!("#{AT}"), AT)
+            .expression_attribute_values(format!(":{PK}"), text(tenant_prefix(tenant)))
+            .expression_attribute_values(format!(":{KEY_ID}"), text(key.clone()))
+            // As text, instants within one second don't sort by time.
+            .expression_attribute_values(format!(":{AT}"), text(second(since)))
+            .set_exclusive_start_key(page.map(|NextPage(key)| key));
+        let output = request.send().await.map_err(StoreError::from_sdk)?;
+        let page = Page {
+            found: output.items.unwrap_or_default(),
+            unreadable: Vec::new(),
+            next: output.last_evaluated_key.map(NextPage),
+        };
+        let mut page = page.read(|item| {
+            let id = key_of(&item).split_once('#')?.1.parse().ok()?;
+            Some((id, read_entry(item)?))
+        });
+        page.found.retain(|(_, entry)| entry.at >= since);
+        Ok(page)
     }
 }
 

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableInputBuilder;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, GlobalSecondaryIndexDescription, IndexStatus, KeySchemaElement, Projection,
-    ProjectionType, TableDescription, TableStatus, TimeToLiveStatus,
+    AttributeDefinition, GlobalSecondaryIndex, GlobalSecondaryIndexDescription, IndexStatus,
+    KeySchemaElement, Projection, ProjectionType, TableDescription, TableStatus, TimeToLiveStatus,
 };
 use chrono::{DateTime, Utc};
 use dynamodb::refusal;
@@ -26,16 +26,47 @@ pub enum TableFault {
     NotActive(String),
     /// The table has other keys.
     OtherKeys,
-    /// The index of the table is missing.
-    NoIndex,
-    /// The index has other keys, or leaves out attributes.
-    OtherIndex,
-    /// The index can't be used yet, or no longer. The text is its status.
-    IndexNotActive(String),
+    /// An index of the table is missing.
+    NoIndex(WantedIndex),
+    /// An index has other keys, or leaves out attributes.
+    OtherIndex(WantedIndex),
+    /// An index can't be used yet, or no longer. The text is its status.
+    IndexNotActive(WantedIndex, String),
     /// The changes of the table are not streamed with both images.
     NoStream,
     /// Items that have expired are not removed.
     NoExpiry,
+}
+
+/// An index as this service creates it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedIndex {
+    /// The name of the index.
+    pub name: String,
+    /// The keys, hash and range, each with the letter of its type.
+    pub keys: Vec<(String, String)>,
+    /// The projection, in the words of DynamoDB.
+    pub projection: String,
+    /// The attributes beside the keys, if not all or none.
+    pub attributes: Vec<String>,
+}
+
+impl WantedIndex {
+    fn of(index: &GlobalSecondaryIndex, types: &[AttributeDefinition]) -> Self {
+        let letter = |name: &str| {
+            let of = types.iter().find(|attribute| attribute.attribute_name() == name);
+            of.map_or("S", |attribute| attribute.attribute_type().as_str()).to_owned()
+        };
+        let names = index.key_schema().iter().map(|key| key.attribute_name().to_owned());
+        let projection = index.projection();
+        let kind = projection.and_then(Projection::projection_type);
+        Self {
+            name: index.index_name().to_owned(),
+            keys: names.map(|name| (name.clone(), letter(&name))).collect(),
+            projection: kind.map_or("KEYS_ONLY", ProjectionType::as_str).to_owned(),
+            attributes: projection.map(Projection::non_key_attributes).unwrap_or_default().to_vec(),
+        }
+    }
 }
 
 /// A table, inspected.
@@ -125,12 +156,12 @@ fn compare(wanted: &CreateTableInputBuilder, found: &TableDescription) -> Vec<Ta
         Some(TableStatus::Active | TableStatus::Updating) => {}
         other => faults.push(TableFault::NotActive(status(other.as_ref().map(TableStatus::as_str)))),
     }
+    let definitions = wanted.get_attribute_definitions().as_deref().unwrap_or_default();
     let types = |keys: &[KeySchemaElement]| {
         let of = |key: &KeySchemaElement, all: &[AttributeDefinition]| {
             all.iter().find(|attribute| attribute.attribute_name() == key.attribute_name()).cloned()
         };
-        let wanted = wanted.get_attribute_definitions().as_deref().unwrap_or_default();
-        keys.iter().all(|key| of(key, wanted) == of(key, found.attribute_definitions()))
+        keys.iter().all(|key| of(key, definitions) == of(key, found.attribute_definitions()))
     };
     let keys = wanted.get_key_schema().as_deref().unwrap_or_default();
     if found.key_schema() != keys || !types(keys) {
@@ -140,10 +171,11 @@ fn compare(wanted: &CreateTableInputBuilder, found: &TableDescription) -> Vec<Ta
         let is_it =
             |index: &&GlobalSecondaryIndexDescription| index.index_name() == Some(wanted.index_name());
         let index = found.global_secondary_indexes().iter().find(is_it);
+        let it = || WantedIndex::of(wanted, definitions);
         faults.extend(match index {
-            None => Some(TableFault::NoIndex),
-            Some(_) if !types(wanted.key_schema()) => Some(TableFault::OtherIndex),
-            Some(index) => compare_index(wanted.key_schema(), wanted.projection(), index),
+            None => Some(TableFault::NoIndex(it())),
+            Some(_) if !types(wanted.key_schema()) => Some(TableFault::OtherIndex(it())),
+            Some(index) => compare_index(wanted, it, index),
         });
     }
     if let Some(wanted) = wanted.get_stream_specification() {
@@ -158,23 +190,24 @@ fn compare(wanted: &CreateTableInputBuilder, found: &TableDescription) -> Vec<Ta
 }
 
 fn compare_index(
-    keys: &[KeySchemaElement],
-    projection: Option<&Projection>,
+    wanted: &GlobalSecondaryIndex,
+    it: impl FnOnce() -> WantedIndex,
     found: &GlobalSecondaryIndexDescription,
 ) -> Option<TableFault> {
     // An index with more attributes than needed is fine too.
     let has_all = found.projection().is_some_and(|found| {
+        let projection = wanted.projection();
         let needed = projection.map(Projection::non_key_attributes).unwrap_or_default();
         let needs_all = projection.and_then(Projection::projection_type) == Some(&ProjectionType::All);
         found.projection_type() == Some(&ProjectionType::All)
             || !needs_all && needed.iter().all(|attribute| found.non_key_attributes().contains(attribute))
     });
-    if found.key_schema() != keys || !has_all {
-        return Some(TableFault::OtherIndex);
+    if found.key_schema() != wanted.key_schema() || !has_all {
+        return Some(TableFault::OtherIndex(it()));
     }
     match &found.index_status {
         Some(IndexStatus::Active | IndexStatus::Updating) => None,
-        other => Some(TableFault::IndexNotActive(status(other.as_ref().map(IndexStatus::as_str)))),
+        other => Some(TableFault::IndexNotActive(it(), status(other.as_ref().map(IndexStatus::as_str)))),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | table | key `pk`, and the range key of the last three | attributes |
 //! |---|---|---|
-//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `changedBy` (what made that write), `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending |
+//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `changedBy` (what made that write), `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending; `msisdn` and `customerId` (hashes, for the indexes of those names) |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
 //! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone` |
@@ -44,6 +44,8 @@ pub(super) const CANCELLATION: &str = "cancellation";
 pub(super) const CANCELLATION_ID: &str = "cancellationId";
 pub(super) const DUE_SHARD: &str = "dueShard";
 pub(super) const DUE_AT: &str = "dueAt";
+pub(super) const MSISDN: &str = "msisdn";
+pub(super) const CUSTOMER_ID: &str = "customerId";
 
 // The members of a document that are read or written individually.
 pub(super) const STATUS: &str = "status";
@@ -85,6 +87,10 @@ pub(super) const DISABLED_BY: &str = "disabledBy";
 // The attributes of an attempt that its index has as keys.
 pub(super) const WEBHOOK: &str = "webhook";
 pub(super) const AT: &str = "at";
+
+// The members of an entry of the history that are searched.
+pub(super) const REQUESTED_BY: &str = "requestedBy";
+pub(super) const KEY_ID: &str = "keyId";
 
 // The attributes of a recorded answer.
 pub(super) const HEADERS: &str = "headers";

@@ -23,6 +23,7 @@ mod items;
 mod layout;
 pub mod load;
 pub mod scan;
+pub mod search;
 pub mod stream;
 pub mod tables;
 pub mod tenants;

@@ -286,6 +286,49 @@ impl Store {
         Ok((items.into_iter().map(|((_, key), item)| (key, item)).collect(), date.instant()))
     }
 
+    /// Reads the subscriptions that these names mean now, at most 100, in their order. Each may be missing or malformed on its own.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn named_together(
+        &self,
+        tenant: &TenantId,
+        names: &[SubscriptionName],
+    ) -> Result<Vec<Result<Option<StoredSubscription>, StoreError>>, StoreError> {
+        // A request for no items is refused, so none is sent.
+        let pointer = |name: &SubscriptionName| match name {
+            SubscriptionName::Reference(reference) => Some(reference_key(tenant, reference)),
+            SubscriptionName::Id(_) => None,
+        };
+        let pointers = names.iter().filter_map(pointer).collect::<HashSet<_>>();
+        let pointers =
+            if pointers.is_empty() { HashMap::new() } else { self.subscription_items(pointers).await? };
+        let key = |name: &SubscriptionName| match name {
+            SubscriptionName::Id(id) => Some(subscription_key(tenant, *id)),
+            SubscriptionName::Reference(_) => {
+                let id = read_pointer(pointers.get(&pointer(name)?)?.clone()).ok()?;
+                Some(subscription_key(tenant, id))
+            }
+        };
+        let keys = names.iter().filter_map(key).collect::<HashSet<_>>();
+        let items = if keys.is_empty() { HashMap::new() } else { self.subscription_items(keys).await? };
+        let mut found = Vec::new();
+        for name in names {
+            let stored =
+                key(name).and_then(|key| items.get(&key)).cloned().map(read_subscription).transpose();
+            found.push(match (name, stored) {
+                // An import may have given the reference id to another subscription in between.
+                (SubscriptionName::Reference(reference), Ok(Some(stored)))
+                    if stored.document.reference_id.as_ref() != Some(reference) =>
+                {
+                    self.named(tenant, name).await
+                }
+                (_, stored) => stored,
+            });
+        }
+        Ok(found)
+    }
+
     /// Reads items by table and key. DynamoDB may leave some unprocessed when it is busy. Those are requested again, a limited
     /// number of times.
     async fn batch_get(&self, wanted: Wanted) -> Result<ByKey, StoreError> {

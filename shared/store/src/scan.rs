@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::cancellation::Reason;
 use domain::execute::DueCancellation;
-use domain::identifiers::{TenantId, WriteId};
+use domain::identifiers::{SubscriptionId, TenantId, WriteId};
 use domain::standing::Standing;
 use domain::stored::StoredSubscription;
 use dynamodb::Item;
@@ -87,8 +87,22 @@ impl Admin {
         tenant: &TenantId,
         page: Option<NextPage>,
     ) -> Result<Page<StoredSubscription>, StoreError> {
-        let items = self.scan_subscriptions(&subscriptions(), None, Some(tenant), page).await?;
+        let items = self.subscription_pages(Some(tenant), page).await?;
         Ok(items.read(|item| read_subscription(item).ok()))
+    }
+
+    /// Returns the place of the page that begins behind a subscription.
+    #[must_use]
+    pub fn page_after(&self, tenant: &TenantId, id: SubscriptionId) -> NextPage {
+        NextPage(Item::from([(PK.to_owned(), text(subscription_key(tenant, id)))]))
+    }
+
+    pub(super) async fn subscription_pages(
+        &self,
+        tenant: Option<&TenantId>,
+        page: Option<NextPage>,
+    ) -> Result<Page<Item>, StoreError> {
+        self.scan_subscriptions(&subscriptions(), None, tenant, page).await
     }
 
     /// Reads a page of the subscriptions of a tenant or of all, each with its tenant.
@@ -100,7 +114,7 @@ impl Admin {
         tenant: Option<&TenantId>,
         page: Option<NextPage>,
     ) -> Result<Page<(TenantId, StoredSubscription)>, StoreError> {
-        Ok(self.scan_subscriptions(&subscriptions(), None, tenant, page).await?.read(of_tenant))
+        Ok(self.subscription_pages(tenant, page).await?.read(of_tenant))
     }
 
     /// Reads some subscriptions, each with its tenant, at a place that `anywhere` decides: at most `most`.
@@ -112,6 +126,10 @@ impl Admin {
         anywhere: WriteId,
         most: u16,
     ) -> Result<Page<(TenantId, StoredSubscription)>, StoreError> {
+        Ok(self.sample_items(anywhere, most).await?.read(of_tenant))
+    }
+
+    pub(super) async fn sample_items(&self, anywhere: WriteId, most: u16) -> Result<Page<Item>, StoreError> {
         // A scan follows the hashes of the keys, so it can begin at any text. At the end it goes on from the beginning.
         let mut place = Some(Item::from([(PK.to_owned(), text(anywhere))]));
         let scan =
@@ -130,7 +148,7 @@ impl Admin {
             ends += u32::from(place.is_none());
         }
         found.truncate(most.into());
-        Ok(Page { found, unreadable: Vec::new(), next: None }.read(of_tenant))
+        Ok(Page { found, unreadable: Vec::new(), next: None })
     }
 
     /// Reads a page of the subscriptions whose parts contradict each other, of a tenant or of all.

@@ -10,17 +10,26 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::create_table::builders::CreateTableInputBuilder;
 use aws_sdk_dynamodb::operation::create_table::{CreateTableError, CreateTableInput};
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType, TableStatus,
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
+    GlobalSecondaryIndexUpdate, IndexStatus, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType, StreamSpecification, StreamViewType, TableDescription, TableStatus,
     TimeToLiveSpecification,
 };
-use dynamodb::refusal;
+use dynamodb::{defect, refusal};
 
-use super::layout::{AT, CANCELLATION_ID, DUE_AT, DUE_SHARD, PART, PK, REVISION, WEBHOOK, WEBHOOK_ID};
+use super::layout::{
+    AT, CANCELLATION_ID, CUSTOMER_ID, DUE_AT, DUE_SHARD, MSISDN, PART, PK, REVISION, WEBHOOK, WEBHOOK_ID,
+};
 use super::{Admin, StoreError};
 
 /// The sparse index of pending cancellations: hash `dueShard`, range `dueAt`.
 pub const DUE_INDEX: &str = "due";
+
+/// The sparse index of subscriptions by their phone number: hash `msisdn`.
+pub const MSISDN_INDEX: &str = MSISDN;
+
+/// The sparse index of subscriptions by their customer: hash `customerId`.
+pub const CUSTOMER_INDEX: &str = CUSTOMER_ID;
 
 /// The index of attempts to post events: hash `webhook`, range `at`.
 pub const ATTEMPTS_INDEX: &str = "attempts";
@@ -62,23 +71,24 @@ impl Default for TableNames {
 }
 
 impl Admin {
-    /// Creates the missing tables, and waits until all can be used. Turns on the expiry of idempotency records and deliveries if it
-    /// is off. Returns the names of the tables that were created.
+    /// Creates the missing tables and indexes, and waits until all can be used. Turns on the expiry of idempotency records and
+    /// deliveries if it is off. Returns the names of the tables that were created.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
     pub async fn create_tables(&self) -> Result<Vec<String>, StoreError> {
         let mut created = Vec::new();
         for (name, table) in definitions(&self.tables)? {
-            if self.table_status(name).await?.is_none() {
-                match table.send_with(&self.client).await {
+            match self.describe(name).await? {
+                Some(found) => self.create_indexes(name, &table, &found).await?,
+                None => match table.send_with(&self.client).await {
                     Ok(_) => created.push(name.to_owned()),
                     Err(error) => match refusal(error)? {
                         // Another process was faster.
                         CreateTableError::ResourceInUseException(_) => {}
                         other => return Err(StoreError::from_refusal(&other)),
                     },
-                }
+                },
             }
             self.wait_until_active(name).await?;
         }
@@ -88,13 +98,41 @@ impl Admin {
         Ok(created)
     }
 
-    async fn table_status(&self, name: &str) -> Result<Option<TableStatus>, StoreError> {
-        Ok(self.describe(name).await?.and_then(|table| table.table_status))
+    /// Creates the indexes that an existing table lacks: an earlier version of this service created the table. DynamoDB creates one
+    /// at a time.
+    async fn create_indexes(
+        &self,
+        name: &str,
+        wanted: &CreateTableInputBuilder,
+        found: &TableDescription,
+    ) -> Result<(), StoreError> {
+        for index in wanted.get_global_secondary_indexes().iter().flatten() {
+            let mut present = found.global_secondary_indexes().iter();
+            if present.any(|present| present.index_name() == Some(index.index_name())) {
+                continue;
+            }
+            self.wait_until_active(name).await?;
+            let create = CreateGlobalSecondaryIndexAction::builder()
+                .index_name(index.index_name())
+                .set_key_schema(Some(index.key_schema().to_vec()))
+                .set_projection(index.projection().cloned())
+                .build()
+                .map_err(defect)?;
+            let is_key = |attribute: &&AttributeDefinition| {
+                index.key_schema().iter().any(|key| key.attribute_name() == attribute.attribute_name())
+            };
+            let keys = wanted.get_attribute_definitions().iter().flatten().filter(is_key).cloned().collect();
+            let request = self.client.update_table().table_name(name).set_attribute_definitions(Some(keys));
+            let update = GlobalSecondaryIndexUpdate::builder().create(create).build();
+            request.global_secondary_index_updates(update).send().await.map_err(StoreError::from_sdk)?;
+        }
+        Ok(())
     }
 
     async fn wait_until_active(&self, name: &str) -> Result<(), StoreError> {
-        for _ in 0..60 {
-            if self.table_status(name).await? == Some(TableStatus::Active) {
+        // DynamoDB takes minutes to create an index of a large table.
+        for _ in 0..1200 {
+            if self.describe(name).await?.is_some_and(|table| is_active(&table)) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -120,6 +158,13 @@ impl Admin {
     }
 }
 
+fn is_active(table: &TableDescription) -> bool {
+    let mut indexes = table.global_secondary_indexes().iter();
+    table.table_status == Some(TableStatus::Active)
+        && indexes
+            .all(|index| index.index_status.as_ref().is_none_or(|status| *status == IndexStatus::Active))
+}
+
 /// The definitions of the tables, by name.
 type Definitions<'n> = [(&'n str, CreateTableInputBuilder); 6];
 
@@ -138,6 +183,13 @@ pub(super) fn definitions(names: &TableNames) -> Result<Definitions<'_>, StoreEr
                     .build(),
             )
             .build()?;
+        let search = |name: &str, attribute: &str| {
+            GlobalSecondaryIndex::builder()
+                .index_name(name)
+                .key_schema(key(attribute, KeyType::Hash)?)
+                .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+                .build()
+        };
         let changes = StreamSpecification::builder()
             .stream_enabled(true)
             .stream_view_type(StreamViewType::NewAndOldImages)
@@ -145,7 +197,11 @@ pub(super) fn definitions(names: &TableNames) -> Result<Definitions<'_>, StoreEr
         let subscriptions = table(&names.subscriptions)?
             .attribute_definitions(attribute(DUE_SHARD, ScalarAttributeType::N)?)
             .attribute_definitions(attribute(DUE_AT, ScalarAttributeType::S)?)
+            .attribute_definitions(attribute(MSISDN, ScalarAttributeType::B)?)
+            .attribute_definitions(attribute(CUSTOMER_ID, ScalarAttributeType::B)?)
             .global_secondary_indexes(due)
+            .global_secondary_indexes(search(MSISDN_INDEX, MSISDN)?)
+            .global_secondary_indexes(search(CUSTOMER_INDEX, CUSTOMER_ID)?)
             .stream_specification(changes);
         let attempts = GlobalSecondaryIndex::builder()
             .index_name(ATTEMPTS_INDEX)

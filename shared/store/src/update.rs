@@ -13,6 +13,7 @@ use domain::change::{
     CancellationEdit, Change, DecidedFrom, DocumentChange, Edit, ExpectedClaims, ExpectedEntry, Members,
 };
 use domain::identifiers::{SubscriptionId, TenantId};
+use domain::search::SearchTerms;
 use dynamodb::defect;
 use serde::Serialize;
 
@@ -24,6 +25,7 @@ use super::layout::{
     EXECUTED_AT, PENDING_MSISDN, PENDING_PRODUCT_OFFERING, PENDING_STATUS, PK, SCHEDULED_AT, STATUS,
     STATUS_IN_EXPRESSIONS, UPDATED_AT, VERSION, WRITE_ID, subscription_key,
 };
+use super::search::attributes;
 
 /// Returns the members of a document that a write other than an import's sets or removes, each with its edit.
 pub(super) fn members(members: &Members) -> Result<[(&'static str, Edit<AttributeValue>); 6], StoreError> {
@@ -84,8 +86,16 @@ impl ItemUpdate {
     /// # Errors
     /// A value can't be stored.
     pub(super) fn new(tenant: &TenantId, id: SubscriptionId, change: &Change) -> Result<Self, StoreError> {
-        let Change { decided_from, write_id, origin, document, cancellation, cancellation_id, due_at } =
-            change;
+        let Change {
+            decided_from,
+            write_id,
+            origin,
+            document,
+            cancellation,
+            cancellation_id,
+            due_at,
+            search_terms,
+        } = change;
         let mut update = Self { key: subscription_key(tenant, id), ..Self::default() };
         match decided_from.next_version() {
             Some(version) => update.set(VERSION, number(version)),
@@ -122,6 +132,15 @@ impl ItemUpdate {
                 update.set(DUE_AT, instant(*at));
             }
             Edit::Remove => [DUE_SHARD, DUE_AT].iter().for_each(|name| add(&mut update.removes, name)),
+        }
+        let none = SearchTerms::default();
+        let terms = match search_terms {
+            Edit::Keep => None,
+            Edit::Set(terms) => Some(terms),
+            Edit::Remove => Some(&none),
+        };
+        for (name, value) in terms.into_iter().flat_map(|terms| attributes(tenant, terms)) {
+            update.edit(name, value.map_or(Edit::Remove, Edit::Set));
         }
         update.condition = update.condition(decided_from)?;
         update.expression = format!("SET {}", update.sets);
@@ -254,7 +273,7 @@ impl ItemUpdate {
 }
 
 /// Returns the text of an instant up to its second. Every instant of an earlier second sorts before it.
-fn second(at: DateTime<Utc>) -> String {
+pub(super) fn second(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%dT%H:%M:%S").to_string()
 }
 

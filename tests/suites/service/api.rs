@@ -4,6 +4,7 @@ mod api_keys;
 mod cancel_subscription;
 mod disclosure;
 mod events;
+mod find_subscriptions;
 mod gateway;
 mod get_cancellation;
 mod get_history;

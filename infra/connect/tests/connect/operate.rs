@@ -7,6 +7,7 @@ mod events;
 mod history;
 mod import;
 mod keys;
+mod many;
 mod subscriptions;
 mod tenants;
 mod terminal;

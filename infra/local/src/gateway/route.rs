@@ -33,7 +33,8 @@ pub(super) enum Function {
 }
 
 /// The routes: method, path, and the function that answers.
-const ROUTES: [(Method, &str, Function); 6] = [
+const ROUTES: [(Method, &str, Function); 7] = [
+    (Method::GET, "/subscriptions", Function::GetSubscription),
     (Method::GET, "/subscriptions/{subscriptionId}", Function::GetSubscription),
     (Method::GET, "/subscriptions/{subscriptionId}/cancellation", Function::GetSubscription),
     (Method::GET, "/subscriptions/{subscriptionId}/history", Function::GetSubscription),

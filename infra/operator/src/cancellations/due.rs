@@ -1,6 +1,9 @@
 //! `cancellations due`: lists due and upcoming cancellations, in the order in which they take effect.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
+use clap::Args;
 use domain::cancellation::Reason;
 use domain::identifiers::{SubscriptionId, TenantId};
 use domain::standing::Standing;
@@ -8,8 +11,9 @@ use serde::Serialize;
 use store::scan::EntryDetails;
 
 use super::index::{Entry, Index};
-use crate::arguments::find_tenant;
-use crate::format::{counted, instant, or_nothing, table};
+use crate::arguments::{find_tenant, parse_date, parse_tenant};
+use crate::format::{counted, instant, or_nothing, print_csv, table};
+use crate::when::duration;
 use crate::{CommandError, Session};
 
 #[derive(Serialize)]
@@ -27,23 +31,65 @@ struct Due {
     contradiction: Option<String>,
 }
 
-pub(super) async fn list(
-    session: &mut Session<'_>,
+/// Arguments of `cancellations due`.
+#[derive(Clone, Debug, Args)]
+pub struct ListDue {
+    /// Time to look ahead; cancellations that are due already are listed too
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = duration, conflicts_with_all = ["from", "to"])]
     within: TimeDelta,
+    /// The first date, in each tenant's calendar [default: no limit]
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    from: Option<NaiveDate>,
+    /// The last date, in each tenant's calendar [default: no limit]
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    to: Option<NaiveDate>,
+    /// Only cancellations of this tenant [default: all tenants]
+    #[arg(long, value_parser = parse_tenant)]
     tenant: Option<TenantId>,
-) -> Result<(), CommandError> {
+    /// Only count them, by date and reason
+    #[arg(long)]
+    summary: bool,
+    /// Print comma-separated values
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+/// The number of cancellations on one date for one reason.
+#[derive(Serialize)]
+struct DueCount {
+    date: Option<NaiveDate>,
+    reason: Option<Reason>,
+    count: u64,
+}
+
+pub(super) async fn list(session: &mut Session<'_>, arguments: ListDue) -> Result<(), CommandError> {
+    let ListDue { within, from, to, tenant, summary, csv } = arguments;
     let (store, now) = (session.store(), session.now());
+    if from.zip(to).is_some_and(|(from, to)| to < from) {
+        return Err(CommandError::Usage("--from is later than --to"));
+    }
     if let Some(tenant) = &tenant {
         find_tenant(&store, tenant.clone()).await?;
     }
-    // The index compares instants as text, with four digits for the year.
-    let until = now
-        .checked_add_signed(within)
-        .filter(|until| until.year() <= 9999)
-        .ok_or(CommandError::Usage("--within reaches beyond the year 9999"))?;
-    let Index { entries, unreadable } = Index::read(&store, until, tenant.as_ref()).await?;
+    let (index, range) = if from.is_some() || to.is_some() {
+        let dates = [from.map(|from| format!(" from {from}")), to.map(|to| format!(" to {to}"))];
+        (Index::read_all(&store, tenant.as_ref()).await?, dates.into_iter().flatten().collect())
+    } else {
+        // The index compares instants as text, with four digits for the year.
+        let until = now
+            .checked_add_signed(within)
+            .filter(|until| until.year() <= 9999)
+            .ok_or(CommandError::Usage("--within reaches beyond the year 9999"))?;
+        (Index::read(&store, until, tenant.as_ref()).await?, format!(" until {}", instant(until)))
+    };
+    let Index { entries, unreadable } = index;
+    let in_range = |date: Option<NaiveDate>| match date {
+        Some(date) => from.is_none_or(|from| from <= date) && to.is_none_or(|to| date <= to),
+        None => from.is_none() && to.is_none(),
+    };
     let mut listed: Vec<_> = entries
         .into_iter()
+        .filter(|entry| in_range(entry.details.date))
         .map(|Entry { due, details: EntryDetails { reason, date, standing } }| Due {
             effective_at: due.effective_at,
             date,
@@ -66,23 +112,54 @@ pub(super) async fn list(
         ))
     });
     let outcome = session.complain(&unreadable);
-    session.note(&format!("{} until {}", counted(listed.len(), "cancellation"), instant(until)));
-    let text = || {
-        let rows = listed.iter().map(|due| {
-            [
-                instant(due.effective_at),
-                or_nothing(due.date),
-                due.tenant.to_string(),
-                due.subscription_id.to_string(),
-                or_nothing(due.reason),
-                match (&due.contradiction, due.overdue) {
-                    (Some(contradiction), _) => contradiction.clone(),
-                    (None, true) => "due".to_owned(),
-                    (None, false) => "to come".to_owned(),
-                },
-            ]
-        });
-        table(["EFFECTIVE", "DATE THERE", "TENANT", "SUBSCRIPTION", "REASON", "STATE"], rows)
-    };
-    session.conclude(&listed, text, outcome)
+    session.note(&format!("{}{range}", counted(listed.len(), "cancellation")));
+    if summary {
+        let counts = count(&listed);
+        let rows = || counts.iter().map(DueCount::row);
+        let heading = ["DATE THERE", "REASON", "#COUNT"];
+        if csv {
+            return outcome.and(print_csv(session, ["date", "reason", "count"], rows()));
+        }
+        return session.conclude(&counts, || table(heading, rows()), outcome);
+    }
+    let rows = || listed.iter().map(Due::row);
+    if csv {
+        let heading = ["effectiveAt", "date", "tenant", "subscriptionId", "reason", "state"];
+        return outcome.and(print_csv(session, heading, rows()));
+    }
+    let heading = ["EFFECTIVE", "DATE THERE", "TENANT", "SUBSCRIPTION", "REASON", "STATE"];
+    session.conclude(&listed, || table(heading, rows()), outcome)
+}
+
+impl Due {
+    fn row(&self) -> [String; 6] {
+        [
+            instant(self.effective_at),
+            or_nothing(self.date),
+            self.tenant.to_string(),
+            self.subscription_id.to_string(),
+            or_nothing(self.reason),
+            match (&self.contradiction, self.overdue) {
+                (Some(contradiction), _) => contradiction.clone(),
+                (None, true) => "due".to_owned(),
+                (None, false) => "to come".to_owned(),
+            },
+        ]
+    }
+}
+
+impl DueCount {
+    fn row(&self) -> [String; 3] {
+        [or_nothing(self.date), or_nothing(self.reason), self.count.to_string()]
+    }
+}
+
+/// Counts cancellations by date and reason, in their order.
+fn count(listed: &[Due]) -> Vec<DueCount> {
+    let mut counts = BTreeMap::<(Option<NaiveDate>, String), DueCount>::new();
+    for Due { date, reason, .. } in listed {
+        let new = DueCount { date: *date, reason: *reason, count: 0 };
+        counts.entry((*date, or_nothing(*reason))).or_insert(new).count += 1;
+    }
+    counts.into_values().collect()
 }

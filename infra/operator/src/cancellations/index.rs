@@ -53,7 +53,9 @@ impl Index {
                 let page = store.due(shard, until, next).await?;
                 for entry in page.entries {
                     match entry {
-                        DueEntry::Cancellation(due) => named.push(due),
+                        DueEntry::Cancellation(due) => {
+                            named.extend(Some(due).filter(|due| tenant.is_none_or(|it| *it == due.tenant)));
+                        }
                         DueEntry::Unreadable(key) => index.unreadable.push(key),
                     }
                 }
@@ -63,7 +65,6 @@ impl Index {
                 }
             }
         }
-        named.retain(|due| tenant.is_none_or(|tenant| *tenant == due.tenant));
         for named in named.chunks(READ_TOGETHER) {
             for (due, details) in named.iter().zip(store.entry_details(named).await?) {
                 // The index may still name a cancellation that was replaced or executed a moment ago.

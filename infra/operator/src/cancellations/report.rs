@@ -10,8 +10,8 @@ use domain::identifiers::TenantId;
 use serde::Serialize;
 use store::{NextPage, Patience, try_again};
 
-use crate::arguments::{find_tenant, parse_tenant};
-use crate::format::{counted, table};
+use crate::arguments::{find_tenant, parse_date, parse_tenant};
+use crate::format::{counted, print_csv, table};
 use crate::terminal::Text;
 use crate::{CommandError, Session};
 
@@ -33,10 +33,6 @@ pub struct Report {
     /// Print comma-separated values
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-}
-
-fn parse_date(text: &str) -> Result<NaiveDate, &'static str> {
-    text.parse().map_err(|_| "write a date as 2026-12-31")
 }
 
 /// The number of cancellations in one month for one reason.
@@ -116,27 +112,18 @@ pub(crate) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
     let counts: Vec<Count> = counts.into_values().collect();
     let outcome = session.complain(&unreadable);
     if report.csv {
-        let printed = write!(session.out, "{}", csv(&counts)?);
-        return outcome.and(printed.map_err(CommandError::Print));
+        let reason = |count: &Count| count.reason.map(|reason| reason.to_string()).unwrap_or_default();
+        let row = |count: &Count| {
+            [count.month.clone(), reason(count), count.executed.to_string(), count.pending.to_string()]
+        };
+        let heading = ["month", "reason", "executed", "pending"];
+        return outcome.and(print_csv(session, heading, counts.iter().map(row)));
     }
     session.conclude(&counts, || text(&counts, from, report.to), outcome)
 }
 
 fn first_of_month(date: NaiveDate) -> NaiveDate {
     date.with_day(1).unwrap_or(date)
-}
-
-fn csv(counts: &[Count]) -> Result<String, CommandError> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let failed = |error: csv::Error| CommandError::Print(error.into());
-    writer.write_record(["month", "reason", "executed", "pending"]).map_err(failed)?;
-    for count in counts {
-        let reason = count.reason.map(|reason| reason.to_string()).unwrap_or_default();
-        let (executed, pending) = (count.executed.to_string(), count.pending.to_string());
-        writer.write_record([&count.month, &reason, &executed, &pending]).map_err(failed)?;
-    }
-    let bytes = writer.into_inner().map_err(|error| CommandError::Print(error.into_error()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Formats a table of reasons by month, a bar for each reason, the most frequent first, and a bar for each month.

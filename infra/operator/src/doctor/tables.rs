@@ -1,8 +1,9 @@
 //! Checks the tables, with their keys, index, stream and expiry, and the rights to inspect them.
 
+use serde_json::{Value, json};
 use store::Admin;
-use store::inspect::{InspectedTable, TableFault};
-use store::tables::TableNames;
+use store::inspect::{InspectedTable, TableFault, WantedIndex};
+use store::tables::{ATTEMPTS_INDEX, CUSTOMER_INDEX, DUE_INDEX, MSISDN_INDEX, TableNames};
 
 use super::Finding;
 
@@ -21,7 +22,7 @@ pub(super) async fn check(store: &Admin, names: &TableNames) -> (Vec<Finding>, R
             let rights = Finding::ok("rights", "the credentials are accepted");
             let can_be_read = |needed: [&String; 2]| {
                 let mut needed = tables.iter().filter(|table| needed.contains(&&table.name));
-                needed.all(|table| table.faults.iter().all(|fault| *fault == TableFault::NoStream))
+                needed.all(|table| table.faults.iter().all(leaves_readable))
             };
             let readable = Readable {
                 index: can_be_read([&names.subscriptions, &names.tenants]),
@@ -43,11 +44,22 @@ pub(super) async fn check(store: &Admin, names: &TableNames) -> (Vec<Finding>, R
     }
 }
 
+/// Returns true if the other checks don't need this part.
+fn leaves_readable(fault: &TableFault) -> bool {
+    match fault {
+        TableFault::NoStream => true,
+        TableFault::NoIndex(index) | TableFault::OtherIndex(index) | TableFault::IndexNotActive(index, _) => {
+            index.name != DUE_INDEX
+        }
+        _ => false,
+    }
+}
+
 fn findings(table: &InspectedTable, names: &TableNames) -> Vec<Finding> {
     let InspectedTable { name, faults } = table;
     if faults.is_empty() {
         let parts = if *name == names.subscriptions {
-            "keys, index and stream are"
+            "keys, indexes and stream are"
         } else if *name == names.idempotency {
             "keys and expiry are"
         } else if *name == names.deliveries {
@@ -58,38 +70,42 @@ fn findings(table: &InspectedTable, names: &TableNames) -> Vec<Finding> {
         return vec![Finding::ok("tables", format!("{name}: {parts} as they should be"))];
     }
     let wrong = |fault: &TableFault| {
-        let (what, fix) = match fault {
-            TableFault::NoIndex | TableFault::OtherIndex if *name == names.deliveries => {
-                describe_attempts(name, fault)
-            }
-            _ => describe(name, fault),
-        };
+        let (what, fix) = describe(name, fault);
         Finding::wrong("tables", format!("{name}: {what}"), fix)
     };
     faults.iter().map(wrong).collect()
 }
 
-/// Describes a fault of the index of attempts, and its fix.
-fn describe_attempts(table: &str, fault: &TableFault) -> (String, String) {
-    match fault {
-        TableFault::NoIndex => (
-            "it has no index attempts, so attempts can't be listed".to_owned(),
-            format!(
-                "run aws dynamodb update-table --table-name {table} --attribute-definitions \
-                 AttributeName=webhook,AttributeType=S AttributeName=at,AttributeType=S \
-                 --global-secondary-index-updates '[{{\"Create\": {{\"IndexName\": \"attempts\", \"KeySchema\": \
-                 [{{\"AttributeName\": \"webhook\", \"KeyType\": \"HASH\"}}, {{\"AttributeName\": \"at\", \
-                 \"KeyType\": \"RANGE\"}}], \"Projection\": {{\"ProjectionType\": \"ALL\"}}}}}}]'"
-            ),
-        ),
-        _ => (
-            "its index attempts has other keys than webhook and at, or leaves out attributes".to_owned(),
-            format!(
-                "delete the index (aws dynamodb update-table --table-name {table} \
-                 --global-secondary-index-updates '[{{\"Delete\": {{\"IndexName\": \"attempts\"}}}}]'), and run connect doctor again"
-            ),
-        ),
+/// Returns the consequence of a missing index.
+fn without(index: &str) -> &'static str {
+    match index {
+        DUE_INDEX => "so nothing is executed",
+        ATTEMPTS_INDEX => "so attempts can't be listed",
+        _ => "so no subscription is found by it",
     }
+}
+
+/// Returns the command that creates an index.
+fn create(table: &str, index: &WantedIndex) -> String {
+    let WantedIndex { name, keys, projection, attributes } = index;
+    let types = keys.iter().map(|(key, letter)| format!("AttributeName={key},AttributeType={letter}"));
+    let kinds = ["HASH", "RANGE"];
+    let schema =
+        keys.iter().zip(kinds).map(|((key, _), kind)| json!({"AttributeName": key, "KeyType": kind}));
+    let projection = match attributes.as_slice() {
+        [] => json!({"ProjectionType": projection}),
+        _ => json!({"ProjectionType": projection, "NonKeyAttributes": attributes}),
+    };
+    let create = json!([{"Create": {
+        "IndexName": name,
+        "KeySchema": schema.collect::<Value>(),
+        "Projection": projection,
+    }}]);
+    format!(
+        "run aws dynamodb update-table --table-name {table} --attribute-definitions {} \
+         --global-secondary-index-updates '{create}'",
+        types.collect::<Vec<_>>().join(" ")
+    )
 }
 
 /// Describes a fault, and its fix.
@@ -107,26 +123,32 @@ fn describe(table: &str, fault: &TableFault) -> (String, String) {
              TENANTS_TABLE, HISTORY_TABLE, WEBHOOKS_TABLE or DELIVERIES_TABLE"
                 .to_owned(),
         ),
-        TableFault::NoIndex => (
-            "it has no index due, so nothing is executed".to_owned(),
-            format!(
-                "run aws dynamodb update-table --table-name {table} --attribute-definitions \
-                 AttributeName=dueShard,AttributeType=N AttributeName=dueAt,AttributeType=S \
-                 --global-secondary-index-updates '[{{\"Create\": {{\"IndexName\": \"due\", \"KeySchema\": \
-                 [{{\"AttributeName\": \"dueShard\", \"KeyType\": \"HASH\"}}, {{\"AttributeName\": \"dueAt\", \
-                 \"KeyType\": \"RANGE\"}}], \"Projection\": {{\"ProjectionType\": \"INCLUDE\", \
-                 \"NonKeyAttributes\": [\"cancellationId\"]}}}}}}]'"
-            ),
-        ),
-        TableFault::OtherIndex => (
-            "its index due has other keys than dueShard and dueAt, or leaves out cancellationId".to_owned(),
-            format!(
-                "delete the index (aws dynamodb update-table --table-name {table} \
-                 --global-secondary-index-updates '[{{\"Delete\": {{\"IndexName\": \"due\"}}}}]'), and run connect doctor again"
-            ),
-        ),
-        TableFault::IndexNotActive(status) => {
-            (format!("the status of its index is {status}"), "wait until it is ACTIVE".to_owned())
+        TableFault::NoIndex(index) => {
+            let WantedIndex { name, .. } = index;
+            let fix = if [MSISDN_INDEX, CUSTOMER_INDEX].contains(&name.as_str()) {
+                // An index that is created by hand would be in the way of the template's.
+                "on AWS: infra/README.md, Add the search indexes to a stack of version 0.1; otherwise, run connect \
+                 tables create, and then connect subscriptions index"
+                    .to_owned()
+            } else {
+                create(table, index)
+            };
+            (format!("it has no index {name}, {}", without(name)), fix)
+        }
+        TableFault::OtherIndex(WantedIndex { name, keys, attributes, .. }) => {
+            let keys: Vec<_> = keys.iter().map(|(key, _)| key.as_str()).collect();
+            let lacks = if attributes.is_empty() { "attributes".to_owned() } else { attributes.join(", ") };
+            (
+                format!("its index {name} has other keys than {}, or leaves out {lacks}", keys.join(" and ")),
+                format!(
+                    "delete the index (aws dynamodb update-table --table-name {table} \
+                     --global-secondary-index-updates '[{{\"Delete\": {{\"IndexName\": \"{name}\"}}}}]'), and run \
+                     connect doctor again"
+                ),
+            )
+        }
+        TableFault::IndexNotActive(WantedIndex { name, .. }, status) => {
+            (format!("the status of its index {name} is {status}"), "wait until it is ACTIVE".to_owned())
         }
         TableFault::NoStream => (
             "its changes are not streamed with new and old images".to_owned(),

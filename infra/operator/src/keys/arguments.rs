@@ -1,5 +1,6 @@
 //! Arguments of the commands on API keys: the key, its scopes, and the time at which it expires.
 
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
@@ -8,39 +9,58 @@ use domain::identifiers::{KeyId, TenantId};
 
 use crate::{CommandError, When};
 
-/// A key as an operator names it: by its id, or by its token, which may be all that is known of a leaked key.
+/// A key as an operator names it: by its id, or by its token, which may be all that is known of a leaked key. The token is read from
+/// standard input: arguments can be seen by others, and stay in the history of the shell.
 #[derive(Clone, Debug)]
 pub enum NamedKey {
     /// The id of the key.
     Id(KeyId),
-    /// The token of the key.
-    Token(Token),
-    /// A malformed token. The parser accepts it, because the error of the parser would show it.
-    Malformed,
+    /// The key whose token is on standard input.
+    OfInput,
+    /// A token, or a part of one. The parser accepts it, because the error of the parser would show it.
+    Exposed,
 }
 
-/// Parses the id or the token of a key. A part of a token is not an id.
+/// Parses the id of a key, or `-` for a token on standard input.
 pub(super) fn parse_key(text: &str) -> Result<NamedKey, &'static str> {
     let text = text.trim();
+    if text == "-" {
+        return Ok(NamedKey::OfInput);
+    }
     // A text that is longer than an id may be a part of a token.
     if text.contains("ck_") || text.len() > 32 {
-        return Ok(text.parse().map_or(NamedKey::Malformed, NamedKey::Token));
+        return Ok(NamedKey::Exposed);
     }
-    text.parse()
-        .map(NamedKey::Id)
-        .map_err(|_| "write the id of a key (1 to 32 letters and digits), or its token")
+    text.parse().map(NamedKey::Id).map_err(
+        |_| "write the id of a key (1 to 32 letters and digits), or - and its token on standard input",
+    )
 }
+
+/// Longest line of standard input that is read. A token is much shorter.
+const LONGEST: u64 = 1 << 10;
 
 impl NamedKey {
     /// Returns the id of the key. Fails if the token belongs to another tenant or is malformed.
     pub(super) fn of(self, tenant: &TenantId) -> Result<KeyId, CommandError> {
         match self {
             Self::Id(id) => Ok(id),
-            Self::Token(token) if token.tenant() == tenant => Ok(token.key_id().clone()),
-            Self::Token(_) => Err(CommandError::Usage("the token belongs to another tenant")),
-            Self::Malformed => {
-                Err(CommandError::Usage("this is neither the id of a key nor a complete token"))
+            Self::OfInput if io::stdin().is_terminal() => Err(CommandError::Usage(
+                "a terminal would show the token: read it with read -rs, and pass it with <<<",
+            )),
+            Self::OfInput => {
+                let mut line = String::new();
+                let read = io::stdin().lock().take(LONGEST).read_line(&mut line);
+                read.map_err(|source| CommandError::Read { path: "standard input".into(), source })?;
+                match line.trim().parse::<Token>() {
+                    Ok(token) if token.tenant() == tenant => Ok(token.key_id().clone()),
+                    Ok(_) => Err(CommandError::Usage("the token belongs to another tenant")),
+                    Err(_) => Err(CommandError::Usage("standard input has no complete token")),
+                }
             }
+            Self::Exposed => Err(CommandError::Usage(
+                "this is not the id of a key; a token is not an argument, where others can see it: write -, and give it on \
+                 standard input",
+            )),
         }
     }
 }

@@ -23,7 +23,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use self::batches::Writer;
 use self::rejects::Rejects;
 use self::steps::Steps;
-use crate::arguments::{Operator, find_tenant, parse_tenant};
+use crate::arguments::{Operator, TENANT_VARIABLE, find_tenant, parse_tenant};
 use crate::{CommandError, Session};
 
 /// Arguments of `subscriptions import`.
@@ -33,7 +33,7 @@ pub struct Import {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Tenant of the subscriptions
-    #[arg(long, value_parser = parse_tenant)]
+    #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
     tenant: TenantId,
     /// Treatment of subscriptions that exist already, and differ
     #[arg(long, value_enum, default_value = "keep")]

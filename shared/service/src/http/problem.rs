@@ -75,13 +75,15 @@ pub enum Problem {
     InternalError(String),
 }
 
-/// A parameter of a query that asks for a page of a list.
+/// A part of a query that asks for a page of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameter {
     /// The length of the page.
     Limit,
     /// The place at which the page begins.
     Cursor,
+    /// The text to search for.
+    Search,
 }
 
 /// The header of a body whose value is not supported.
@@ -151,6 +153,11 @@ impl Problem {
                 400,
                 "A query parameter is not valid",
                 "The parameter cursor is one nextCursor of this list, as it was answered.",
+            ),
+            Self::InvalidParameter(Parameter::Search) => row(
+                400,
+                "A query parameter is not valid",
+                "Send exactly one of msisdn, customerId and referenceId, once, with a text to search for.",
             ),
             Self::IdempotencyKeyInvalid => row(
                 400,

@@ -6,8 +6,10 @@ use domain::api_key::{NotAdmitted, Token};
 use domain::calendar::Calendar;
 use domain::cancel_request::InvalidBody;
 use domain::cancellation::CancelRequest;
-use domain::identifiers::SubscriptionName;
+use domain::identifiers::{ReferenceId, SubscriptionId, SubscriptionName};
 use domain::origin::Actor;
+use domain::search::Search;
+use domain::stored::Revision;
 use idempotency::{Fingerprint, Key};
 use lambda_http::http::HeaderMap;
 use lambda_http::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
@@ -15,7 +17,7 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 
 use super::event::raw_query;
-use super::problem::{MAX_BODY_BYTES, Parameter, Problem, Unsupported};
+use super::problem::{MAX_BODY_BYTES, Parameter, Problem, Unsupported, etag};
 use super::response::request_id;
 use crate::cancel::Call;
 
@@ -190,25 +192,58 @@ const USUAL_PAGE: u16 = 20;
 /// A parameter is unknown, has a value that it can't have, or is named twice.
 pub fn page(request: &Request) -> Result<PageRequest, Problem> {
     only_parameters(request, &["limit", "cursor"])?;
-    let value = |parameter: Parameter, name: &str| {
-        let all = form_urlencoded::parse(raw_query(request).as_bytes());
-        let mut values = all.filter(|(known, _)| known == name).map(|(_, value)| value.into_owned());
-        match (values.next(), values.next()) {
-            (value, None) => Ok(value),
-            (_, Some(_)) => Err(Problem::InvalidParameter(parameter)),
-        }
+    Ok(PageRequest { limit: limit(request)?, cursor: value(request, "cursor", Parameter::Cursor)? })
+}
+
+/// A search for subscriptions.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SearchRequest {
+    /// The text to search for.
+    pub search: Search,
+    /// The greatest length of the page, from 1 to [`LONGEST_PAGE`].
+    pub limit: u16,
+    /// The subscription after which the page begins. `None` for the first page.
+    pub after: Option<SubscriptionId>,
+}
+
+/// Reads the search that a caller asks for, in exactly one of `msisdn`, `customerId` and `referenceId`, and its page.
+///
+/// # Errors
+/// A parameter is unknown, has a value that it can't have, or is named twice; or there is no text to search for, or more than one.
+pub fn search(request: &Request) -> Result<SearchRequest, Problem> {
+    only_parameters(request, &["msisdn", "customerId", "referenceId", "limit", "cursor"])?;
+    let invalid = || Problem::InvalidParameter(Parameter::Search);
+    let value_of = |name| value(request, name, Parameter::Search);
+    let search = match (value_of("msisdn")?, value_of("customerId")?, value_of("referenceId")?) {
+        (Some(number), None, None) => Search::msisdn(&number),
+        (None, Some(id), None) => Search::customer_id(&id),
+        (None, None, Some(reference)) => ReferenceId::try_from(reference).ok().map(Search::ReferenceId),
+        _ => None,
     };
-    let limit = match value(Parameter::Limit, "limit")? {
-        None => USUAL_PAGE,
-        Some(text) => {
-            let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            let limit = is_number.then(|| text.parse().ok()).flatten();
-            limit
-                .filter(|limit| (1..=LONGEST_PAGE).contains(limit))
-                .ok_or(Problem::InvalidParameter(Parameter::Limit))?
-        }
-    };
-    Ok(PageRequest { limit, cursor: value(Parameter::Cursor, "cursor")? })
+    let cursor = value(request, "cursor", Parameter::Cursor)?;
+    let read = |cursor: String| cursor.parse().map_err(|_| Problem::InvalidParameter(Parameter::Cursor));
+    let after = cursor.map(read).transpose()?;
+    Ok(SearchRequest { search: search.ok_or_else(invalid)?, limit: limit(request)?, after })
+}
+
+/// Returns the value of a parameter of the query, if it is there.
+fn value(request: &Request, name: &str, parameter: Parameter) -> Result<Option<String>, Problem> {
+    let all = form_urlencoded::parse(raw_query(request).as_bytes());
+    let mut values = all.filter(|(known, _)| known == name).map(|(_, value)| value.into_owned());
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value),
+        (_, Some(_)) => Err(Problem::InvalidParameter(parameter)),
+    }
+}
+
+/// Reads the greatest length of a page.
+fn limit(request: &Request) -> Result<u16, Problem> {
+    let Some(text) = value(request, "limit", Parameter::Limit)? else { return Ok(USUAL_PAGE) };
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = is_number.then(|| text.parse().ok()).flatten();
+    limit
+        .filter(|limit| (1..=LONGEST_PAGE).contains(limit))
+        .ok_or(Problem::InvalidParameter(Parameter::Limit))
 }
 
 /// The states of a subscription that a request may change (RFC 9110, section 13.1.1).
@@ -222,6 +257,15 @@ pub fn precondition(request: &Request) -> Precondition {
 }
 
 impl Precondition {
+    /// Every state may be changed.
+    pub const NONE: Self = Self(None);
+
+    /// Only this state may be changed.
+    #[must_use]
+    pub fn only(revision: &Revision) -> Self {
+        Self(Some(vec![etag(revision)]))
+    }
+
     /// Returns true if the precondition holds for the state that this entity tag names. The comparison is strong: a weak tag names
     /// no state.
     #[must_use]

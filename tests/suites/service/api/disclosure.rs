@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{Response, Service, cancel_next_day};
+use reqwest::Method;
 use serde_json::json;
 
 const ID: &str = "a81bc81b-dead-4e5d-abff-90865d1e13b1";
@@ -44,6 +45,10 @@ async fn an_attribute_outside_the_contract_never_leaves_the_service() {
     let body = cancel_next_day();
     assert_discloses_nothing(&service.get(ID).await);
     assert_discloses_nothing(&service.get("rid_crm-1").await);
+    let headers = [("X-Api-Key", service.api_key.as_str())];
+    let found = service.send(Method::GET, "/subscriptions?referenceId=crm-1", &headers, b"").await;
+    assert_eq!(found.json()["items"][0]["subscriptionId"], ID);
+    assert_discloses_nothing(&found);
     assert_discloses_nothing(&service.cancel_once(ID, "k", &body).await);
     let replay = service.cancel_once(ID, "k", &body).await;
     assert!(replay.is_replay());

@@ -17,6 +17,21 @@ async fn a_read_takes_one_request_and_one_more_by_reference_id() {
 }
 
 #[tokio::test]
+async fn a_search_takes_two_round_trips() {
+    let (_database, service, wire) = Service::start_wired().await;
+    for (query, by) in [("msisdn=46701740605", "Query"), ("referenceId=crm-1001", "GetItem")] {
+        let headers = [("X-Api-Key", service.api_key.as_str())];
+        wire.forget();
+        let answer = service.send(Method::GET, &format!("/subscriptions?{query}"), &headers, b"").await;
+        assert_eq!(answer.json()["items"][0]["subscriptionId"], ACTIVATED, "{}", answer.text());
+        // The first two are sent together.
+        let mut seen = wire.seen();
+        seen[..2].sort();
+        assert_eq!(seen, ["BatchGetItem", by, "BatchGetItem"]);
+    }
+}
+
+#[tokio::test]
 async fn a_page_of_the_history_takes_two_requests_and_one_more_by_reference_id() {
     let (_database, service, wire) = Service::start_wired().await;
     for (subscription, requests) in

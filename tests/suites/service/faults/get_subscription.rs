@@ -5,7 +5,7 @@ use super::{TIMES, Times, all};
 
 /// Reads a subscription, or a part of it, with each of these faults on the wire, and again without it.
 async fn meet(read: &str, operation: &str, faults: impl Iterator<Item = (&'static str, Fault)>) {
-    let path = format!("/subscriptions/{read}");
+    let path = format!("/subscriptions{read}");
     let (_database, service, wire) = Service::start_wired().await;
     let headers = [("X-Api-Key", service.api_key.as_str())];
     let read = async || service.send(Method::GET, &path, &headers, b"").await;
@@ -30,15 +30,29 @@ async fn meet(read: &str, operation: &str, faults: impl Iterator<Item = (&'stati
 #[tokio::test]
 async fn a_read_is_answered_or_the_caller_is_told_to_try_again() {
     let unprocessed = [("keys unprocessed", Fault::LeaveUnprocessed)];
-    meet(ACTIVATED, "BatchGetItem", all().map(|(name, fault, _)| (name, fault)).chain(unprocessed)).await;
+    meet(
+        &format!("/{ACTIVATED}"),
+        "BatchGetItem",
+        all().map(|(name, fault, _)| (name, fault)).chain(unprocessed),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_read_by_reference_id_is_answered_or_the_caller_is_told_to_try_again() {
-    meet("rid_crm-1001", "GetItem", all().map(|(name, fault, _)| (name, fault))).await;
+    meet("/rid_crm-1001", "GetItem", all().map(|(name, fault, _)| (name, fault))).await;
 }
 
 #[tokio::test]
 async fn a_page_of_the_history_is_answered_or_the_caller_is_told_to_try_again() {
-    meet(&format!("{ACTIVATED}/history"), "Query", all().map(|(name, fault, _)| (name, fault))).await;
+    meet(&format!("/{ACTIVATED}/history"), "Query", all().map(|(name, fault, _)| (name, fault))).await;
+}
+
+#[tokio::test]
+async fn a_search_is_answered_or_the_caller_is_told_to_try_again() {
+    for (query, operation) in
+        [("msisdn=46701740605", "Query"), ("customerId=1", "Query"), ("referenceId=crm-1001", "GetItem")]
+    {
+        meet(&format!("?{query}"), operation, all().map(|(name, fault, _)| (name, fault))).await;
+    }
 }

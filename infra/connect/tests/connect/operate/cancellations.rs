@@ -51,6 +51,40 @@ async fn upcoming_cancellations_are_listed_in_order_of_their_date() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn due_cancellations_are_chosen_by_date_and_counted() {
+    let service = with_cancellations().await;
+    let chosen = async |options: &[&str]| due(&service, harness::START, options).await.len();
+    assert_eq!(chosen(&["--from", "2026-02-02"]).await, 1);
+    assert_eq!(chosen(&["--to", "2026-02-01"]).await, 2);
+    assert_eq!(chosen(&["--from", "2026-02-01", "--to", "2026-02-10"]).await, 3);
+    let due = async |options: &[&str]| {
+        connect_at(&service, harness::START, &[&["cancellations", "due"][..], options].concat()).await
+    };
+    let all = ["--from", "2026-01-01"];
+    let summary = due(&[&all[..], &["--summary", "--json"]].concat()).await.json();
+    let expected = json!([
+        {"date": "2026-02-01", "reason": "NO_NEED", "count": 1},
+        {"date": "2026-02-01", "reason": "OTHER", "count": 1},
+        {"date": "2026-02-10", "reason": "NO_NEED", "count": 1},
+    ]);
+    assert_eq!(summary, expected);
+    let csv = due(&[&all[..], &["--summary", "--csv"]].concat()).await.done();
+    assert_eq!(csv, "date,reason,count\n2026-02-01,NO_NEED,1\n2026-02-01,OTHER,1\n2026-02-10,NO_NEED,1");
+    let csv = due(&[&all[..], &["--csv"]].concat()).await.done();
+    assert_eq!(csv.lines().next(), Some("effectiveAt,date,tenant,subscriptionId,reason,state"));
+    assert_eq!(
+        csv.lines().nth(3),
+        Some(&*format!("2026-02-09T23:00:00Z,2026-02-10,demo,{ACTIVATED},NO_NEED,to come"))
+    );
+    assert_eq!(
+        due(&["--from", "2026-02-02", "--to", "2026-02-01"]).await.failed(2),
+        "--from is later than --to"
+    );
+    let both = ["cancellations", "due", "--from", "2026-02-02", "--within", "1d"];
+    assert_eq!(connect(&service, &both).code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn due_cancellations_are_executed_and_their_lag_is_reported() {
     let service = with_cancellations().await;
     let lag = ["cancellations", "lag", "--json"];

@@ -68,6 +68,8 @@ async fn a_missing_or_malformed_table_is_named() {
     let expected = [
         "its keys are not those of this table",
         "it has no index due, so nothing is executed",
+        "it has no index msisdn, so no subscription is found by it",
+        "it has no index customerId, so no subscription is found by it",
         "its changes are not streamed with new and old images",
     ];
     // Without an index, nothing is reported about cancellations that are due.

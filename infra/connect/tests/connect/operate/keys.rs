@@ -1,10 +1,13 @@
 //! API keys.
 
+use std::io::Write;
 use std::process::Stdio;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use harness::{ACTIVATED, START, Service};
-use serde_json::Value;
+use harness::{ACTIVATED, BLOCKED, START, Service, cancel_next_day, options};
+use local::up::Options;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use super::{Said, connect, connect_at, process};
 
@@ -141,23 +144,40 @@ async fn a_rotation_neither_extends_nor_revives_a_key() {
     assert_eq!(said, "the end of the former key is not in the future");
 }
 
+/// Runs a command with a line on standard input.
+fn with_input(service: &Service, line: &str, arguments: &[&str]) -> Said {
+    let mut command = process(service, &service.dynamodb_url, arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = command.spawn().unwrap();
+    running.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    Said::of(running.wait_with_output().unwrap())
+}
+
 /// The token may be all that is known of a leaked key.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_can_be_named_by_its_token_and_the_token_is_never_printed() {
+async fn a_key_can_be_named_by_its_token_on_standard_input_and_the_token_is_never_printed() {
     let service = Service::start().await;
     let (key, id) = create(&service, &[]).await;
     service.add_tenant("other", &[]).await;
-    let neither = "this is neither the id of a key nor a complete token";
+    let incomplete = "standard input has no complete token";
     let secret = key.rsplit('_').next().unwrap();
     for (token, tenant, why) in [
         (key.as_str(), "other", "the token belongs to another tenant"),
-        (&key[..key.len() - 1], "demo", neither),
-        (secret, "demo", neither),
+        (&key[..key.len() - 1], "demo", incomplete),
+        (secret, "demo", incomplete),
+        ("", "demo", incomplete),
     ] {
-        let said = connect(&service, &["keys", "revoke", token, "--tenant", tenant, "--yes"]);
+        let said = with_input(&service, token, &["keys", "revoke", "-", "--tenant", tenant, "--yes"]);
         assert!(!said.notes.contains(&secret[..32]), "{said:?}");
         assert_eq!(said.failed(2), why);
     }
+    // As an argument, others could see it.
+    for token in [key.as_str(), secret] {
+        let said = connect(&service, &["keys", "revoke", token, "--tenant", "demo", "--yes"]);
+        assert!(!said.notes.contains(&secret[..32]), "{said:?}");
+        assert!(said.failed(2).ends_with("write -, and give it on standard input"));
+    }
+    assert_eq!(service.get_as(&key, ACTIVATED).await.status, 200);
     // A token in the place of another argument is not shown in the error either.
     for arguments in
         [&["keys", "list", "--tenant", "demo", &key][..], &["keys", "revoke", "k1", "--tenant", &key]]
@@ -165,7 +185,8 @@ async fn a_key_can_be_named_by_its_token_and_the_token_is_never_printed() {
         let said = connect(&service, arguments);
         assert!(said.code == 2 && !said.notes.contains(&secret[..32]), "{said:?}");
     }
-    let said = connect(&service, &["keys", "revoke", &key, "--tenant", "demo", "--yes"]).done();
+    let revoke = ["keys", "revoke", "-", "--tenant", "demo", "--yes"];
+    let said = with_input(&service, &format!("{key}\n"), &revoke).done();
     assert_eq!(said, format!("revoked the key {id} of demo"));
     service.get_as(&key, ACTIVATED).await.assert_problem(401, "api_key_invalid");
 }
@@ -238,4 +259,35 @@ async fn a_rotation_without_overlap_revokes_the_former_key_at_once() {
     let both = ["keys", "rotate", "k1", "--tenant", "demo", "--now", "--until", "1h"];
     let said = connect(&service, &both).failed(2);
     assert!(said.contains("cannot be used with"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_activity_of_a_key_is_every_change_that_was_requested_with_it() {
+    let service = Service::start_with(Options { publishes: true, ..options() }).await;
+    let (key, id) = create(&service, &["--name", "CRM"]).await;
+    let body = cancel_next_day().to_string();
+    let headers = [("X-Api-Key", key.as_str()), ("X-Actor", "agent-17")];
+    assert_eq!(service.cancel_as(ACTIVATED, &headers, body.as_bytes()).await.status, 200);
+    service.advance_clock("PT1M").await;
+    let path = format!("/subscriptions/{ACTIVATED}/cancel");
+    assert_eq!(service.send(Method::DELETE, &path, &headers, b"").await.status, 200);
+    // Others change something too.
+    assert_eq!(service.cancel(BLOCKED, &cancel_next_day()).await.status, 200);
+    service.until_recorded(ACTIVATED, 3).await;
+    service.until_recorded(BLOCKED, 2).await;
+
+    let activity = ["keys", "activity", &id, "--tenant", "demo"];
+    let changes = connect_at(&service, START, &[&activity[..], &["--json"]].concat()).await.json();
+    let shown =
+        changes.as_array().unwrap().iter().map(|change| json!([change["subscriptionId"], change["cause"]]));
+    let expected = [json!([ACTIVATED, "SCHEDULED"]), json!([ACTIVATED, "WITHDRAWN"])];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+    assert_eq!(changes[0]["requestedBy"]["actor"], "agent-17");
+    let since = [&activity[..], &["--since", "2026-01-31T22:30:30Z"]].concat();
+    let said = connect_at(&service, START, &since).await;
+    assert!(
+        said.notes.contains(&format!("1 change by the key {id} since 2026-01-31T22:30:30Z: 1 WITHDRAWN")),
+        "{said:?}"
+    );
+    assert!(said.out.starts_with("AT") && said.out.contains("agent-17"), "{said:?}");
 }

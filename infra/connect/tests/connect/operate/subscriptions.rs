@@ -1,6 +1,6 @@
-//! Subscriptions: `export` and `show`.
+//! Subscriptions: `export`, `show`, `find`, `list` and `index`.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate};
 use harness::{ACTIVATED, Service, cancel_next_day};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -117,4 +117,108 @@ async fn a_shown_subscription_names_the_key_and_the_reason_of_its_cancellation()
             && text.contains("Version        5"),
         "{text}"
     );
+}
+
+/// Returns the ids of these subscriptions.
+fn ids(subscriptions: &Value) -> Vec<&str> {
+    let all = subscriptions.as_array().unwrap().iter();
+    all.map(|subscription| subscription["subscriptionId"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_is_found_by_number_customer_or_reference() {
+    let service = Service::start().await;
+    let shown = service.get(ACTIVATED).await.json();
+    let customer = shown["customerId"].as_str().unwrap();
+    for text in [["--msisdn", "+46 70-174 06 05"], ["--customer", customer], ["--reference", "crm-1001"]] {
+        let find = [&["subscriptions", "find", "--tenant", "demo"][..], &text].concat();
+        let found = connect(&service, &[&find[..], &["--json"]].concat()).json();
+        assert!(ids(&found).contains(&ACTIVATED), "{text:?}: {found}");
+        let table = connect(&service, &find).done();
+        assert!(table.starts_with("SUBSCRIPTION") && table.contains("+46701740605"), "{table}");
+    }
+    let find = ["subscriptions", "find", "--tenant", "demo", "--json", "--msisdn"];
+    assert_eq!(connect(&service, &[&find[..], &["1"]].concat()).json(), json!([]));
+    assert_eq!(connect(&service, &[&find[..], &["+"]].concat()).failed(2), "there is no text to search for");
+    connect(&service, &["subscriptions", "find", "--tenant", "demo"]).failed(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_filtered_and_has_pages() {
+    let service = Service::start().await;
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let list = |more: &[&str]| {
+        let all = [&["subscriptions", "list", "--tenant", "demo", "--json"], more].concat();
+        connect(&service, &all).json()
+    };
+    let all = list(&[]);
+    assert_eq!((ids(&all["subscriptions"]).len(), all.get("next")), (8, None));
+    let (mut seen, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
+    loop {
+        let mut options = vec!["--limit", "3"];
+        if let Some(after) = &after {
+            options.extend(["--after", after]);
+        }
+        let page = list(&options);
+        seen.extend(ids(&page["subscriptions"]).into_iter().map(str::to_owned));
+        let Some(next) = page["next"].as_str() else { break };
+        after = Some(next.to_owned());
+    }
+    assert_eq!(seen, ids(&all["subscriptions"]));
+
+    let of = |status: &str| list(&["--status", status])["subscriptions"].clone();
+    let count = |status: &str| ids(&of(status)).len();
+    let statuses = ["pending", "ACTIVATED", "blocked", "cancelled", "paused"];
+    assert_eq!(statuses.map(count).iter().sum::<usize>(), 8);
+    assert!(of("blocked").as_array().unwrap().iter().all(|found| found["status"] == "BLOCKED"));
+    assert_eq!(ids(&list(&["--pending"])["subscriptions"]), [ACTIVATED]);
+    let product = service.get(ACTIVATED).await.json()["productOfferingId"].clone();
+    let of_product = list(&["--product", product.as_str().unwrap(), "--status", "activated"]);
+    let of_product = of_product["subscriptions"].as_array().unwrap().clone();
+    assert!(!of_product.is_empty() && of_product.iter().all(|found| found["productOfferingId"] == product));
+    assert!(list(&["--product", "none"])["subscriptions"].as_array().unwrap().is_empty());
+
+    let said = connect(&service, &["subscriptions", "list", "--tenant", "demo", "--limit", "1"]);
+    assert!(said.notes.starts_with("there are more: add --after "), "{said:?}");
+    connect(&service, &["subscriptions", "list", "--tenant", "demo", "--status", "lost"]).failed(2);
+}
+
+/// An earlier version of this service created the table and stored the subscriptions.
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_of_an_earlier_version_are_found_once_they_are_indexed() {
+    let service = Service::start().await;
+    let (dynamodb, table) = (service.dynamodb(), &service.tables.subscriptions);
+    for index in ["msisdn", "customerId"] {
+        let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(index).build().unwrap();
+        let update = GlobalSecondaryIndexUpdate::builder().delete(delete).build();
+        dynamodb
+            .update_table()
+            .table_name(table)
+            .global_secondary_index_updates(update)
+            .send()
+            .await
+            .unwrap();
+    }
+    for item in service.scan(table).await {
+        let update = dynamodb.update_item().table_name(table).key("pk", item["pk"].clone());
+        update.update_expression("REMOVE msisdn, customerId").send().await.unwrap();
+    }
+    let doctor = connect_at(&service, harness::START, &["doctor"]).await;
+    assert!(doctor.out.contains("it has no index msisdn, so no subscription is found by it"), "{doctor:?}");
+    connect(&service, &["tables", "create"]).done();
+    let doctor = connect_at(&service, harness::START, &["doctor"]).await;
+    assert!(doctor.out.contains("8 of 8 are not found by number or customer"), "{doctor:?}");
+
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let before = service.get(ACTIVATED).await;
+    let index = ["subscriptions", "index", "--json"];
+    assert_eq!(connect(&service, &[&index[..], &["--dry-run"]].concat()).json()["indexed"], 8);
+    assert_eq!(connect(&service, &index).json()["indexed"], 8);
+    assert_eq!(connect(&service, &index).json()["indexed"], 0);
+    let doctor = connect_at(&service, harness::START, &["doctor"]).await;
+    assert!(doctor.out.contains("ok      search    the indexes are right for 8 subscriptions"), "{doctor:?}");
+    let find = ["subscriptions", "find", "--tenant", "demo", "--msisdn", "46701740605", "--json"];
+    assert_eq!(ids(&connect(&service, &find).json()), [ACTIVATED]);
+    // That was no change of the subscription.
+    assert_eq!(service.get(ACTIVATED).await.header("etag"), before.header("etag"));
 }

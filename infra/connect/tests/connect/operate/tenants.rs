@@ -60,3 +60,18 @@ async fn creating_a_tenant_succeeds_although_the_acknowledgement_was_lost() {
     }
     assert_eq!(wire.faults(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_names_the_tenant_of_the_commands_that_need_one() {
+    let service = Service::start().await;
+    service.add_tenant("other", &[]).await;
+    let list = |more: &[&str]| {
+        let arguments = [&["subscriptions", "list", "--json"][..], more].concat();
+        let mut command = process(&service, &service.dynamodb_url, &arguments);
+        command.env("CONNECT_TENANT", "demo").output().unwrap()
+    };
+    let count = |said: Said| said.json()["subscriptions"].as_array().unwrap().len();
+    assert_eq!(count(Said::of(list(&[]))), 8);
+    // The option takes precedence.
+    assert_eq!(count(Said::of(list(&["--tenant", "other"]))), 0);
+}
