@@ -1,8 +1,10 @@
 //! The command line: the service by default, or one of the operator's commands, with the options that all share.
 
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use domain::calendar::IANA_RELEASE;
 use local::up::Options;
 use url::Url;
@@ -43,6 +45,20 @@ pub(crate) enum Command {
     Up(Box<Options>),
     #[command(flatten)]
     Operate(operator::Command),
+    /// Print the completions of a shell
+    ///
+    /// For bash: connect completions bash > ~/.local/share/bash-completion/completions/connect
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write a man page for each command
+    Man {
+        /// Folder for the pages, such as ~/.local/share/man/man1
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
 }
 
 fn parse_endpoint(text: &str) -> Result<String, &'static str> {

@@ -3,6 +3,7 @@
 //! The service on one machine is in `local`, the commands are in `operator`. This crate has the parts that only a process needs.
 
 mod command_line;
+mod help;
 mod operate;
 mod output;
 mod serve;
@@ -29,6 +30,8 @@ fn main() -> ExitCode {
     match command {
         Some(Command::Operate(command)) => operate(command, global),
         Some(Command::Up(options)) => serve(*options, global),
+        Some(Command::Completions { shell }) => help::completions(shell),
+        Some(Command::Man { folder }) => help::man(&folder),
         // `connect` alone means `connect up` with every option at its default.
         None => serve(up::defaults(), global),
     }

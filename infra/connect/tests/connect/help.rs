@@ -33,3 +33,23 @@ fn every_help_text_is_as_it_was_read() {
         insta::assert_snapshot!(name, String::from_utf8(output.stdout).unwrap());
     }
 }
+
+#[test]
+fn each_shell_gets_completions_and_each_command_a_man_page() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_connect")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = run(&["completions", shell]);
+        assert!(script.contains("rederive") && script.contains("dynamodb-endpoint"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    run(&["man", folder.path().to_str().unwrap()]);
+    let pages = std::fs::read_dir(folder.path()).unwrap().count();
+    // Also of `completions` and `man`, which are not the operator's.
+    assert_eq!(pages, commands().len() + 2);
+    let page = std::fs::read_to_string(folder.path().join("connect-keys-rotate.1")).unwrap();
+    assert!(page.contains("Create an API key that replaces another"), "{page}");
+}
