@@ -1,5 +1,6 @@
 //! Measures the functions of Connect Subscriptions, and alternatives to them. `run` builds and measures all.
 
+mod batch;
 mod bill;
 mod contestants;
 mod engine;
@@ -47,6 +48,8 @@ enum Measure {
     Bill,
     /// The price of an idempotency key, and of callers who meet
     Once,
+    /// Many cancellations by one command, beside their transactions alone
+    Batch,
     /// Delay of the history on one machine
     Lag,
     /// Deliveries to webhooks, with and without a receiver that never answers
@@ -69,6 +72,7 @@ async fn main() {
         Measure::Functions(amount) => functions::measure(&contestants, &amount, now).await,
         Measure::Bill => bill::measure(&contestants, now).await,
         Measure::Once => once::measure(ours(), now).await,
+        Measure::Batch => batch::measure(now).await,
         Measure::Lag => lag::measure().await,
         Measure::Webhooks => webhooks::measure().await,
         Measure::Profile => profile::measure(&contestants, now).await,

@@ -255,7 +255,7 @@ impl Scale<'_> {
 }
 
 /// Returns the item of a subscription, as an import stores it.
-fn item(number: u64) -> Item {
+pub fn item(number: u64) -> Item {
     let Value::Object(mut rest) = given::document(number) else { unreachable!() };
     let mut attribute = |name: &str| {
         let Some(Value::String(text)) = rest.remove(name) else { panic!("no {name}") };
