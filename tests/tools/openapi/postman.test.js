@@ -20,6 +20,9 @@ async function collection(options) {
   });
 }
 
+// Of these, a request to find subscriptions has exactly one. Whoever sends it unticks the others.
+const OTHERS = ["customerId", "referenceId"];
+
 const requests = (items) => items.flatMap(({ item, request }) => (item ? requests(item) : [request]));
 
 function filledIn(request, ids) {
@@ -30,7 +33,8 @@ function filledIn(request, ids) {
   const apikey = Object.fromEntries(request.auth.apikey.map(({ key, value }) => [key, value]));
   assert.equal(apikey.in, "header");
   const headers = Object.fromEntries([...sent, [apikey.key, fill(apikey.value)]]);
-  const query = new URLSearchParams(request.url.query.map(({ key, value }) => [key, value]));
+  const ticked = request.url.query.filter(({ key }) => !OTHERS.includes(key));
+  const query = new URLSearchParams(ticked.map(({ key, value }) => [key, value]));
   return [`${url}?${query}`, { method: request.method, headers, body: request.body?.raw }];
 }
 
@@ -46,6 +50,6 @@ for (const [parametersResolution, ids] of [["Example", {}], ["Schema", { subscri
       assert.equal(answer.headers.get("idempotent-replayed"), null, request.method);
       methods.push(request.method);
     }
-    assert.deepEqual(methods, ["GET", "POST", "DELETE", "POST", "GET", "GET"]);
+    assert.deepEqual(methods, ["GET", "GET", "POST", "DELETE", "POST", "GET", "GET"]);
   });
 }

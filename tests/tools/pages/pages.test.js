@@ -287,7 +287,7 @@ test("the reference has a section on each problem", async (t) => {
 test("the reference tries an operation out, with the key filled in", async (t) => {
   const page = await open(t, "/docs");
   await openSection(page, "Read a subscription");
-  await page.getByRole("button", { name: /Test Request.*get \/subscriptions/i }).click();
+  await page.getByRole("button", { name: /Test Request.*get \/subscriptions\/\{subscriptionId\}\)/i }).click();
   const answered = page.waitForResponse((response) => new URL(response.url()).pathname.startsWith("/subscriptions/"));
   await page.getByRole("button", { name: "Send Request" }).click();
   const answer = await answered;

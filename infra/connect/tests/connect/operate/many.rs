@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{
     ACTIVATED, ACTIVATED_TOO, BLOCKED, CANCELLED, Fault, PENDING, START, Service, Wire, cancel_at,
     cancel_next_day,
@@ -305,4 +306,31 @@ async fn the_cancellations_of_a_leaked_key_since_then_are_withdrawn() {
     // Since when must be said.
     let without = ["cancellations", "withdraw", "--tenant", "demo", "--requested-by", key, "--yes"];
     assert_eq!(connect(service, &without).code, 2);
+}
+
+/// The indexes by number and customer have only keys, and a cancellation changes neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_and_a_customer_cost_nothing_when_a_cancellation_is_written() {
+    let batches = Batches::start().await;
+    let service = &batches.service;
+    let bare = service.dynamodb().update_item().table_name(&service.tables.subscriptions);
+    let bare = bare.key("pk", AttributeValue::S(format!("demo#{ACTIVATED_TOO}")));
+    bare.update_expression("REMOVE msisdn, customerId").send().await.unwrap();
+    let indexed = service.stored(ACTIVATED).await;
+    assert!(indexed.contains_key("msisdn") && indexed.contains_key("customerId"), "{:?}", indexed.keys());
+
+    let wire = Wire::metered(&service.dynamodb_url).await;
+    let (file, results) = (batches.path("lines"), batches.path("results"));
+    let units = async |subscription: &str| {
+        fs::write(&file, subscription).unwrap();
+        let schedule =
+            ["cancellations", "schedule", "--tenant", "demo", "--from", &file, "--next-day", "--reason"];
+        let more = ["FRAUD", "--results", &results, "--json", "--yes"];
+        let mut command = process(service, &wire.url, &[&schedule[..], &more].concat());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        assert_eq!(Said::of(output).json()["done"], 1);
+        wire.take_capacity().write
+    };
+    // Two for the record and two for the subscription, as for each write of a transaction, and one for the index of what is due.
+    assert_eq!((units(ACTIVATED).await, units(ACTIVATED_TOO).await), (5.0, 5.0));
 }
