@@ -166,7 +166,7 @@ impl Walk<'_> {
         expect("withdrawn", "null", api.withdraw(&first).await?["pendingStatus"].to_string())?;
         expect("nothing to withdraw", "no_pending_cancellation", text(&api.withdraw(&first).await?["code"]))?;
         api.cancel(&first, "k3", &at_the_end()).await?;
-        let nowhere = api.send(Method::GET, "", &[], None).await?;
+        let nowhere = api.send(Method::GET, "a/b", &[], None).await?;
         expect("an unknown route", 404, nowhere.status)?;
         self.told("events", &first, "updated 2099-12-31, updated ACTIVATED, updated 2099-12-31").await?;
         self.history(&first, "SCHEDULED, WITHDRAWN, SCHEDULED, IMPORTED").await?;
