@@ -331,6 +331,6 @@ async fn a_number_and_a_customer_cost_nothing_when_a_cancellation_is_written() {
         assert_eq!(Said::of(output).json()["done"], 1);
         wire.take_capacity().write
     };
-    // Two for the record and two for the subscription, as for each write of a transaction, and one for the index of what is due.
+    // Two for the record and two for the subscription, as for each write of a transaction, and one for the index `due`.
     assert_eq!((units(ACTIVATED).await, units(ACTIVATED_TOO).await), (5.0, 5.0));
 }
