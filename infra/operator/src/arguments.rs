@@ -1,11 +1,14 @@
 //! Arguments that several commands share: one parser, one message and one lookup for each.
 
+use std::fmt::Display;
+
 use chrono::NaiveDate;
 use clap::Args;
 use domain::identifiers::TenantId;
 use domain::origin::Actor;
 use domain::tenant::Tenant;
 use store::Admin;
+use strum::VariantArray;
 
 use crate::{CommandError, terminal};
 
@@ -28,6 +31,13 @@ pub(crate) fn parse_name(text: &str) -> Result<String, &'static str> {
         );
     }
     Ok(text.to_owned())
+}
+
+/// Parses one of the values of a type, in any case.
+pub(crate) fn one_of<T: VariantArray + Display + Copy>(text: &str) -> Result<T, String> {
+    let named = T::VARIANTS.iter().find(|value| value.to_string().eq_ignore_ascii_case(text));
+    let all = || T::VARIANTS.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    named.copied().ok_or_else(|| format!("write one of {}", all()))
 }
 
 /// Parses a date in a tenant's calendar.

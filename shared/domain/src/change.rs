@@ -44,8 +44,8 @@ pub struct Change {
     pub cancellation_id: Edit<CancellationId>,
     /// The instant under which the due index holds the cancellation.
     pub due_at: Edit<DateTime<Utc>>,
-    /// The texts under which the search indexes hold the subscription.
-    pub search_terms: Edit<SearchTerms>,
+    /// The texts under which the search indexes hold the subscription from now on; `None` if they stay.
+    pub search_terms: Option<SearchTerms>,
 }
 
 /// The edit of the latest cancellation by a write.
@@ -212,7 +212,7 @@ impl StoredSubscription {
             cancellation,
             cancellation_id,
             due_at,
-            search_terms: Edit::Keep,
+            search_terms: None,
         };
         let mut document = self.document;
         members.apply(&mut document);

@@ -98,7 +98,7 @@ pub fn decide_execution(
         cancellation: CancellationEdit::Executed(now),
         cancellation_id: Edit::Keep,
         due_at: Edit::Remove,
-        search_terms: Edit::Keep,
+        search_terms: None,
     }))
 }
 

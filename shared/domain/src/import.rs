@@ -301,7 +301,7 @@ impl NewSubscription {
                 .map_or(CancellationEdit::Remove, CancellationEdit::Set),
             cancellation_id: cancellation.map_or(Edit::Remove, |new| Edit::Set(new.cancellation_id)),
             due_at: cancellation.map_or(Edit::Remove, |new| Edit::Set(new.effective_at)),
-            search_terms: Edit::Set(SearchTerms::of(&self.subscription)),
+            search_terms: Some(SearchTerms::of(&self.subscription)),
         }
     }
 

@@ -93,6 +93,15 @@ pub struct Subscription {
     pub metadata: Option<Map<String, Value>>,
 }
 
+impl Subscription {
+    /// The id of the product offering, wherever the document has it.
+    #[must_use]
+    pub fn product_id(&self) -> Option<&str> {
+        let nested = || self.product_offering.as_ref()?.product_offering_id.as_ref();
+        self.product_offering_id.as_ref().or_else(nested).map(String::as_str)
+    }
+}
+
 /// Shows the id and the status only, because everything else may be personal.
 impl fmt::Debug for Subscription {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

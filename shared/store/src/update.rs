@@ -13,7 +13,6 @@ use domain::change::{
     CancellationEdit, Change, DecidedFrom, DocumentChange, Edit, ExpectedClaims, ExpectedEntry, Members,
 };
 use domain::identifiers::{SubscriptionId, TenantId};
-use domain::search::SearchTerms;
 use dynamodb::defect;
 use serde::Serialize;
 
@@ -133,13 +132,7 @@ impl ItemUpdate {
             }
             Edit::Remove => [DUE_SHARD, DUE_AT].iter().for_each(|name| add(&mut update.removes, name)),
         }
-        let none = SearchTerms::default();
-        let terms = match search_terms {
-            Edit::Keep => None,
-            Edit::Set(terms) => Some(terms),
-            Edit::Remove => Some(&none),
-        };
-        for (name, value) in terms.into_iter().flat_map(|terms| attributes(tenant, terms)) {
+        for (name, value) in search_terms.iter().flat_map(|terms| attributes(tenant, terms)) {
             update.edit(name, value.map_or(Edit::Remove, Edit::Set));
         }
         update.condition = update.condition(decided_from)?;

@@ -1,8 +1,9 @@
 //! Many cancellations by one command: scheduling them, and withdrawing them. Each goes through the same decision and the same
 //! commit as the request of a caller.
 //!
-//! The cancellations of a command are a batch, which has a name. Each line has an idempotency key, made of the batch and the
-//! subscription. So the same command with the same batch continues one that was interrupted, and does nothing twice.
+//! The cancellations of a command are a batch, which has a name. A line is done if the subscription has a cancellation of the batch,
+//! in any state, or if its idempotency key is taken, which is made of the batch and the subscription. So the same command with the
+//! same batch continues one that was interrupted.
 
 mod lines;
 mod outcome;

@@ -5,10 +5,9 @@ use domain::identifiers::{SubscriptionId, TenantId};
 use domain::subscription::{Status, Subscription};
 use serde::Serialize;
 use store::{Patience, try_again};
-use strum::VariantArray;
 
 use super::rows::rows;
-use crate::arguments::{TENANT_VARIABLE, find_tenant, parse_tenant};
+use crate::arguments::{TENANT_VARIABLE, find_tenant, one_of, parse_tenant};
 use crate::{CommandError, Session};
 
 /// Arguments of `list`.
@@ -18,7 +17,7 @@ pub struct List {
     #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
     tenant: TenantId,
     /// Only subscriptions with this status; may be repeated
-    #[arg(long, value_parser = parse_status)]
+    #[arg(long, value_parser = one_of::<Status>)]
     status: Vec<Status>,
     /// Only subscriptions with this product offering
     #[arg(long, value_name = "ID")]
@@ -32,12 +31,6 @@ pub struct List {
     /// Go on behind this subscription, the last one of the page before
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     after: Option<SubscriptionId>,
-}
-
-fn parse_status(text: &str) -> Result<Status, String> {
-    let named = |status: &&Status| status.to_string().eq_ignore_ascii_case(text);
-    let all = || Status::VARIANTS.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Status::VARIANTS.iter().find(named).copied().ok_or_else(|| format!("write one of {}", all()))
 }
 
 fn parse_id(text: &str) -> Result<SubscriptionId, &'static str> {
@@ -54,10 +47,8 @@ struct Listed {
 
 impl List {
     fn wants(&self, subscription: &Subscription) -> bool {
-        let nested = || subscription.product_offering.as_ref()?.product_offering_id.as_ref();
-        let product = || subscription.product_offering_id.as_ref().or_else(nested);
         (self.status.is_empty() || self.status.contains(&subscription.status))
-            && (self.product.is_none() || self.product.as_ref() == product())
+            && (self.product.is_none() || self.product.as_deref() == subscription.product_id())
             && (!self.pending || subscription.pending_status.as_ref().is_some_and(|pending| pending.ends()))
     }
 }

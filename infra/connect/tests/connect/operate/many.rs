@@ -173,7 +173,10 @@ async fn a_file_that_cannot_be_read_twice_or_is_that_of_the_results_is_refused()
             ["cancellations", "schedule", "--tenant", "demo", "--next-day", "--reason", "FRAUD", "--yes"];
         connect(&batches.service, &[&schedule[..], &["--from", from, "--results", results]].concat())
     };
-    assert_eq!(schedule(&file, &file).failed(2), "--results is the file of --from; name another file");
+    assert_eq!(
+        schedule(&file, &file).failed(2),
+        "the file of the results is that of --from; name another with --results"
+    );
     assert_eq!(fs::read_to_string(&file).unwrap(), ACTIVATED);
     let results = batches.path("results");
     assert_eq!(schedule("/dev/null", &results).failed(2), "--from must be a file: it is read twice");
@@ -257,6 +260,21 @@ async fn the_subscriptions_with_a_product_are_cancelled_after_a_question() {
             json!({"status": "CANCELLED", "scheduledAt": "2026-02-01"})
         );
     }
+}
+
+/// The product of such an item is not known, so it might be one to cancel.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_cannot_be_read_is_refused_and_named() {
+    let batches = Batches::start().await;
+    let nothing = AttributeValue::S("x".to_owned());
+    batches
+        .service
+        .update("subscriptions", &format!("demo#{BLOCKED}"), "SET document = :value", nothing)
+        .await;
+    let schedule = ["--product", "none", "--next-month", "--reason", "FRAUD", "--yes"];
+    let (said, results) = batches.schedule(&schedule).await;
+    assert_eq!(outcomes(&results), BTreeMap::from([(BLOCKED, "unreadable_subscription")]));
+    assert!(said.failed(1).starts_with("1 line refused; see "));
 }
 
 #[tokio::test(flavor = "multi_thread")]

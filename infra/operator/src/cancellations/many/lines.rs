@@ -43,33 +43,26 @@ pub(super) enum Source {
 }
 
 /// Lines, some at a time.
-pub(super) struct Reader {
-    place: Place,
-    /// The keys of the items that can't be read.
-    pub(super) unreadable: Vec<String>,
-}
-
-enum Place {
+pub(super) enum Reader {
     File { path: PathBuf, lines: BufReader<File>, number: u64 },
-    Product { product: String, next: Option<NextPage>, is_first: bool, left: Vec<SubscriptionId> },
+    Product { product: String, next: Option<NextPage>, is_first: bool, left: Vec<BatchLine> },
 }
 
 impl Source {
     /// Begins to read. A file is read twice, so it must be one that stays.
     pub(super) fn read(&self) -> Result<Reader, CommandError> {
-        let place = match self {
+        Ok(match self {
             Self::File(path) => {
                 let file = File::open(path).map_err(|source| unreadable(path, source))?;
                 if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
                     return Err(CommandError::Usage("--from must be a file: it is read twice"));
                 }
-                Place::File { path: path.clone(), lines: BufReader::new(file), number: 0 }
+                Reader::File { path: path.clone(), lines: BufReader::new(file), number: 0 }
             }
             Self::Product(product) => {
-                Place::Product { product: product.clone(), next: None, is_first: true, left: Vec::new() }
+                Reader::Product { product: product.clone(), next: None, is_first: true, left: Vec::new() }
             }
-        };
-        Ok(Reader { place, unreadable: Vec::new() })
+        })
     }
 
     /// Counts the lines, and the subscriptions of the tenant that are not cancelled.
@@ -103,18 +96,13 @@ impl Source {
     pub(super) fn has(&self, subscription: &Subscription) -> bool {
         match self {
             Self::File(_) => true,
-            Self::Product(product) => has(subscription, product),
+            Self::Product(product) => subscription.product_id() == Some(product),
         }
     }
 }
 
 fn unreadable(path: &Path, source: std::io::Error) -> CommandError {
     CommandError::Read { path: path.to_owned(), source }
-}
-
-fn has(subscription: &Subscription, product: &str) -> bool {
-    let nested = || subscription.product_offering.as_ref()?.product_offering_id.as_ref();
-    subscription.product_offering_id.as_ref().or_else(nested).is_some_and(|id| id == product)
 }
 
 impl Reader {
@@ -124,8 +112,8 @@ impl Reader {
         store: &Admin,
         tenant: &TenantId,
     ) -> Result<Vec<BatchLine>, CommandError> {
-        match &mut self.place {
-            Place::File { path, lines, number } => {
+        match self {
+            Self::File { path, lines, number } => {
                 let mut read = Vec::new();
                 while read.len() < TOGETHER {
                     let mut bytes = Vec::new();
@@ -142,19 +130,20 @@ impl Reader {
                 }
                 Ok(read)
             }
-            Place::Product { product, next, is_first, left } => {
+            Self::Product { product, next, is_first, left } => {
                 while left.is_empty() && (*is_first || next.is_some()) {
                     let page =
                         try_again(Patience::OfCommand, || store.subscriptions(tenant, next.clone())).await?;
                     (*is_first, *next) = (false, page.next);
                     let documents = page.found.iter().map(|stored| &stored.document);
-                    let wanted = documents
-                        .filter(|document| document.status != Status::Cancelled && has(document, product));
-                    left.extend(wanted.map(|document| document.subscription_id));
-                    self.unreadable.extend(page.unreadable);
+                    let wanted = documents.filter(|document| {
+                        document.status != Status::Cancelled && document.product_id() == Some(product)
+                    });
+                    left.extend(wanted.map(|document| named(document.subscription_id)));
+                    left.extend(page.unreadable.iter().map(|key| unreadable_item(key)));
                 }
                 let some = left.split_off(left.len().saturating_sub(TOGETHER));
-                Ok(some.into_iter().map(named).collect())
+                Ok(some)
             }
         }
     }
@@ -164,6 +153,14 @@ impl Reader {
 fn named(id: SubscriptionId) -> BatchLine {
     let asked = Ok((SubscriptionName::Id(id), Members::new()));
     BatchLine { number: None, text: id.to_string(), asked, stored: None }
+}
+
+/// Returns the line of an item that can't be read. Its product is not known.
+fn unreadable_item(key: &str) -> BatchLine {
+    let (_, id) = key.split_once('#').unwrap_or_default();
+    let asked =
+        Err(Refusal::new("unreadable_subscription", "the item is malformed, so its product is not known"));
+    BatchLine { number: None, text: id.to_owned(), asked, stored: None }
 }
 
 /// Reads a line of a file: the name of a subscription, or JSON with the name and members of the request. `None` if it is blank.

@@ -12,8 +12,7 @@ use service::http::response::Answered;
 pub(super) enum LineOutcome {
     /// Done, or only previewed. The text is the answer.
     Done(Box<RawValue>),
-    /// Done before, so that nothing was done now. The state is that of the cancellation now, if
-    /// that is known.
+    /// Done before, so that nothing was done now. The state is that of the cancellation now, if it is known.
     DoneBefore(Option<CancellationState>),
     /// Refused.
     Refused(Refusal),

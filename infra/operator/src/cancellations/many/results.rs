@@ -69,9 +69,8 @@ pub(super) struct Results {
 }
 
 impl Results {
-    /// Opens the file that was named, or that of the batch, to append to it. So it keeps what an interrupted run has done.
-    pub(super) fn open(named: Option<PathBuf>, default: String) -> Result<Self, CommandError> {
-        let path = named.unwrap_or_else(|| PathBuf::from(default));
+    /// Opens the file to append to it. So it keeps what an interrupted run has done.
+    pub(super) fn open(path: PathBuf) -> Result<Self, CommandError> {
         let file = private::append_to(&path);
         let file = file.map_err(|source| CommandError::Write { path: path.clone(), source })?;
         Ok(Self { path, file })

@@ -1,9 +1,7 @@
 //! `cancellations schedule`: cancels the subscriptions of a file, or those with a product.
 
-use std::mem;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::NaiveDate;
@@ -24,7 +22,6 @@ use service::http::problem::Problem;
 use service::http::request::Precondition;
 use service::ids;
 use store::{Admin, Patience, StoreError, try_again};
-use strum::VariantArray;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -33,7 +30,7 @@ use super::outcome::{LineOutcome, Refusal};
 use super::results::{LineResult, Results};
 use super::tally::BatchTally;
 use super::{AT_ONCE, parse_batch};
-use crate::arguments::{Operator, TENANT_VARIABLE, find_tenant, parse_date, parse_tenant};
+use crate::arguments::{Operator, TENANT_VARIABLE, find_tenant, one_of, parse_date, parse_tenant};
 use crate::format::counted;
 use crate::{CommandError, Session, private};
 
@@ -54,7 +51,7 @@ pub struct ScheduleMany {
     #[command(flatten)]
     when: ScheduleWhen,
     /// Reason, as in the API, such as TEST_OR_MARKETING
-    #[arg(long, value_parser = parse_reason)]
+    #[arg(long, value_parser = one_of::<Reason>)]
     reason: Option<Reason>,
     /// Reason in your words
     #[arg(long, value_name = "TEXT")]
@@ -62,7 +59,8 @@ pub struct ScheduleMany {
     /// Name of the batch; the name of one that was interrupted continues it, within 24 hours [default: a new UUID]
     #[arg(long, value_name = "NAME", value_parser = parse_batch)]
     batch: Option<BatchId>,
-    /// File for the results, one line of JSON for each subscription [default: BATCH.results.ndjson]
+    /// File for the results, one line of JSON for each subscription [default: BATCH.results.ndjson; for
+    /// --dry-run, BATCH.preview.ndjson]
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
     /// Ask before more than this part of the tenant's subscriptions is cancelled, in per cent
@@ -91,12 +89,6 @@ pub struct ScheduleWhen {
     /// Cancel at the beginning of the next month
     #[arg(long)]
     next_month: bool,
-}
-
-fn parse_reason(text: &str) -> Result<Reason, String> {
-    let all = || Reason::VARIANTS.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let named = Reason::VARIANTS.iter().find(|reason| reason.to_string().eq_ignore_ascii_case(text));
-    named.copied().ok_or_else(|| format!("write one of {}", all()))
 }
 
 impl ScheduleWhen {
@@ -149,13 +141,13 @@ pub(in super::super) async fn schedule(
     };
     // A file that can't be read is told before the question.
     let reader = source.read()?;
-    if arguments
-        .from
-        .as_ref()
-        .zip(arguments.results.as_ref())
-        .is_some_and(|(from, to)| private::is_same(from, to))
-    {
-        return Err(CommandError::Usage("--results is the file of --from; name another file"));
+    let batch = arguments.batch.clone().unwrap_or_else(|| Uuid::new_v4().into());
+    let (words, kind) = if arguments.dry_run { (DRY_WORDS, "preview") } else { (WORDS, "results") };
+    let path = arguments.results.clone().unwrap_or_else(|| format!("{batch}.{kind}.ndjson").into());
+    if arguments.from.as_ref().is_some_and(|from| private::is_same(from, &path)) {
+        return Err(CommandError::Usage(
+            "the file of the results is that of --from; name another with --results",
+        ));
     }
     if !arguments.dry_run && !arguments.yes {
         let (lines, all) = source.count(&store, &tenant.id).await?;
@@ -169,9 +161,7 @@ pub(in super::super) async fn schedule(
             session.confirm(false, what).await?;
         }
     }
-    let batch = arguments.batch.clone().unwrap_or_else(|| Uuid::new_v4().into());
-    let (words, kind) = if arguments.dry_run { (DRY_WORDS, "preview") } else { (WORDS, "results") };
-    let results = Results::open(arguments.results.clone(), format!("{batch}.{kind}.ndjson"))?;
+    let results = Results::open(path)?;
     let begun_at = session.now();
     let scheduler = Scheduler {
         store,
@@ -191,7 +181,7 @@ pub(in super::super) async fn schedule(
     let tally = BatchTally::new(Some(batch.clone()), arguments.dry_run, words, results.path.clone());
     let mut run = Run { tally, results };
     let begun = Instant::now();
-    let outcome = run.all(&scheduler, reader, session).await;
+    let outcome = run.all(&scheduler, reader).await;
     let Run { mut tally, .. } = run;
     tally.stop(begun.elapsed());
     tally.interrupted = session.stop.is_cancelled();
@@ -211,21 +201,14 @@ struct Run {
 impl Run {
     /// Schedules line after line, several at once, until the end, a failure or a signal. What is done is always in the results, in
     /// the order of the lines.
-    async fn all(
-        &mut self,
-        scheduler: &Scheduler,
-        reader: Reader,
-        session: &mut Session<'_>,
-    ) -> Result<(), CommandError> {
+    async fn all(&mut self, scheduler: &Scheduler, reader: Reader) -> Result<(), CommandError> {
         let progress = ProgressBar::new_spinner();
         // The template is valid, so the style is always used.
         let progress = ProgressStyle::with_template("{spinner} {msg}")
             .map_or(progress.clone(), |style| progress.with_style(style));
         let begun = Instant::now();
-        let unreadable = Mutex::new(Vec::new());
         let some = stream::try_unfold(reader, |mut reader| async {
             let lines = reader.next(&scheduler.store, &scheduler.tenant).await?;
-            unreadable.lock().unwrap_or_else(PoisonError::into_inner).append(&mut reader.unreadable);
             let lines = scheduler.read(lines).await?;
             Ok::<_, CommandError>((!lines.is_empty()).then_some((lines, reader)))
         });
@@ -253,10 +236,6 @@ impl Run {
             progress.tick();
         }
         progress.finish_and_clear();
-        let unreadable = mem::take(&mut *unreadable.lock().unwrap_or_else(PoisonError::into_inner));
-        self.tally.unreadable = u64::try_from(unreadable.len()).unwrap_or(u64::MAX);
-        // The tally tells it once more.
-        let _ = session.complain(&unreadable);
         failed
     }
 

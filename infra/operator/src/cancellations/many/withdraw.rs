@@ -45,7 +45,8 @@ pub struct WithdrawMany {
     /// Only those that were requested since then: an instant (RFC 3339), or a duration before now
     #[arg(long, value_name = "WHEN")]
     since: Option<When>,
-    /// File for the results, one line of JSON for each subscription [default: BATCH.withdrawn.ndjson or KEY.withdrawn.ndjson]
+    /// File for the results, one line of JSON for each subscription [default: the batch or the key with
+    /// .withdrawn.ndjson; for --dry-run, .to-withdraw.ndjson]
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
     /// Only list them in the file of results; change nothing
@@ -125,9 +126,10 @@ pub(in super::super) async fn withdraw(
         );
         session.confirm(arguments.yes || found.is_empty(), what).await?;
     }
-    let (words, kind) = if arguments.dry_run { (DRY_WORDS, "preview") } else { (WORDS, "withdrawn") };
+    let (words, kind) = if arguments.dry_run { (DRY_WORDS, "to-withdraw") } else { (WORDS, "withdrawn") };
     let name = withdrawer.wanted.name();
-    let mut results = Results::open(arguments.results, format!("{name}.{kind}.ndjson"))?;
+    let mut results =
+        Results::open(arguments.results.unwrap_or_else(|| format!("{name}.{kind}.ndjson").into()))?;
     let batch = withdrawer.wanted.batch.clone();
     let mut tally = BatchTally::new(batch, arguments.dry_run, words, results.path.clone());
     tally.unreadable = u64::try_from(unreadable.len()).unwrap_or(u64::MAX);
