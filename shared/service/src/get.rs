@@ -10,7 +10,7 @@ use store::history::{cursor, read_cursor};
 use store::load::Loaded;
 use store::scan::Page;
 use store::search::Hits;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::Service;
 use crate::http::problem::{Parameter, Problem};
@@ -81,6 +81,9 @@ pub async fn search(
     let SearchRequest { search, limit, .. } = asked?;
     let Hits { ids, last } = hits.transpose()?.unwrap_or_default();
     let Page { found, unreadable, .. } = store.found(token.tenant(), &search, &ids).await?;
+    // Whose data a key has read is known afterwards.
+    let ids: Vec<_> = found.iter().map(|stored| stored.document.subscription_id.to_string()).collect();
+    info!(subscriptions = ids.join(" "), "found");
     // The others are found all the same.
     for key in unreadable {
         error!(key, "a subscription that a search found is malformed");

@@ -277,6 +277,29 @@ fn the_routes_are_those_of_the_local_gateway() {
     assert_eq!(declared, gateway::route_keys().collect());
 }
 
+/// In the pattern of a permission, `*` matches any characters, and nothing else may follow its end.
+#[test]
+fn the_gateway_may_call_the_function_of_each_route() {
+    let permissions = resources("AWS::Lambda::Permission");
+    let integrations = resources("AWS::ApiGatewayV2::Integration");
+    for (id, route) in resources("AWS::ApiGatewayV2::Route") {
+        let (method, path) = route["RouteKey"].as_str().unwrap().split_once(' ').unwrap();
+        let integration = route["Target"]["Fn::Sub"].as_str().unwrap();
+        let integration = integration.strip_prefix("integrations/${").unwrap().strip_suffix('}').unwrap();
+        let uri = integrations[integration]["IntegrationUri"].to_string();
+        let stage_method_path = format!("default/{method}{path}");
+        let may = permissions.values().any(|permission| {
+            let function = permission["FunctionName"]["Ref"].as_str().unwrap();
+            let arn = permission["SourceArn"]["Fn::Sub"].as_str().unwrap();
+            let (_, pattern) = arn.split_once("${HttpApi}/").unwrap();
+            let pattern = regex::escape(pattern).replace(r"\*", ".*");
+            let covers = regex::Regex::new(&format!("^{pattern}$")).unwrap();
+            uri.contains(&format!("\"{function}.")) && covers.is_match(&stage_method_path)
+        });
+        assert!(may, "{id}: {method} {path}, {uri}");
+    }
+}
+
 #[test]
 fn every_function_folder_is_deployed() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions");
