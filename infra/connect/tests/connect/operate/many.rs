@@ -163,6 +163,26 @@ async fn the_same_batch_goes_on_and_cancels_nothing_twice() {
     assert_eq!(batches.service.version(BLOCKED).await, version);
 }
 
+/// The command to continue has the date in place of the next day. The idempotency key of the line says that it is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancellation_that_a_caller_has_put_in_place_of_the_batchs_stays() {
+    let batches = Batches::start().await;
+    let file = batches.path("lines");
+    fs::write(&file, ACTIVATED).unwrap();
+    let batch = ["--from", &file, "--reason", "FRAUD", "--batch", "b-1", "--yes"];
+    let (said, _) = batches.schedule(&[&batch[..], &["--next-day"]].concat()).await;
+    assert_eq!(said.json()["done"], 1);
+    assert_eq!(batches.service.cancel(ACTIVATED, &cancel_at("2026-06-01")).await.status, 200);
+
+    let (said, results) = batches.schedule(&[&batch[..], &["--date", "2026-02-01"]].concat()).await;
+    assert_eq!((said.code, outcomes(&results)[ACTIVATED]), (0, "scheduled before"), "{said:?}");
+    assert_eq!(batches.cancellation(ACTIVATED).await["scheduledAt"], "2026-06-01");
+    // Another request under the name of the batch is refused.
+    let (_, results) = batches.schedule(&[&batch[..], &["--date", "2026-02-02"]].concat()).await;
+    assert_eq!(outcomes(&results)[ACTIVATED], "idempotency_key_mismatch");
+    assert_eq!(batches.cancellation(ACTIVATED).await["scheduledAt"], "2026-06-01");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_read_twice_or_is_that_of_the_results_is_refused() {
     let batches = Batches::start().await;

@@ -56,14 +56,15 @@ pub struct ScheduleMany {
     /// Reason in your words
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
-    /// Name of the batch; the name of one that was interrupted continues it, within 24 hours [default: a new UUID]
+    /// Name of the batch; the name of one that was interrupted continues it, within 24 hours. A corrected batch needs another
+    /// name [default: a new UUID]
     #[arg(long, value_name = "NAME", value_parser = parse_batch)]
     batch: Option<BatchId>,
     /// File for the results, one line of JSON for each subscription [default: BATCH.results.ndjson; for
     /// --dry-run, BATCH.preview.ndjson]
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
-    /// Ask before more than this part of the tenant's subscriptions is cancelled, in per cent
+    /// Ask if there are more lines than this part of the tenant's subscriptions that are not cancelled, in per cent
     #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
     ask_above: u8,
     /// Only tell what would be done, as a preview does; change nothing
@@ -187,7 +188,9 @@ pub(in super::super) async fn schedule(
     tally.interrupted = session.stop.is_cancelled();
     // On another day, the next day is another one.
     let date = date.map(|date| format!(" --date {date}")).unwrap_or_default();
-    let again = format!("to continue within 24 hours, run the same command with --batch {batch}{date}");
+    let relative = if arguments.when.date.is_none() { " in place of the relative date" } else { "" };
+    let again =
+        format!("to continue within 24 hours, run the same command with --batch {batch}{date}{relative}");
     let outcome = tally.judge(outcome, &again);
     session.conclude(&tally, || tally.text(), outcome)
 }
@@ -311,12 +314,12 @@ impl Scheduler {
             Err(invalid) => return Ok(LineOutcome::problem(&invalid.into())),
         };
         let date = cancel.schedule.effective(&self.calendar).ok().map(|effective| effective.date());
-        let schedule = date.map_or(cancel.schedule, Schedule::AtDate);
+        let cancel = CancelRequest { schedule: date.map_or(cancel.schedule, Schedule::AtDate), ..cancel };
         let asked = Asked {
             name,
             stored: line.stored.as_ref(),
-            fingerprint: fingerprint(&body, date),
-            cancel: CancelRequest { schedule, ..cancel },
+            fingerprint: fingerprint(&cancel, date),
+            cancel,
             run: Uuid::new_v4().to_string(),
             ids: ids::new(),
         };
@@ -379,8 +382,11 @@ struct Asked<'l> {
     ids: NewIds,
 }
 
-/// Returns the fingerprint of a request: its members, and the date that they mean.
-fn fingerprint(body: &str, date: Option<NaiveDate>) -> Fingerprint {
+/// Returns the fingerprint of a request by its meaning: the next day and the date of the next day are the same.
+fn fingerprint(cancel: &CancelRequest, date: Option<NaiveDate>) -> Fingerprint {
     let date = date.map(|date| date.to_string()).unwrap_or_default();
-    Fingerprint::of([b"batch".as_slice(), body.as_bytes(), date.as_bytes()])
+    let reason = cancel.reason.to_string();
+    let [comment, metadata] =
+        [&cancel.comment, &cancel.metadata].map(|text| text.as_deref().unwrap_or_default());
+    Fingerprint::of(["batch", &date, &reason, comment, metadata].map(str::as_bytes))
 }

@@ -39,7 +39,7 @@ pub struct WithdrawMany {
     /// The pending cancellations of this batch
     #[arg(long, value_name = "NAME", value_parser = parse_batch)]
     batch: Option<BatchId>,
-    /// The pending cancellations that this API key has requested
+    /// The pending cancellations that this API key has requested; needs --since
     #[arg(long, value_name = "KEY", value_parser = parse_key, requires = "since")]
     requested_by: Option<KeyId>,
     /// Only those that were requested since then: an instant (RFC 3339), or a duration before now
