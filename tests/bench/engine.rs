@@ -82,7 +82,10 @@ impl Engine {
         store.create_tables().await.unwrap();
         let id: TenantId = TENANT.parse().unwrap();
         let zone = ZONE.parse().unwrap();
-        store.put_tenant(&Tenant { id: id.clone(), name: "Demo".to_owned(), time_zone: zone }).await.unwrap();
+        store
+            .put_tenant(&Tenant { id: id.clone(), name: "Demo".to_owned(), time_zone: zone, paused: None })
+            .await
+            .unwrap();
         let token = ids::token(id, "all".parse().unwrap()).unwrap();
         let key = ApiKey::new(&token, &Scope::ALL, Clock::system().now());
         store.add_api_key(token.tenant(), token.key_id(), &key).await.unwrap();

@@ -9,6 +9,7 @@
 pub mod capacity;
 pub mod contract;
 pub mod fuzz;
+mod import;
 pub mod lambda;
 pub mod openapi;
 pub mod receiver;
@@ -513,7 +514,8 @@ impl Service {
     /// Adds a tenant in UTC. Returns an API key of the tenant with these scopes.
     pub async fn add_tenant(&self, tenant: &str, scopes: &[Scope]) -> String {
         let id: domain::identifiers::TenantId = tenant.parse().unwrap();
-        let tenant = Tenant { id: id.clone(), name: tenant.to_owned(), time_zone: TimeZone::UTC };
+        let tenant =
+            Tenant { id: id.clone(), name: tenant.to_owned(), time_zone: TimeZone::UTC, paused: None };
         self.admin().put_tenant(&tenant).await.unwrap();
         self.add_key(&id.to_string(), "k1", scopes).await.reveal()
     }

@@ -5,6 +5,7 @@ mod due;
 mod index;
 mod lag;
 mod many;
+mod pause;
 mod rederive;
 mod repair;
 mod report;
@@ -17,6 +18,7 @@ pub use self::due::ListDue;
 pub(crate) use self::index::{Entry, Index, Zones};
 pub(crate) use self::lag::Lag;
 pub use self::many::{ScheduleMany, ScheduleWhen, WithdrawMany};
+pub use self::pause::PausedTenants;
 pub(crate) use self::rederive::misplaced;
 use self::repair::Part;
 pub(crate) use self::repair::contradictory;
@@ -40,6 +42,27 @@ pub enum Cancellations {
     /// Each is withdrawn as by a request of the API. Cancellations that were executed stay, and so do those that were requested
     /// anew since. A cancellation that the batch had replaced does not come back: `subscriptions history` shows it.
     Withdraw(WithdrawMany),
+    /// Pause the cancellations of a tenant or of all: none is executed until they are resumed
+    ///
+    /// Callers can still cancel and withdraw, and a read shows what is pending as before. A cancellation whose date arrives in the
+    /// pause is executed when it is over, for the promised instant. A tenant that is created later is not paused.
+    Pause {
+        /// The tenants
+        #[command(flatten)]
+        tenants: PausedTenants,
+        /// The author of the pause
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Resume cancellations that were paused: those that are due are executed within a minute
+    Resume {
+        /// The tenants
+        #[command(flatten)]
+        tenants: PausedTenants,
+        /// Don't ask for confirmation
+        #[arg(long)]
+        yes: bool,
+    },
     /// Execute the cancellations that are due
     ///
     /// Does the same as the schedule does every minute, and may run at the same time: each cancellation is executed once. A
@@ -51,7 +74,7 @@ pub enum Cancellations {
     },
     /// Show how late the oldest cancellation is that is due
     ///
-    /// Only cancellations that can be executed count. `connect doctor` counts the others.
+    /// Only cancellations that can be executed count, and not those that are paused. `connect doctor` counts the others.
     Lag,
     /// Move pending cancellations to the first instant of their date, after a change of time zone
     ///
@@ -106,6 +129,7 @@ impl Cancellations {
         match self {
             Self::Due(_) | Self::Lag | Self::Report(_) => true,
             Self::Rederive { dry_run, .. } | Self::Repair { dry_run, .. } => *dry_run,
+            Self::Pause { .. } | Self::Resume { .. } => false,
             Self::Run { .. } | Self::Schedule(_) | Self::Withdraw(_) => false,
         }
     }
@@ -116,6 +140,8 @@ pub(crate) async fn run(command: Cancellations, session: &mut Session<'_>) -> Re
         Cancellations::Due(arguments) => due::list(session, arguments).await,
         Cancellations::Schedule(arguments) => many::schedule(session, arguments).await,
         Cancellations::Withdraw(arguments) => many::withdraw(session, arguments).await,
+        Cancellations::Pause { tenants, operator } => pause::pause(session, &operator, tenants).await,
+        Cancellations::Resume { tenants, yes } => pause::resume(session, tenants, yes).await,
         Cancellations::Run { operator } => run::run(session, &operator).await,
         Cancellations::Lag => lag::say(session).await,
         Cancellations::Rederive { tenant, dry_run, operator } => {

@@ -40,7 +40,9 @@ pub mod openapi;
 pub mod private;
 pub mod terminal;
 
-pub use self::cancellations::{Cancellations, ListDue, Report, ScheduleMany, ScheduleWhen, WithdrawMany};
+pub use self::cancellations::{
+    Cancellations, ListDue, PausedTenants, Report, ScheduleMany, ScheduleWhen, WithdrawMany,
+};
 pub use self::command::{Command, run};
 pub use self::doctor::Doctor;
 pub use self::error::CommandError;

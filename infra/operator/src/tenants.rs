@@ -5,11 +5,11 @@ use clap::Subcommand;
 use domain::api_key::KeyState;
 use domain::calendar::TimeZone;
 use domain::identifiers::TenantId;
-use domain::tenant::Tenant;
+use domain::tenant::{Pause, Tenant};
 use serde::Serialize;
 
 use crate::arguments::{find_tenant, parse_name, parse_tenant};
-use crate::format::table;
+use crate::format::{instant, table};
 use crate::{CommandError, Session};
 
 /// Commands on tenants.
@@ -53,6 +53,9 @@ struct ShownTenant {
     name: String,
     time_zone: TimeZone,
     local_time: String,
+    /// The pause of its cancellations, if they are paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paused: Option<Pause>,
     #[serde(skip_serializing_if = "Option::is_none")]
     valid_keys: Option<usize>,
 }
@@ -65,7 +68,16 @@ impl ShownTenant {
             name: tenant.name,
             time_zone: tenant.time_zone,
             local_time,
+            paused: tenant.paused,
             valid_keys: None,
+        }
+    }
+
+    /// Notes the pause of the tenant's cancellations.
+    fn note_pause(&self, session: &mut Session<'_>) {
+        if let Some(Pause { at, by }) = &self.paused {
+            let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+            session.note(&format!("{}: cancellations paused since {}{by}", self.tenant, instant(*at)));
         }
     }
 }
@@ -74,7 +86,8 @@ pub(crate) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
     let (store, now) = (session.store(), session.now());
     match command {
         Tenants::Create { id, name, time_zone } => {
-            let tenant = Tenant { name: name.unwrap_or_else(|| id.to_string()), id, time_zone };
+            let name = name.unwrap_or_else(|| id.to_string());
+            let tenant = Tenant { id, name, time_zone, paused: None };
             if !store.add_tenant(&tenant).await? {
                 return Err(CommandError::TenantExists(tenant.id));
             }
@@ -86,6 +99,7 @@ pub(crate) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
             let tenants: Vec<_> =
                 page.found.into_iter().map(|tenant| ShownTenant::new(tenant, now)).collect();
             let outcome = session.complain(&page.unreadable);
+            tenants.iter().for_each(|tenant| tenant.note_pause(session));
             let text = || {
                 let row = |shown: &ShownTenant| {
                     let ShownTenant { tenant, name, time_zone, local_time, .. } = shown;
@@ -101,6 +115,7 @@ pub(crate) async fn run(command: Tenants, session: &mut Session<'_>) -> Result<(
             let outcome = session.complain(&keys.unreadable);
             let valid = keys.found.iter().filter(|(_, key)| key.state(now) == KeyState::Valid).count();
             let shown = ShownTenant { valid_keys: Some(valid), ..ShownTenant::new(tenant, now) };
+            shown.note_pause(session);
             let text = || {
                 table(
                     ["TENANT", "NAME", "TIME ZONE", "TIME THERE", "#VALID KEYS"],

@@ -1,7 +1,12 @@
 //! Tenants: the telecom companies that use the API.
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_with::skip_serializing_none;
+
 use crate::calendar::TimeZone;
 use crate::identifiers::TenantId;
+use crate::origin::Actor;
 
 /// A telecom company that uses the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,4 +17,18 @@ pub struct Tenant {
     pub name: String,
     /// The time zone of the tenant's dates.
     pub time_zone: TimeZone,
+    /// The pause of the tenant's cancellations, if an operator has paused them.
+    pub paused: Option<Pause>,
+}
+
+/// A pause: while it lasts, no cancellation of the tenant is executed. Callers can still cancel and withdraw. What has become due
+/// meanwhile is executed when the pause is over, for the promised instant.
+#[skip_serializing_none]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// The beginning of the pause.
+    pub at: DateTime<Utc>,
+    /// The operator who paused.
+    pub by: Option<Actor>,
 }

@@ -3,13 +3,13 @@
 //! Each execution is one conditional write. So a cancellation takes effect once, however many sweeps run, even at the same time. A
 //! cancellation takes effect when its instant has come and its date has begun in the tenant's time zone, by the rules in force now.
 //! If an execution fails, the cancellation is counted, logged, and left in the index for the next sweep. A failure does not delay
-//! the other cancellations. A sweep stops before its deadline.
+//! the other cancellations. A sweep stops before its deadline. Nothing is executed of a tenant whose cancellations are paused.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::calendar::{Calendar, TimeZone};
+use domain::calendar::Calendar;
 use domain::execute::{DueCancellation, Execution, decide_execution};
 use domain::identifiers::TenantId;
 use domain::origin::Author;
@@ -18,7 +18,7 @@ use futures::StreamExt;
 use futures::stream;
 use metrics::{counter, histogram};
 use serde::Serialize;
-use store::due::{DueEntry, Executed};
+use store::due::{DueEntry, Executed, SweptTenant};
 use store::tables::DUE_SHARDS;
 use store::{Admin, Store, StoreError};
 use tokio::sync::Mutex;
@@ -27,8 +27,8 @@ use tracing::{debug, error, info};
 use crate::clock::time_until;
 use crate::ids;
 use crate::telemetry::{
-    CANCELLATIONS_EXECUTED, CANCELLATIONS_FAILED, CANCELLATIONS_REMAINING, CANCELLATIONS_SKIPPED, SWEEP_LAG,
-    UNREAD_SHARDS,
+    CANCELLATIONS_EXECUTED, CANCELLATIONS_FAILED, CANCELLATIONS_PAUSED, CANCELLATIONS_REMAINING,
+    CANCELLATIONS_SKIPPED, SWEEP_LAG, UNREAD_SHARDS,
 };
 
 /// Number of shards that are swept at the same time.
@@ -39,6 +39,8 @@ const EXECUTIONS_AT_ONCE: usize = 16;
 const MOST_DECISIONS: u32 = 3;
 /// Time before the deadline in which no execution begins. Longer than one operation of the store can take.
 const MARGIN: Duration = Duration::from_secs(8);
+/// Time for which what was read of a tenant counts. So a sweep under way notices a pause within this time.
+const TENANT_COUNTS: Duration = Duration::from_secs(5);
 
 /// The summary of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -55,12 +57,14 @@ pub struct Summary {
     pub failed: u64,
     /// Cancellations whose date has not begun in the tenant's current time zone. They stay in the index until it begins.
     pub not_yet: u64,
+    /// Cancellations that an operator has paused. They stay in the index until they are resumed.
+    pub paused: u64,
     /// Cancellations left for lack of time. Pages of the index that were not read are not counted.
     pub remaining: u64,
     /// Shards of the index that could not be read.
     pub unread_shards: u64,
     /// Lateness of the oldest due cancellation when the sweep began, in seconds. Cancellations are left out if their item is at
-    /// fault or their date has not begun.
+    /// fault, their date has not begun, or they are paused.
     pub lag_seconds: i64,
     /// Failed cancellations whose item is at fault, not the database.
     #[serde(skip)]
@@ -75,6 +79,7 @@ impl Summary {
             skipped: self.skipped + other.skipped,
             failed: self.failed + other.failed,
             not_yet: self.not_yet + other.not_yet,
+            paused: self.paused + other.paused,
             remaining: self.remaining + other.remaining,
             unread_shards: self.unread_shards + other.unread_shards,
             lag_seconds: self.lag_seconds.max(other.lag_seconds),
@@ -94,6 +99,7 @@ impl Summary {
                 skipped = self.skipped,
                 failed = self.failed,
                 notYet = self.not_yet,
+                paused = self.paused,
                 remaining = self.remaining,
                 unreadShards = self.unread_shards,
                 lagSeconds = self.lag_seconds,
@@ -103,6 +109,7 @@ impl Summary {
         counter!(CANCELLATIONS_EXECUTED).increment(self.executed);
         counter!(CANCELLATIONS_SKIPPED).increment(self.skipped);
         counter!(CANCELLATIONS_FAILED).increment(self.failed);
+        counter!(CANCELLATIONS_PAUSED).increment(self.paused);
         counter!(CANCELLATIONS_REMAINING).increment(self.remaining);
         counter!(UNREAD_SHARDS).increment(self.unread_shards);
         // The lag of an unread shard is unknown. The alarm treats a missing value as a breach.
@@ -142,14 +149,14 @@ pub async fn sweep(
 ) -> Result<Summary, SweepError> {
     // With less time than the margin, a sweep still executes some cancellations.
     let margin = MARGIN.min(time_until(deadline) / 4);
-    let sweep = Sweep { store, author, now, stop: deadline - margin, zones: Mutex::default() };
+    let sweep = Sweep { store, author, now, stop: deadline - margin, tenants: Mutex::default() };
     let summary = sweep.run().await;
     summary.report();
     // In a minute, a database may work again. An item at fault stays at fault.
     let Summary { unread_shards, failed, .. } = summary;
     let nothing_read = unread_shards == u64::from(DUE_SHARDS);
-    let nothing_executed =
-        failed > summary.malformed && summary.executed + summary.skipped + summary.not_yet == 0;
+    let other = summary.executed + summary.skipped + summary.not_yet + summary.paused;
+    let nothing_executed = failed > summary.malformed && other == 0;
     if nothing_read || nothing_executed {
         return Err(SweepError::DatabaseUnavailable { unread_shards, failed });
     }
@@ -188,6 +195,8 @@ enum Outcome {
     Malformed,
     /// The date has not begun in the tenant's current time zone.
     NotYet,
+    /// The tenant's cancellations are paused.
+    Paused,
     Remaining,
 }
 
@@ -196,8 +205,23 @@ struct Sweep<'s> {
     author: &'s Author,
     now: DateTime<Utc>,
     stop: SystemTime,
-    /// The time zones of the tenants whose cancellations are due; `None` for a tenant that does not exist.
-    zones: Mutex<HashMap<TenantId, Option<TimeZone>>>,
+    /// The tenants whose cancellations are due.
+    tenants: Mutex<HashMap<TenantId, Look>>,
+}
+
+/// A tenant as a sweep has read it.
+struct Look {
+    /// The time that was left to the sweep then.
+    left: Duration,
+    /// The tenant; `None` if it did not exist.
+    tenant: Option<SweptTenant>,
+}
+
+impl Look {
+    /// Returns true if the sweep may rely on it with this time left.
+    fn counts(&self, left: Duration) -> bool {
+        self.left.saturating_sub(left) < TENANT_COUNTS
+    }
 }
 
 impl Sweep<'_> {
@@ -231,7 +255,7 @@ impl Sweep<'_> {
                 .buffer_unordered(EXECUTIONS_AT_ONCE);
             while let Some((outcome, late)) = outcomes.next().await {
                 summary.due += 1;
-                if !matches!(outcome, Outcome::Malformed | Outcome::NotYet) {
+                if !matches!(outcome, Outcome::Malformed | Outcome::NotYet | Outcome::Paused) {
                     summary.lag_seconds = summary.lag_seconds.max(late.num_seconds());
                 }
                 match outcome {
@@ -240,6 +264,7 @@ impl Sweep<'_> {
                     Outcome::Remaining => summary.remaining += 1,
                     Outcome::Failed => summary.failed += 1,
                     Outcome::NotYet => summary.not_yet += 1,
+                    Outcome::Paused => summary.paused += 1,
                     Outcome::Malformed => {
                         summary.failed += 1;
                         summary.malformed += 1;
@@ -270,8 +295,9 @@ impl Sweep<'_> {
 
     async fn execute(&self, due: &DueCancellation) -> Outcome {
         let (tenant, subscription) = (&due.tenant, &due.subscription_id);
-        let zone = match self.zone(tenant).await {
-            Ok(Some(zone)) => zone,
+        let zone = match self.tenant(tenant).await {
+            Ok(Some(SweptTenant { is_paused: true, .. })) => return Outcome::Paused,
+            Ok(Some(SweptTenant { time_zone, .. })) => time_zone,
             Ok(None) => {
                 error!(%tenant, %subscription, "a due cancellation belongs to a tenant that does not exist");
                 return Outcome::Malformed;
@@ -317,18 +343,31 @@ impl Sweep<'_> {
         Outcome::Failed
     }
 
-    /// Returns the time zone of a tenant; `None` if the tenant does not exist. Reads it once in a sweep.
-    async fn zone(&self, tenant: &TenantId) -> Result<Option<TimeZone>, StoreError> {
-        let mut zones = self.zones.lock().await;
-        if let Some(zone) = zones.get(tenant) {
-            return Ok(zone.clone());
+    /// Returns a tenant as it is now or was a moment ago; `None` if it does not exist.
+    async fn tenant(&self, id: &TenantId) -> Result<Option<SweptTenant>, StoreError> {
+        let mut tenants = self.tenants.lock().await;
+        let left = time_until(self.stop);
+        if let Some(look) = tenants.get(id).filter(|look| look.counts(left)) {
+            return Ok(look.tenant.clone());
         }
-        let zone = self.store.time_zone(tenant).await?;
-        zones.insert(tenant.clone(), zone.clone());
-        Ok(zone)
+        let tenant = self.store.swept_tenant(id).await?;
+        tenants.insert(id.clone(), Look { left, tenant: tenant.clone() });
+        Ok(tenant)
     }
 
     fn time_is_up(&self) -> bool {
         time_until(self.stop).is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_relies_on_what_it_has_read_of_a_tenant_for_five_seconds() {
+        let look = Look { left: Duration::from_secs(50), tenant: None };
+        assert!(look.counts(Duration::from_millis(45_001)));
+        assert!(!look.counts(Duration::from_secs(45)) && !look.counts(Duration::ZERO));
     }
 }

@@ -37,6 +37,8 @@ pub const CANCELLATIONS_EXECUTED: &str = "CancellationsExecuted";
 pub const CANCELLATIONS_SKIPPED: &str = "CancellationsSkipped";
 /// Cancellations that could not be executed and are tried again by the next sweep.
 pub const CANCELLATIONS_FAILED: &str = "CancellationsFailed";
+/// Due cancellations that an operator has paused.
+pub const CANCELLATIONS_PAUSED: &str = "CancellationsPaused";
 /// Cancellations that a sweep had no time for.
 pub const CANCELLATIONS_REMAINING: &str = "CancellationsRemaining";
 /// Shards of the index that could not be read.
@@ -70,13 +72,14 @@ pub const REASON: &str = "Reason";
 pub const TYPE: &str = "Type";
 
 /// All metrics, with their units.
-pub const METRICS: [(&str, Unit); 16] = [
+pub const METRICS: [(&str, Unit); 17] = [
     (REQUESTS, Unit::Count),
     (CANCELLATIONS_SCHEDULED, Unit::Count),
     (CANCELLATIONS_WITHDRAWN, Unit::Count),
     (CANCELLATIONS_EXECUTED, Unit::Count),
     (CANCELLATIONS_SKIPPED, Unit::Count),
     (CANCELLATIONS_FAILED, Unit::Count),
+    (CANCELLATIONS_PAUSED, Unit::Count),
     (CANCELLATIONS_REMAINING, Unit::Count),
     (UNREAD_SHARDS, Unit::Count),
     (SWEEP_LAG, Unit::Seconds),

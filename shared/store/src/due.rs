@@ -16,9 +16,9 @@ use domain::stored::StoredSubscription;
 use dynamodb::{Item, Patience, refusal, try_again};
 
 use super::items::{
-    cancellation_id, instant, key_of, number, read_due, read_subscription, read_time_zone, text,
+    cancellation_id, instant, key_of, number, read_due, read_subscription, read_swept_tenant, text,
 };
-use super::layout::{DUE_AT, DUE_SHARD, PK, TIME_ZONE, tenant_key};
+use super::layout::{DUE_AT, DUE_SHARD, PAUSED_AT, PK, TIME_ZONE, tenant_key};
 use super::tables::DUE_INDEX;
 use super::update::ItemUpdate;
 use super::{NextPage, Store, StoreError};
@@ -37,6 +37,15 @@ pub enum DueEntry {
     Cancellation(DueCancellation),
     /// A malformed entry, with the key of its item.
     Unreadable(String),
+}
+
+/// The part of a tenant that a sweep reads.
+#[derive(Clone, Debug)]
+pub struct SweptTenant {
+    /// The time zone of the tenant's dates.
+    pub time_zone: TimeZone,
+    /// True while no cancellation of the tenant is to be executed.
+    pub is_paused: bool,
 }
 
 /// Outcome of an execution.
@@ -88,21 +97,21 @@ impl Store {
         })
     }
 
-    /// Reads a tenant's time zone; `None` if the tenant does not exist. A sweep has no permission to read more of a tenant.
+    /// Reads the part of a tenant that a sweep needs; `None` if the tenant does not exist. A sweep has no permission to read more.
     ///
     /// # Errors
-    /// The database can't be reached, or refuses.
-    pub async fn time_zone(&self, tenant: &TenantId) -> Result<Option<TimeZone>, StoreError> {
+    /// The database can't be reached, or refuses; or the tenant is malformed.
+    pub async fn swept_tenant(&self, tenant: &TenantId) -> Result<Option<SweptTenant>, StoreError> {
         let request = self
             .client
             .get_item()
             .table_name(&self.tables.tenants)
             .key(PK, text(tenant_key(tenant)))
             .consistent_read(true)
-            .projection_expression(format!("{PK}, #{TIME_ZONE}"))
+            .projection_expression(format!("{PK}, #{TIME_ZONE}, {PAUSED_AT}"))
             .expression_attribute_names(format!("#{TIME_ZONE}"), TIME_ZONE);
         let output = request.send().await.map_err(StoreError::from_sdk)?;
-        output.item.map(|item| read_time_zone(tenant, &item)).transpose()
+        output.item.map(|item| read_swept_tenant(tenant, &item)).transpose()
     }
 
     /// Executes a cancellation, on the condition of the state that the change was decided from.

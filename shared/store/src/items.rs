@@ -18,7 +18,7 @@ use domain::origin::{Actor, Cause, Origin, Source};
 use domain::standing::{Claims, IndexEntry, Standing};
 use domain::stored::{Revision, StoredSubscription};
 use domain::subscription::{PendingStatus, Status, Subscription};
-use domain::tenant::Tenant;
+use domain::tenant::{Pause, Tenant};
 use dynamodb::Item;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -26,10 +26,11 @@ use serde_dynamo::{AttributeValue as Stored, from_attribute_value, from_item, to
 
 use super::StoreError;
 use super::document::{assemble, read_document, stored_document, stored_value};
+use super::due::SweptTenant;
 use super::layout::{
-    CANCELLATION_ID, CHANGED_BY, CREATED_AT, DOCUMENT, DUE_AT, DUE_SHARD, EXPIRES_AT, LAST_FOUR, NAME, PK,
-    REFERENCE_ID, REVOKED_AT, SCOPES, SECRET_HASH, SUBSCRIPTION_ID, TIME_ZONE, VERSION, WRITE_ID,
-    api_key_key, reference_key, tenant_key,
+    CANCELLATION_ID, CHANGED_BY, CREATED_AT, DOCUMENT, DUE_AT, DUE_SHARD, EXPIRES_AT, LAST_FOUR, NAME,
+    PAUSED_AT, PAUSED_BY, PK, REFERENCE_ID, REVOKED_AT, SCOPES, SECRET_HASH, SUBSCRIPTION_ID, TIME_ZONE,
+    VERSION, WRITE_ID, api_key_key, reference_key, tenant_key,
 };
 use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
@@ -304,25 +305,36 @@ pub(super) fn pointer_item(tenant: &TenantId, reference: &ReferenceId, id: Subsc
 struct TenantItem {
     name: String,
     time_zone: TimeZone,
+    paused_at: Option<DateTime<Utc>>,
+    paused_by: Option<Actor>,
 }
 
 pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError> {
-    let TenantItem { name, time_zone } = read(item, |key| format!("the tenant {key}"))?;
-    Ok(Tenant { id, name, time_zone })
+    let TenantItem { name, time_zone, paused_at, paused_by } = read(item, |key| format!("the tenant {key}"))?;
+    let paused = paused_at.map(|at| Pause { at, by: paused_by });
+    Ok(Tenant { id, name, time_zone, paused })
 }
 
-/// Reads the time zone of a tenant. The item may have no other attributes.
-pub(super) fn read_time_zone(tenant: &TenantId, item: &Item) -> Result<TimeZone, StoreError> {
+/// Reads the part of a tenant that a sweep may read. The item may have no other attributes.
+pub(super) fn read_swept_tenant(tenant: &TenantId, item: &Item) -> Result<SweptTenant, StoreError> {
     let name = item.get(TIME_ZONE).and_then(|name| name.as_s().ok());
-    name.and_then(|name| name.parse().ok()).ok_or_else(|| unreadable(&format!("the tenant {tenant}")))
+    let time_zone = name.and_then(|name| name.parse().ok());
+    let time_zone = time_zone.ok_or_else(|| unreadable(&format!("the tenant {tenant}")))?;
+    Ok(SweptTenant { time_zone, is_paused: item.contains_key(PAUSED_AT) })
 }
 
 pub(super) fn tenant_item(tenant: &Tenant) -> Item {
-    HashMap::from([
-        (PK.to_owned(), text(tenant_key(&tenant.id))),
-        (NAME.to_owned(), text(&tenant.name)),
-        (TIME_ZONE.to_owned(), text(tenant.time_zone.name())),
-    ])
+    let Tenant { id, name, time_zone, paused } = tenant;
+    let mut item = HashMap::from([
+        (PK.to_owned(), text(tenant_key(id))),
+        (NAME.to_owned(), text(name)),
+        (TIME_ZONE.to_owned(), text(time_zone.name())),
+    ]);
+    if let Some(Pause { at, by }) = paused {
+        item.insert(PAUSED_AT.to_owned(), instant(*at));
+        item.extend(by.as_ref().map(|by| (PAUSED_BY.to_owned(), text(by.to_string()))));
+    }
+    item
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,7 @@
 //! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `changedBy` (what made that write), `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending; `msisdn` and `customerId` (hashes, for the indexes of those names) |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
 //! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
-//! | tenants | `<tenant>` | `name`, `timeZone` |
+//! | tenants | `<tenant>` | `name`, `timeZone`; `pausedAt` and `pausedBy` while its cancellations are paused |
 //! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
 //! | history | `<tenant>#<subscriptionId>`, `<version>-<writeId>` with 20 digits | `follows` (the revision before), `at`, `cause`, `source`, `requestedBy`, `requestId`, `cancellation`, `state`, `replaced`, `status`, `pendingStatus` |
 //! | webhooks | `<tenant>`, `<webhookId>` | `url`, `events` (types; none means all), `addresses`, `secret`, `formerSecret` and `formerUntil` after a rotation, `disabledAt` and `disabledBy` while disabled, `createdAt` |
@@ -70,6 +70,8 @@ pub(super) const SUBSCRIPTION_ID: &str = "subscriptionId";
 // The attributes of a tenant, and of an API key.
 pub(super) const NAME: &str = "name";
 pub(super) const TIME_ZONE: &str = "timeZone";
+pub(super) const PAUSED_AT: &str = "pausedAt";
+pub(super) const PAUSED_BY: &str = "pausedBy";
 pub(super) const SECRET_HASH: &str = "secretHash";
 pub(super) const LAST_FOUR: &str = "lastFour";
 pub(super) const SCOPES: &str = "scopes";

@@ -4,17 +4,21 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
+    AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem,
+    Update,
 };
 use chrono::{DateTime, Utc};
 use domain::api_key::{ApiKey, Scope};
 use domain::calendar::TimeZone;
 use domain::identifiers::{KeyId, TenantId};
-use domain::tenant::Tenant;
+use domain::tenant::{Pause, Tenant};
 use dynamodb::{Item, Patience, Transaction, Written, defect, invalid, refusal};
 
 use super::items::{api_key_item, instant, key_of, read_api_key, read_tenant, tenant_item, text};
-use super::layout::{EXPIRES_AT, PK, REVOKED_AT, SCOPES, TIME_ZONE, api_key_key, tenant_key, tenant_prefix};
+use super::layout::{
+    EXPIRES_AT, PAUSED_AT, PAUSED_BY, PK, REVOKED_AT, SCOPES, TIME_ZONE, api_key_key, tenant_key,
+    tenant_prefix,
+};
 use super::scan::Page;
 use super::{Admin, StoreError};
 
@@ -27,6 +31,28 @@ pub enum Revoked {
     Before(DateTime<Utc>),
     /// The tenant has no such key.
     NoKey,
+}
+
+/// Outcome of pausing a tenant's cancellations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Paused {
+    /// They are paused by this request.
+    Now,
+    /// They had been paused before, like this, and still are.
+    Before(Pause),
+    /// The tenant does not exist.
+    NoTenant,
+}
+
+/// Outcome of resuming a tenant's cancellations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumed {
+    /// They are resumed by this request.
+    Now,
+    /// They were not paused.
+    Before,
+    /// The tenant does not exist.
+    NoTenant,
 }
 
 /// The end of a key that another key replaces.
@@ -100,6 +126,61 @@ impl Admin {
             Ok(_) => Ok(true),
             Err(error) => match refusal(error)? {
                 UpdateItemError::ConditionalCheckFailedException(_) => Ok(false),
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    /// Pauses the cancellations of a tenant: no sweep that reads the tenant from now on executes one.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn pause(&self, tenant: &TenantId, pause: &Pause) -> Result<Paused, StoreError> {
+        let mut request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.tenants)
+            .key(PK, text(tenant_key(tenant)))
+            .condition_expression(format!("attribute_exists({PK}) AND attribute_not_exists({PAUSED_AT})"))
+            .expression_attribute_values(":at", instant(pause.at))
+            .return_values_on_condition_check_failure(OnFailure::AllOld);
+        let mut change = format!("SET {PAUSED_AT} = :at");
+        if let Some(by) = &pause.by {
+            change += &format!(", {PAUSED_BY} = :by");
+            request = request.expression_attribute_values(":by", text(by.to_string()));
+        }
+        match request.update_expression(change).send().await {
+            Ok(_) => Ok(Paused::Now),
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(failed) => {
+                    let there = failed.item.map(|item| read_tenant(tenant.clone(), item)).transpose()?;
+                    Ok(there.and_then(|tenant| tenant.paused).map_or(Paused::NoTenant, Paused::Before))
+                }
+                other => Err(StoreError::from_refusal(&other)),
+            },
+        }
+    }
+
+    /// Resumes the cancellations of a tenant: the next sweep executes those that are due.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn resume(&self, tenant: &TenantId) -> Result<Resumed, StoreError> {
+        let request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.tenants)
+            .key(PK, text(tenant_key(tenant)))
+            .update_expression(format!("REMOVE {PAUSED_AT}, {PAUSED_BY}"))
+            .condition_expression(format!("attribute_exists({PK})"))
+            .return_values(ReturnValue::UpdatedOld);
+        match request.send().await {
+            Ok(output) => {
+                let was_paused = output.attributes.is_some_and(|before| before.contains_key(PAUSED_AT));
+                Ok(if was_paused { Resumed::Now } else { Resumed::Before })
+            }
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(_) => Ok(Resumed::NoTenant),
                 other => Err(StoreError::from_refusal(&other)),
             },
         }

@@ -14,6 +14,8 @@ use stateright::{Model, Property};
 
 /// Life of a record in ticks, counted from the `now` of the request that wrote it.
 pub const KEY_LIFE: u8 = 2;
+/// Number of ticks for which a sweep relies on having read that executions are not paused.
+const LOOK_LIFE: u8 = 1;
 /// Number of times that a caller sends its request before it gives up.
 const ATTEMPTS: u8 = 2;
 /// Number of times that one function decides before it answers "locked".
@@ -39,6 +41,8 @@ pub struct Commit {
     pub flaw: Option<Flaw>,
     /// True if the stronger promise is checked as well.
     pub by_the_request: bool,
+    /// True if an operator may pause the executions once, and resume them.
+    pub pauses: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +69,18 @@ pub struct State {
     records: [Option<Record>; 2],
     callers: [Caller; 2],
     sent: BTreeSet<Write>,
+    pause: Pause,
+    /// Last tick at which a sweep read that executions are not paused.
+    look: Option<u8>,
     history: Vec<Event>,
+}
+
+/// The operator's pause of executions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pause {
+    Never,
+    Since(u8),
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -138,7 +153,12 @@ struct Told {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Event {
     Changed(Change),
-    Executed { entry: Pending, in_time: bool },
+    Executed {
+        entry: Pending,
+        in_time: bool,
+        /// Number of ticks since executions were paused, if they are.
+        paused_for: Option<u8>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -165,6 +185,10 @@ pub enum Action {
     /// A write is carried out, and nobody receives the outcome: the acknowledgement is lost, or the sender is gone.
     WriteUnheard(Id),
     Crash(usize),
+    Pause,
+    Resume,
+    /// A sweep reads whether executions are paused.
+    Look,
     Sweep(Pending),
 }
 
@@ -179,6 +203,8 @@ impl Model for Commit {
             records: [None; 2],
             callers: [Caller::Ready { attempt: 0 }; 2],
             sent: BTreeSet::new(),
+            pause: Pause::Never,
+            look: None,
             history: Vec::new(),
         };
         if let Some(due) = self.earlier {
@@ -230,9 +256,16 @@ impl Model for Commit {
         // late write. It also covers a lost write, because no action has to be taken.
         actions.extend(state.sent.iter().map(|write| Action::WriteUnheard(write.id)));
         // A sweep may hold any entry that the index has ever shown, however stale, and may send its write at any time, any
-        // number of times. This covers sweeps that overlap, crash, repeat themselves or lag behind.
+        // number of times. This covers sweeps that overlap, crash, repeat themselves or lag behind. With a pause, it has read
+        // a while ago that there is none.
+        if self.pauses {
+            actions.extend((state.pause == Pause::Never).then_some(Action::Pause));
+            actions.extend(matches!(state.pause, Pause::Since(_)).then_some(Action::Resume));
+            actions.push(Action::Look);
+        }
         let shown = state.changes().filter_map(|change| change.pending);
-        actions.extend(shown.filter(|entry| entry.due <= state.clock).map(Action::Sweep));
+        let due = shown.filter(|entry| entry.due <= state.clock && self.may_execute(state));
+        actions.extend(due.map(Action::Sweep));
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {
@@ -250,6 +283,13 @@ impl Model for Commit {
                 self.commit(&mut state, write);
             }
             Action::Crash(who) => state.no_answer(who),
+            Action::Pause => state.pause = Pause::Since(state.clock),
+            Action::Resume => state.pause = Pause::Over,
+            Action::Look => {
+                let is_paused =
+                    matches!(state.pause, Pause::Since(_)) && self.flaw != Some(Flaw::PauseUnread);
+                state.look = if is_paused { state.look } else { Some(state.clock) };
+            }
             Action::Sweep(entry) => self.execute(&mut state, entry),
         }
         (state != *last).then_some(state)
@@ -272,7 +312,14 @@ impl Commit {
             deletion_delay: 0,
             flaw: None,
             by_the_request: false,
+            pauses: false,
         }
+    }
+
+    /// Returns true if a sweep may have read a while ago that executions are not paused.
+    fn may_execute(&self, state: &State) -> bool {
+        let counts = |look: u8| look + LOOK_LIFE >= state.clock || self.flaw == Some(Flaw::LookForEver);
+        !self.pauses || state.look.is_some_and(counts)
     }
 
     fn tick(&self, state: &mut State) {

@@ -6,7 +6,8 @@
 //! The protocol is in [`commit`]. `Begin` to `WriteAndHear` are the life of one handler: the two items of its BatchGetItem as
 //! two reads, the decision, then the TransactWriteItems or PutItem with its conditions. `WriteUnheard` is such a request that
 //! is carried out although nobody receives the reply. `WriteRecognised` is a repeated transaction that the database knows by
-//! its ClientRequestToken. `DeleteRecord` is the TTL deletion, and `Sweep` the conditional UpdateItem of a sweep. The due index
+//! its ClientRequestToken. `DeleteRecord` is the TTL deletion, and `Sweep` the conditional UpdateItem of a sweep, which
+//! relies for a while on a `Look` at the tenant. The due index
 //! is not stored separately: it is the pending cancellation itself. [`two_phase`] is the usual protocol with a lock, for
 //! comparison.
 //!

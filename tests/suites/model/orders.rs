@@ -173,6 +173,23 @@ fn without_the_condition_on_the_cancellation_a_sweep_executes_a_replaced_or_with
 }
 
 #[test]
+fn in_a_pause_nothing_is_executed_and_callers_notice_nothing() {
+    #[rustfmt::skip]
+    let seen = [
+        REPLACEMENT, EXECUTED, WITHDRAWN, NOTHING_PENDING, NOT_IN_FUTURE, RACE, ACKNOWLEDGEMENT_LOST, LATE_WRITE,
+        LATE_REFUSED, LOCKED, OVERTAKEN, RESUMED,
+    ];
+    holds(Commit { pauses: true, ..keyless_withdrawal() }, &seen);
+}
+
+#[test]
+fn a_sweep_that_does_not_look_or_looks_only_once_executes_in_a_pause() {
+    let pausing = |flaw| Commit { pauses: true, flaw: Some(flaw), ..keyless_withdrawal() };
+    refuted(pausing(Flaw::PauseUnread), PAUSED);
+    refuted(pausing(Flaw::LookForEver), PAUSED);
+}
+
+#[test]
 fn with_a_lock_that_expires_a_retry_runs_the_effect_again() {
     use two_phase::Action::{Crash, Lock, LockExpires, RunEffect};
 

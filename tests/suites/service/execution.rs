@@ -6,14 +6,16 @@ use std::env;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use domain::api_key::Scope;
 use domain::calendar::{Calendar, TimeZone};
 use domain::change::Change;
 use domain::execute::{DueCancellation, Execution, decide_execution};
 use domain::origin::Author;
+use domain::tenant::Pause;
 use futures::future::join_all;
 use harness::{
-    ACTIVATED, ACTIVATED_TOO, BLOCKED, Fault, PAUSED, PENDING, Service, cancel_at, cancel_next_day, event,
-    instant, options,
+    ACTIVATED, ACTIVATED_TOO, BLOCKED, Fault, PAUSED, PENDING, START, Service, cancel_at, cancel_next_day,
+    event, instant, options,
 };
 use lambda_runtime::{Context, LambdaEvent};
 use local::up::Options;
@@ -23,6 +25,7 @@ use service::clock::{self, Clock};
 use service::ids;
 use service::sweep::Summary;
 use store::due::{DueEntry, Executed};
+use store::tenants::{Paused, Resumed};
 
 /// Sweeps once, and returns the summary without the lag, which depends on how long the sweep takes.
 async fn execute(service: &Service) -> Value {
@@ -33,7 +36,7 @@ async fn execute(service: &Service) -> Value {
 
 fn summary(due: u64, executed: u64) -> Value {
     json!({
-        "due": due, "executed": executed, "skipped": 0, "failed": 0, "notYet": 0, "remaining": 0, "unreadShards": 0,
+        "due": due, "executed": executed, "skipped": 0, "failed": 0, "notYet": 0, "paused": 0, "remaining": 0, "unreadShards": 0,
     })
 }
 
@@ -95,6 +98,58 @@ async fn a_late_sweep_cancels_for_the_promised_instant() {
     let cancelled = service.get(ACTIVATED).await.json();
     assert_eq!(cancelled["cancelledAt"], "2026-01-31T23:00:00Z");
     assert!(cancelled["updatedAt"].as_str().unwrap().starts_with("2026-02-03T08:00:00"));
+}
+
+#[tokio::test]
+async fn what_comes_due_in_a_pause_is_executed_when_it_is_over_for_the_promised_instant() {
+    let service = Service::start().await;
+    let (demo, pause) = ("demo".parse().unwrap(), Pause { at: instant(START), by: "anna".parse().ok() });
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    assert_eq!(service.admin().pause(&demo, &pause).await.unwrap(), Paused::Now);
+    // The first pause counts.
+    let later = Pause { at: instant("2026-01-31T22:40:00Z"), by: None };
+    assert_eq!(service.admin().pause(&demo, &later).await.unwrap(), Paused::Before(pause));
+
+    service.set_clock("2026-02-01T08:00:00Z").await;
+    let waiting = service.execute().await;
+    assert_eq!(
+        (&waiting["due"], &waiting["paused"], &waiting["lagSeconds"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!(service.get(ACTIVATED).await.json()["pendingStatus"]["scheduledAt"], "2026-02-01");
+    // Callers are not paused.
+    assert_eq!(service.withdraw(ACTIVATED).await.status, 200);
+    assert_eq!(service.cancel(ACTIVATED, &cancel_at("2026-02-02")).await.status, 200);
+    service.set_clock("2026-02-03T08:00:00Z").await;
+    assert_eq!(execute(&service).await["paused"], 1);
+
+    assert_eq!(service.admin().resume(&demo).await.unwrap(), Resumed::Now);
+    assert_eq!(service.admin().resume(&demo).await.unwrap(), Resumed::Before);
+    assert_eq!(execute(&service).await, summary(1, 1));
+    assert_eq!(service.get(ACTIVATED).await.json()["cancelledAt"], "2026-02-01T23:00:00Z");
+    let nobody = "nobody".parse().unwrap();
+    assert_eq!(service.admin().resume(&nobody).await.unwrap(), Resumed::NoTenant);
+    assert_eq!(service.admin().pause(&nobody, &later).await.unwrap(), Paused::NoTenant);
+}
+
+#[tokio::test]
+async fn a_pause_of_one_tenant_does_not_delay_another() {
+    let service = Service::start().await;
+    let north = service.add_tenant("north", &Scope::ALL).await;
+    let document = json!({"subscriptionId": ACTIVATED, "status": "ACTIVATED"});
+    service.import("north", "anna", document).await;
+    let cancel = cancel_next_day().to_string();
+    let cancelled = service.cancel_as(ACTIVATED, &[("X-Api-Key", &north)], cancel.as_bytes()).await;
+    assert_eq!(cancelled.status, 200);
+    service.cancel(ACTIVATED, &cancel_next_day()).await;
+    let pause = Pause { at: instant(START), by: None };
+    service.admin().pause(&"demo".parse().unwrap(), &pause).await.unwrap();
+
+    service.set_clock("2026-02-02T08:00:00Z").await;
+    let summary = service.execute().await;
+    assert_eq!((&summary["executed"], &summary["paused"]), (&json!(1), &json!(1)));
+    assert_eq!(service.get_as(&north, ACTIVATED).await.json()["status"], "CANCELLED");
+    assert_eq!(service.get(ACTIVATED).await.json()["status"], "ACTIVATED");
 }
 
 #[tokio::test]

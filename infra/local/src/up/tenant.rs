@@ -21,8 +21,13 @@ pub(super) async fn prepare(
         id: demo::TENANT.parse()?,
         name: "Demo Telecom".to_owned(),
         time_zone: options.time_zone.clone(),
+        paused: None,
     };
-    database.store.put_tenant(&tenant).await.map_err(|source| database.unusable(source))?;
+    let added = database.store.add_tenant(&tenant).await.map_err(|source| database.unusable(source))?;
+    if !added {
+        let set = database.store.set_time_zone(&tenant.id, &tenant.time_zone).await;
+        set.map_err(|source| database.unusable(source))?;
+    }
     let add_key = async |token: &Token, scopes: &[Scope]| {
         let key = ApiKey::new(token, scopes, now);
         let added = database.store.add_api_key(&tenant.id, token.key_id(), &key).await;

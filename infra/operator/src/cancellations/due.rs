@@ -10,7 +10,7 @@ use domain::standing::Standing;
 use serde::Serialize;
 use store::scan::EntryDetails;
 
-use super::index::{Entry, Index};
+use super::index::{Entry, Index, Zones};
 use crate::arguments::{find_tenant, parse_date, parse_tenant};
 use crate::format::{counted, instant, or_nothing, print_csv, table};
 use crate::when::duration;
@@ -26,6 +26,8 @@ struct Due {
     subscription_id: SubscriptionId,
     reason: Option<Reason>,
     overdue: bool,
+    /// True if the cancellations of the tenant are paused.
+    paused: bool,
     /// The reason for which the cancellation will not be executed, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     contradiction: Option<String>,
@@ -82,7 +84,7 @@ pub(super) async fn list(session: &mut Session<'_>, arguments: ListDue) -> Resul
             .ok_or(CommandError::Usage("--within reaches beyond the year 9999"))?;
         (Index::read(&store, until, tenant.as_ref()).await?, format!(" until {}", instant(until)))
     };
-    let Index { entries, unreadable } = index;
+    let (Index { entries, unreadable }, zones) = (index, Zones::read(&store).await?);
     let in_range = |date: Option<NaiveDate>| match date {
         Some(date) => from.is_none_or(|from| from <= date) && to.is_none_or(|to| date <= to),
         None => from.is_none() && to.is_none(),
@@ -93,6 +95,7 @@ pub(super) async fn list(session: &mut Session<'_>, arguments: ListDue) -> Resul
         .map(|Entry { due, details: EntryDetails { reason, date, standing } }| Due {
             effective_at: due.effective_at,
             date,
+            paused: zones.is_paused(&due.tenant),
             tenant: due.tenant,
             subscription_id: due.subscription_id,
             reason,
@@ -139,10 +142,11 @@ impl Due {
             self.tenant.to_string(),
             self.subscription_id.to_string(),
             or_nothing(self.reason),
-            match (&self.contradiction, self.overdue) {
-                (Some(contradiction), _) => contradiction.clone(),
-                (None, true) => "due".to_owned(),
-                (None, false) => "to come".to_owned(),
+            match (&self.contradiction, self.paused, self.overdue) {
+                (Some(contradiction), ..) => contradiction.clone(),
+                (None, true, _) => "paused".to_owned(),
+                (None, false, true) => "due".to_owned(),
+                (None, false, false) => "to come".to_owned(),
             },
         ]
     }

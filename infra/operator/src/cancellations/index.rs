@@ -1,12 +1,13 @@
-//! The due index, with details of the subscriptions that it names, and the time zones of their tenants.
+//! The due index, with details of the subscriptions that it names, and their tenants: time zones and pauses.
 
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use domain::calendar::{Calendar, TimeZone};
+use domain::calendar::Calendar;
 use domain::execute::DueCancellation;
 use domain::identifiers::TenantId;
 use domain::standing::Standing;
+use domain::tenant::Tenant;
 use store::Admin;
 use store::due::DueEntry;
 use store::scan::{EntryDetails, Page};
@@ -82,27 +83,28 @@ impl Entry {
         format!("{}#{}", self.due.tenant, self.due.subscription_id)
     }
 
-    /// Returns true if the cancellation is pending, and its date has begun at `now`. Its instant is not checked.
+    /// Returns true if the cancellation is pending and not paused, and its date has begun at `now`. Its instant is not checked.
     pub(super) fn can_be_executed(&self, zones: &Zones, now: DateTime<Utc>) -> bool {
         let has_begun = |date| {
             let calendar = zones.calendar(&self.due.tenant, now)?;
             Some(calendar.beginning_on_or_after(date).instant() <= now)
         };
         self.details.standing == Some(Standing::Pending)
+            && !zones.is_paused(&self.due.tenant)
             && self.details.date.and_then(has_begun).unwrap_or(false)
     }
 }
 
-/// The time zones of all tenants.
+/// The time zones of all tenants, and their pauses.
 pub(crate) struct Zones {
-    known: HashMap<TenantId, TimeZone>,
+    known: HashMap<TenantId, Tenant>,
     unreadable: Vec<String>,
 }
 
 impl Zones {
     pub(crate) async fn read(store: &Admin) -> Result<Self, CommandError> {
         let Page { found, unreadable, .. } = store.tenants().await?;
-        let known = found.into_iter().map(|tenant| (tenant.id, tenant.time_zone)).collect();
+        let known = found.into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect();
         Ok(Self { known, unreadable })
     }
 
@@ -115,6 +117,18 @@ impl Zones {
 
     /// Returns the calendar of a tenant; `None` if the tenant is missing or can't be read.
     pub(crate) fn calendar(&self, tenant: &TenantId, now: DateTime<Utc>) -> Option<Calendar> {
-        self.known.get(tenant).map(|zone| Calendar::new(zone.clone(), now))
+        self.known.get(tenant).map(|tenant| Calendar::new(tenant.time_zone.clone(), now))
+    }
+
+    /// Returns true if the cancellations of a tenant are paused.
+    pub(crate) fn is_paused(&self, tenant: &TenantId) -> bool {
+        self.known.get(tenant).is_some_and(|tenant| tenant.paused.is_some())
+    }
+
+    /// Returns the tenants whose cancellations are paused, in the order of their ids.
+    pub(crate) fn paused(&self) -> Vec<&Tenant> {
+        let mut paused: Vec<_> = self.known.values().filter(|tenant| tenant.paused.is_some()).collect();
+        paused.sort_by(|one, other| one.id.cmp(&other.id));
+        paused
     }
 }

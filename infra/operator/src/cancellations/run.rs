@@ -17,8 +17,9 @@ pub(super) async fn run(session: &mut Session<'_>, operator: &Operator) -> Resul
     let now = not_ahead(session.now(), &store).await?;
     let swept = sweep(&store, &author, now, deadline(SWEEP)).await;
     let summary = swept.map_err(|cause| CommandError::Incomplete(cause.to_string()))?;
-    let Summary { due, executed, skipped, failed, not_yet, remaining, unread_shards, malformed, .. } =
-        summary;
+    let Summary {
+        due, executed, skipped, failed, not_yet, paused, remaining, unread_shards, malformed, ..
+    } = summary;
     let outcome = if failed + remaining + unread_shards == 0 {
         Ok(())
     } else if failed == malformed && remaining + unread_shards == 0 {
@@ -31,14 +32,16 @@ pub(super) async fn run(session: &mut Session<'_>, operator: &Operator) -> Resul
         )))
     };
     let text = || {
-        let waiting = if not_yet == 0 {
-            String::new()
-        } else {
-            format!(", {not_yet} whose date has not begun in their time zone")
-        };
-        format!(
-            "{due} due: {executed} executed, {skipped} skipped, {failed} failed, {remaining} remaining{waiting}"
-        )
+        let mut text = format!(
+            "{due} due: {executed} executed, {skipped} skipped, {failed} failed, {remaining} remaining"
+        );
+        if not_yet > 0 {
+            text += &format!(", {not_yet} whose date has not begun in their time zone");
+        }
+        if paused > 0 {
+            text += &format!(", {paused} paused");
+        }
+        text
     };
     session.conclude(&summary, text, outcome)
 }

@@ -1,11 +1,12 @@
 //! Checks that the cancellations that are due are executed, and that the pending ones can be executed on their date.
 
 use chrono::{DateTime, Utc};
+use domain::tenant::Tenant;
 use store::Admin;
 
 use super::Finding;
 use crate::cancellations::{Entry, Index, Lag, Zones, contradictory, misplaced};
-use crate::format::counted;
+use crate::format::{counted, instant};
 use crate::{CommandError, Session};
 
 /// Longest delay that is not a fault, in seconds: a sweep begins every minute, and may take a few minutes.
@@ -20,6 +21,7 @@ pub(super) async fn check(session: &Session<'_>, store: &Admin) -> Vec<Finding> 
             lag(&index.lag(&zones, session.now())),
             readable(&index),
             owned(&index, &zones),
+            running(&index, &zones, session.now()),
             whole(&index),
             in_place(&index, &zones, session.now()),
         ],
@@ -68,6 +70,30 @@ fn owned(index: &Index, zones: &Zones) -> Finding {
             format!("{} without a readable time zone: {}", counted(count, "tenant"), first(&missing)),
             "set it with connect tenants set-time-zone; create a missing tenant again with connect tenants create; until then, \
              none of their cancellations is executed",
+        ),
+    }
+}
+
+fn running(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Finding {
+    let is_due = |entry: &&Entry| entry.due.effective_at <= now && zones.is_paused(&entry.due.tenant);
+    let due = index.entries.iter().filter(is_due).count();
+    let paused = zones.paused();
+    let since = |tenant: &&Tenant| {
+        let since = tenant.paused.as_ref().map(|pause| format!(" since {}", instant(pause.at)));
+        format!("{}{}", tenant.id, since.unwrap_or_default())
+    };
+    let names: Vec<_> = paused.iter().map(since).collect();
+    match paused.len() {
+        0 => Finding::ok("paused", "no tenant"),
+        count => Finding::wrong(
+            "paused",
+            format!(
+                "{}, with {} due: {}",
+                counted(count, "tenant"),
+                counted(due, "cancellation"),
+                first(&names)
+            ),
+            "none of their cancellations is executed until connect cancellations resume",
         ),
     }
 }

@@ -18,6 +18,10 @@ pub enum Flaw {
     RefusalWithoutRecord,
     /// The only condition of an execution is that the subscription is not cancelled yet.
     ExecutionWithoutId,
+    /// A sweep does not look whether executions are paused.
+    PauseUnread,
+    /// A sweep looks once, however long it takes.
+    LookForEver,
 }
 
 /// One write request to the database. With a key it puts the record, with an update it changes the subscription, and with both
@@ -94,13 +98,17 @@ impl Commit {
 
     /// Carries out the write of a sweep, with its conditions.
     pub(super) fn execute(&self, state: &mut State, entry: Pending) {
+        let paused_for = match state.pause {
+            Pause::Since(tick) => Some(state.clock - tick),
+            Pause::Never | Pause::Over => None,
+        };
         let subscription = &mut state.subscription;
         let same = subscription.pending == Some(entry) || self.flaw == Some(Flaw::ExecutionWithoutId);
         if same && subscription.cancelled_at.is_none() {
             subscription.cancelled_at = Some(entry.due);
             subscription.pending = None;
             subscription.version += 1;
-            state.history.push(Event::Executed { entry, in_time: entry.due <= state.clock });
+            state.history.push(Event::Executed { entry, in_time: entry.due <= state.clock, paused_for });
         }
     }
 }

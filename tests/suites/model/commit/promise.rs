@@ -18,6 +18,8 @@ pub const KEPT: &str = "a cancellation stays pending until it is executed, withd
 pub const VERSION: &str = "the version counts the writes, and a cancelled subscription has nothing pending";
 pub const ATOMIC: &str = "an effect and its record come together";
 pub const SWEPT: &str = "the next undisturbed sweep executes the due cancellation";
+pub const PAUSED: &str =
+    "in a pause nothing is executed, except by a sweep that looked shortly before it began";
 pub const ANSWERED: &str = "an undisturbed attempt is answered";
 /// The stronger promise. The time at which a caller sent its request decides whether the key's life was over, not the clock at
 /// the moment of the write. For this, expired records must be kept for as long as a function may live. Otherwise a slow
@@ -39,6 +41,8 @@ pub const LATE_REFUSED: &str = "a late write refused";
 pub const DELETED: &str = "a record deleted after its effect";
 pub const KEY_REUSED: &str = "a key used again after its life";
 pub const LOCKED: &str = "a request that lost every race";
+pub const OVERTAKEN: &str = "an execution that a pause has overtaken";
+pub const RESUMED: &str = "an execution after a pause";
 
 pub fn properties(model: &Commit) -> Vec<Property<Commit>> {
     let mut properties = vec![
@@ -82,6 +86,17 @@ pub fn properties(model: &Commit) -> Vec<Property<Commit>> {
     ];
     if model.by_the_request {
         properties.push(Property::always(BY_THE_REQUEST, by_the_request));
+    }
+    if model.pauses {
+        properties.push(Property::always(PAUSED, |_, s: &State| {
+            s.pauses_at_execution().flatten().all(|paused_for| paused_for <= LOOK_LIFE)
+        }));
+        properties.push(Property::sometimes(OVERTAKEN, |_, s: &State| {
+            s.pauses_at_execution().any(|pause| pause.is_some())
+        }));
+        properties.push(Property::sometimes(RESUMED, |_, s: &State| {
+            s.pause == Pause::Over && s.subscription.cancelled_at.is_some()
+        }));
     }
     properties
 }
@@ -174,7 +189,7 @@ fn execution(_: &Commit, state: &State) -> bool {
             latest = change.pending;
             executions == 0
         }
-        Event::Executed { entry, in_time } => {
+        Event::Executed { entry, in_time, .. } => {
             executions += 1;
             executions == 1
                 && latest == Some(*entry)
@@ -330,6 +345,14 @@ impl State {
         self.callers.iter().enumerate().filter_map(|(who, caller)| match *caller {
             Caller::Answered(told) => Some((who, told)),
             _ => None,
+        })
+    }
+
+    /// Iterates over the executions: for how many ticks executions had been paused then, if they were.
+    fn pauses_at_execution(&self) -> impl Iterator<Item = Option<u8>> {
+        self.history.iter().filter_map(|event| match event {
+            Event::Changed(_) => None,
+            Event::Executed { paused_for, .. } => Some(*paused_for),
         })
     }
 

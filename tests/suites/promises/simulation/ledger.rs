@@ -47,6 +47,8 @@ pub struct Ledger {
     events: BTreeMap<String, Value>,
     /// The lives of each idempotency key, the oldest first.
     lives: BTreeMap<String, Vec<Life>>,
+    /// Last look of each client at a tenant: true if its cancellations were paused.
+    looks: BTreeMap<(usize, String), bool>,
 }
 
 /// A change of a subscription, as its event has to report it.
@@ -86,12 +88,29 @@ impl Ledger {
         self.at_the_beginning = self.scheduled.len();
     }
 
-    /// Notes and checks the items that a write has changed.
-    pub fn written(&mut self, database: &Database, operation: &str, body: &Value, now: DateTime<Utc>) {
+    /// Notes what a client reads of a tenant.
+    pub fn looked(&mut self, sender: usize, operation: &str, body: &Value, reply: &Value) {
+        if operation == "GetItem" && body["TableName"] == "tenants" {
+            let tenant = text(&body["Key"]["pk"]).to_owned();
+            self.looks.insert((sender, tenant), reply["Item"]["pausedAt"].is_object());
+        }
+    }
+
+    /// Notes and checks the items that a client's write has changed.
+    pub fn written(
+        &mut self,
+        database: &Database,
+        sender: usize,
+        operation: &str,
+        body: &Value,
+        now: DateTime<Utc>,
+    ) {
         let mut subscription = None;
         let mut record = None;
         match operation {
             "PutItem" if body["TableName"] == "history" => return self.recorded(database, &body["Item"]),
+            // The operator pauses and resumes.
+            "UpdateItem" if body["TableName"] == "tenants" => return,
             "UpdateItem" => subscription = Some(&body["Key"]["pk"]),
             "PutItem" => record = Some(&body["Item"]["pk"]),
             "TransactWriteItems" => {
@@ -104,7 +123,7 @@ impl Ledger {
             }
             _ => return,
         }
-        let changed = subscription.is_some_and(|key| self.subscription(database, key, now));
+        let changed = subscription.is_some_and(|key| self.subscription(database, sender, key, now));
         let remembered = record.is_some_and(|key| self.record(database, key));
         if operation == "TransactWriteItems" && record.is_some() {
             assert_eq!(changed, remembered, "a change and its record are written together or not at all");
@@ -112,7 +131,7 @@ impl Ledger {
     }
 
     /// Checks that a write has changed a subscription only as the rules allow. Returns true if it has changed.
-    fn subscription(&mut self, database: &Database, key: &Value, now: DateTime<Utc>) -> bool {
+    fn subscription(&mut self, database: &Database, sender: usize, key: &Value, now: DateTime<Utc>) -> bool {
         let item = database.item("subscriptions", key);
         let pk = text(key).to_owned();
         let before = self.subscriptions.get(&pk).expect("a write has created a subscription");
@@ -149,6 +168,12 @@ impl Ledger {
                 "{pk}: cancelledAt is the due instant"
             );
             assert!(!self.withdrawn.contains(id), "{pk}: took effect although it was withdrawn");
+            let paused = self.looks.get(&(sender, tenant.to_owned()));
+            assert_eq!(
+                paused,
+                Some(&false),
+                "{pk}: took effect by a sweep that has not looked, or saw the pause"
+            );
             assert!(self.executed.insert(id.to_owned()), "{pk}: took effect twice");
             let date: NaiveDate =
                 text(&before["document"]["M"]["pendingStatus"]["M"]["scheduledAt"]).parse().unwrap();

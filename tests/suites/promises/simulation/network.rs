@@ -2,6 +2,7 @@
 //! HTTP, one at a time. So the order of everything is the choice of the code that delivers, and the same choices give the same
 //! run.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
@@ -19,14 +20,24 @@ use tokio::sync::{mpsc as async_mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// The messages that were sent and not delivered yet.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Network {
     waiting: Arc<Mutex<Vec<Message>>>,
+    clients: AtomicUsize,
+}
+
+/// The end of the network at one client.
+#[derive(Clone, Debug)]
+struct Client {
+    waiting: Arc<Mutex<Vec<Message>>>,
+    number: usize,
 }
 
 /// A request to the database or the bus on its way.
 #[derive(Debug)]
 pub struct Message {
+    /// The client that has sent it.
+    pub sender: usize,
     pub operation: String,
     pub body: Value,
     reply: oneshot::Sender<Result<Reply, ConnectorError>>,
@@ -42,7 +53,8 @@ pub struct Reply {
 impl Network {
     /// Returns an HTTP client with which the SDK sends into this network.
     pub fn client(&self) -> SharedHttpClient {
-        let connector = SharedHttpConnector::new(self.clone());
+        let number = self.clients.fetch_add(1, Ordering::SeqCst);
+        let connector = SharedHttpConnector::new(Client { waiting: self.waiting.clone(), number });
         http_client_fn(move |_, _| connector.clone())
     }
 
@@ -62,13 +74,13 @@ impl Network {
     }
 }
 
-impl HttpConnector for Network {
+impl HttpConnector for Client {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let (reply, answer) = oneshot::channel();
         let target = request.headers().get("x-amz-target").unwrap();
         let operation = target.rsplit('.').next().unwrap().to_owned();
         let body = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
-        self.waiting.lock().unwrap().push(Message { operation, body, reply });
+        self.waiting.lock().unwrap().push(Message { sender: self.number, operation, body, reply });
         HttpConnectorFuture::new(async move {
             // A message that is dropped without a reply breaks the connection.
             let Reply { status, body } = answer.await.unwrap_or_else(|_| Err(broken()))?;

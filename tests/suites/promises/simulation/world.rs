@@ -14,9 +14,10 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::api_key::{ApiKey, Scope};
 use domain::calendar::Calendar;
+use domain::identifiers::TenantId;
 use domain::import::NewSubscription;
 use domain::origin::Author;
-use domain::tenant::Tenant;
+use domain::tenant::{Pause, Tenant};
 use fastrand::Rng;
 use harness::instant;
 use lambda_runtime::{Context, LambdaEvent};
@@ -28,6 +29,7 @@ use service::ids;
 use service::import;
 use service::publish::Publisher;
 use store::tables::TableNames;
+use store::tenants::Paused;
 use store::{Admin, Store};
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, sleep};
@@ -108,7 +110,12 @@ impl<'t> World<'t> {
             store.create_tables().await.unwrap();
             let mut tokens = BTreeMap::new();
             for name in TENANTS {
-                let tenant = Tenant { id: name.parse().unwrap(), name: name.into(), time_zone: zone(name) };
+                let tenant = Tenant {
+                    id: name.parse().unwrap(),
+                    name: name.into(),
+                    time_zone: zone(name),
+                    paused: None,
+                };
                 let calendar = Calendar::new(tenant.time_zone.clone(), now);
                 store.put_tenant(&tenant).await.unwrap();
                 let token = ids::token(tenant.id.clone(), format!("{name}1").parse().unwrap()).unwrap();
@@ -193,7 +200,8 @@ impl<'t> World<'t> {
             }
             95..97 => self.leap(),
             97..98 => self.kill(),
-            98..100 => self.remove_a_record(),
+            98..99 => self.remove_a_record(),
+            99..100 => self.pause_or_resume().await,
             _ => {}
         }
     }
@@ -311,6 +319,23 @@ impl<'t> World<'t> {
         }
     }
 
+    /// Has the operator pause a tenant's cancellations, or resume them.
+    async fn pause_or_resume(&mut self) {
+        let (name, at) = (TENANTS[self.random.usize(..TENANTS.len())], self.clock.now());
+        let (tenant, store): (TenantId, _) =
+            (name.parse().unwrap(), Admin::from(self.service().store.clone()));
+        let pauses = self.calmly(async move {
+            let paused = store.pause(&tenant, &Pause { at, by: None }).await.unwrap();
+            if paused != Paused::Now {
+                store.resume(&tenant).await.unwrap();
+            }
+            paused == Paused::Now
+        });
+        let pauses = pauses.await;
+        self.figures.pauses += usize::from(pauses);
+        self.say(format!("{name} is {}", if pauses { "paused" } else { "resumed" }));
+    }
+
     /// Ends the run: the network works again, every caller is answered, and every date arrives.
     async fn come_to_rest(&mut self) {
         let functions: Vec<_> = self.functions.drain(..).collect();
@@ -334,6 +359,13 @@ impl<'t> World<'t> {
         assert!(self.unanswered.is_empty(), "on a good network every request is answered");
 
         self.clock.set(self.clock.now() + TimeDelta::days(400));
+        let store = Admin::from(self.service().store.clone());
+        self.calmly(async move {
+            for name in TENANTS {
+                store.resume(&name.parse().unwrap()).await.unwrap();
+            }
+        })
+        .await;
         let sweep = self.start_sweep();
         assert!(self.calmly(async { sweep.await.unwrap() }).await);
         self.outbox.kill(self.clock.now() + LIFETIME);

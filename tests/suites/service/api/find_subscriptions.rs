@@ -2,13 +2,9 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::api_key::Scope;
-use domain::calendar::{Calendar, TimeZone};
-use domain::import::{Existing, NewSubscription, Rules};
-use domain::origin::Author;
-use harness::{ACTIVATED, ANY_IMPORT, Response, START, Service, cancel_next_day, instant};
+use harness::{ACTIVATED, Response, Service, cancel_next_day};
 use reqwest::Method;
-use serde_json::{Value, json};
-use service::{ids, import};
+use serde_json::json;
 
 const OTHER: &str = "00000000-0000-4000-8000-000000000001";
 
@@ -26,14 +22,6 @@ async fn ids_of(service: &Service, query: &str) -> Vec<String> {
     let mut ids: Vec<_> = items.map(|item| item["subscriptionId"].as_str().unwrap().to_owned()).collect();
     ids.sort();
     ids
-}
-
-async fn import_document(service: &Service, tenant: &str, document: Value) {
-    let now = instant(START);
-    let new = NewSubscription::from_json(document, &Calendar::new(TimeZone::UTC, now), now, ids::new());
-    let rules = Rules { existing: Existing::Overwrite, ..ANY_IMPORT };
-    let (author, tenant) = (Author::import(None), tenant.parse().unwrap());
-    import::import(&service.admin(), &tenant, &new.unwrap(), rules, &author, now).await.unwrap();
 }
 
 #[tokio::test]
@@ -62,7 +50,7 @@ async fn a_customers_subscriptions_are_found_page_by_page() {
     let ids: Vec<_> = (0..25).map(|n| format!("00000000-0000-4000-8000-{n:012x}")).collect();
     for id in &ids {
         let document = json!({"subscriptionId": id, "status": "ACTIVATED", "customerId": "a customer/ü"});
-        import_document(&service, "demo", document).await;
+        service.import("demo", "anna", document).await;
     }
     let query = "customerId=a+customer%2F%C3%BC";
     let (mut found, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
@@ -83,12 +71,12 @@ async fn a_customers_subscriptions_are_found_page_by_page() {
 async fn a_changed_number_is_found_and_the_former_one_is_not() {
     let service = Service::start().await;
     let document = |msisdn: &str| json!({"subscriptionId": OTHER, "status": "ACTIVATED", "msisdn": msisdn});
-    import_document(&service, "demo", document("+46700000001")).await;
+    service.import("demo", "anna", document("+46700000001")).await;
     assert_eq!(ids_of(&service, "msisdn=46700000001").await, [OTHER]);
-    import_document(&service, "demo", document("+46700000002")).await;
+    service.import("demo", "anna", document("+46700000002")).await;
     assert_eq!(ids_of(&service, "msisdn=46700000001").await, [""; 0]);
     assert_eq!(ids_of(&service, "msisdn=46700000002").await, [OTHER]);
-    import_document(&service, "demo", json!({"subscriptionId": OTHER, "status": "ACTIVATED"})).await;
+    service.import("demo", "anna", json!({"subscriptionId": OTHER, "status": "ACTIVATED"})).await;
     assert_eq!(ids_of(&service, "msisdn=46700000002").await, [""; 0]);
     assert!(!service.stored(OTHER).await.contains_key("msisdn"));
 }
@@ -107,7 +95,7 @@ async fn a_subscription_whose_number_another_system_has_changed_is_not_found_by_
 async fn another_tenants_subscriptions_are_not_found() {
     let service = Service::start().await;
     let document = json!({"subscriptionId": OTHER, "status": "ACTIVATED", "msisdn": "+46701740605"});
-    import_document(&service, "acme", document).await;
+    service.import("acme", "anna", document).await;
     assert_eq!(ids_of(&service, "msisdn=46701740605").await, [ACTIVATED]);
     let theirs = service.add_tenant("acme", &[Scope::Read]).await;
     let headers = [("X-Api-Key", theirs.as_str())];

@@ -2,14 +2,10 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::api_key::Scope;
-use domain::calendar::{Calendar, TimeZone};
-use domain::import::{Existing, NewSubscription, Rules};
-use domain::origin::Author;
-use harness::{ACTIVATED, BLOCKED, Response, START, Service, cancel_at, cancel_next_day, instant, options};
+use harness::{ACTIVATED, BLOCKED, Response, START, Service, cancel_at, cancel_next_day, options};
 use local::up::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
-use service::{ids, import};
 
 async fn start() -> Service {
     Service::start_with(Options { publishes: true, ..options() }).await
@@ -18,16 +14,6 @@ async fn start() -> Service {
 async fn read(service: &Service, subscription: &str, query: &str) -> Response {
     let path = format!("/subscriptions/{subscription}/history{query}");
     service.send(Method::GET, &path, &[("X-Api-Key", service.api_key.as_str())], b"").await
-}
-
-/// Imports a document over the subscription, as an operator of this name.
-async fn import_over(service: &Service, operator: &str, document: Value) {
-    let now = instant(START);
-    let calendar = Calendar::new(TimeZone::UTC, now);
-    let new = NewSubscription::from_json(document, &calendar, now, ids::new()).unwrap();
-    let rules = Rules { existing: Existing::Overwrite, takes_overdue: true };
-    let author = Author::import(operator.parse().ok());
-    import::import(&service.admin(), &"demo".parse().unwrap(), &new, rules, &author, now).await.unwrap();
 }
 
 #[tokio::test]
@@ -54,7 +40,7 @@ async fn the_history_shows_each_change_with_its_time_its_cause_and_its_maker() {
     let replaced = as_actor("agent-2", Method::POST, &cancel_at("2026-03-01")).await;
     service.advance_clock("PT1M").await;
     let withdrawn = as_actor("agent-3", Method::DELETE, &Value::Null).await;
-    import_over(&service, "astrid", json!({"subscriptionId": ACTIVATED, "status": "PAUSED"})).await;
+    service.import("demo", "astrid", json!({"subscriptionId": ACTIVATED, "status": "PAUSED"})).await;
     let again = as_actor("agent-4", Method::POST, &cancel_next_day()).await;
     service.set_clock("2026-02-01T00:00:00Z").await;
     assert_eq!(service.execute().await["executed"], 1);
@@ -182,7 +168,8 @@ async fn the_history_of_a_subscription_that_never_changed_is_the_subscription_it
     assert_eq!(service.scan("history").await.len(), 0);
     // One that is added while changes are published has its entry, and its reference id has none.
     let new = "5f0c1a52-7f0e-4b6e-9d41-0a6d3f1c0999";
-    import_over(&service, "astrid", json!({"subscriptionId": new, "status": "PAUSED", "referenceId": "n"}))
+    service
+        .import("demo", "astrid", json!({"subscriptionId": new, "status": "PAUSED", "referenceId": "n"}))
         .await;
     service.cancel(new, &cancel_next_day()).await;
     let entries = service.until_recorded(new, 2).await;
@@ -219,7 +206,7 @@ async fn a_subscription_that_was_added_again_has_a_history_of_its_own() {
     let remove = service.dynamodb().delete_item().table_name(&service.tables.subscriptions);
     let key = AttributeValue::S(format!("demo#{ACTIVATED}"));
     remove.key("pk", key).send().await.unwrap();
-    import_over(&service, "astrid", json!({"subscriptionId": ACTIVATED, "status": "PAUSED"})).await;
+    service.import("demo", "astrid", json!({"subscriptionId": ACTIVATED, "status": "PAUSED"})).await;
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     // Three entries of before, and two new ones of the same versions.
     service.until_stored(ACTIVATED, |entries| entries.len() == 5).await;

@@ -102,6 +102,40 @@ async fn due_cancellations_are_executed_and_their_lag_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn paused_cancellations_wait_and_every_command_says_so() {
+    let service = with_cancellations().await;
+    let late = "2026-01-31T23:10:00Z";
+    let run = async |arguments: &[&str]| connect_at(&service, late, arguments).await;
+    assert_eq!(connect(&service, &["cancellations", "pause"]).code, 2, "of all, or of one");
+    let pause = ["cancellations", "pause", "--tenant", "demo", "--as", "anna"];
+    assert_eq!(run(&pause).await.done(), "the cancellations of demo are paused");
+    let again = run(&pause).await.done();
+    assert_eq!(again, "the cancellations of demo have been paused since 2026-01-31T23:10:00Z by anna");
+
+    let said = run(&["cancellations", "run"]).await.done();
+    assert_eq!(said, "2 due: 0 executed, 0 skipped, 0 failed, 0 remaining, 2 paused");
+    assert_eq!(run(&["cancellations", "lag"]).await.done(), "nothing is due");
+    let due = run(&["cancellations", "due", "--csv"]).await.done();
+    assert_eq!(due.matches(",paused").count(), 2, "{due}");
+    let notes = run(&["tenants", "list"]).await.notes;
+    assert!(notes.contains("demo: cancellations paused since 2026-01-31T23:10:00Z by anna"), "{notes}");
+    let doctor: Value = serde_json::from_str(&run(&["doctor", "--json"]).await.out).unwrap();
+    let finding = doctor.as_array().unwrap().iter().find(|finding| finding["check"] == "paused").unwrap();
+    assert_eq!(finding["what"], "1 tenant, with 2 cancellations due: demo since 2026-01-31T23:10:00Z");
+
+    // Nobody answers the question here.
+    let resume = ["cancellations", "resume", "--all"];
+    assert!(run(&resume).await.failed(2).contains("This executes 2 due cancellations within a minute"));
+    let resumed = run(&[&resume[..], &["--yes", "--json"]].concat()).await.json();
+    assert_eq!(resumed, json!([{"tenant": "demo", "changed": true}]));
+    assert_eq!(run(&resume).await.done(), "the cancellations of demo were not paused");
+    let said = run(&["cancellations", "run"]).await.done();
+    assert_eq!(said, "2 due: 2 executed, 0 skipped, 0 failed, 0 remaining");
+    let nobody = ["cancellations", "resume", "--tenant", "nobody"];
+    assert_eq!(run(&nobody).await.failed(1), "there is no tenant nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_command_whose_clock_is_ahead_executes_only_cancellations_that_are_due() {
     let service = with_cancellations().await;
     assert_eq!(service.cancel(ACTIVATED_TOO, &cancel_at("2998-12-31")).await.status, 200);

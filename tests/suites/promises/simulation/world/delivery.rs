@@ -27,7 +27,9 @@ impl World<'_> {
                 earlier.pop_front();
             }
         } else if !self.tokens.is_empty() {
-            self.ledger.written(&self.database, &message.operation, &message.body, self.clock.now());
+            let Message { sender, operation, body, .. } = message;
+            self.ledger.looked(*sender, operation, body, &reply.body);
+            self.ledger.written(&self.database, *sender, operation, body, self.clock.now());
         }
         reply
     }

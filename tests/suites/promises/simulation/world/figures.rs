@@ -11,6 +11,7 @@ pub struct Figures {
     pub faults: usize,
     pub deaths: usize,
     pub jumps: usize,
+    pub pauses: usize,
     pub changes: usize,
     pub withdrawals: usize,
     pub executions: usize,
@@ -26,6 +27,7 @@ impl AddAssign for Figures {
         self.faults += more.faults;
         self.deaths += more.deaths;
         self.jumps += more.jumps;
+        self.pauses += more.pauses;
         self.changes += more.changes;
         self.withdrawals += more.withdrawals;
         self.executions += more.executions;
