@@ -19,6 +19,7 @@ pub(crate) use self::index::{Entry, Index, Zones};
 pub(crate) use self::lag::Lag;
 pub use self::many::{ScheduleMany, ScheduleWhen, WithdrawMany};
 pub use self::pause::PausedTenants;
+pub(crate) use self::pause::confirm_executions;
 pub(crate) use self::rederive::misplaced;
 use self::repair::Part;
 pub(crate) use self::repair::contradictory;

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use crate::backup::{self, Backup, Restore};
 use crate::cancellations::{self, Cancellations};
 use crate::doctor::{self, Doctor};
 use crate::events::{self, Events};
@@ -37,6 +38,16 @@ pub enum Command {
     /// Manage the webhooks of a tenant, list attempts to post events, and send events again
     #[command(subcommand)]
     Webhooks(Webhooks),
+    /// Save everything that a tenant has in a file: API keys, webhooks, subscriptions, cancellations, history
+    ///
+    /// Each item is saved as it is stored, with who and why. To move a tenant, pause its cancellations and stop its callers first:
+    /// what changes during the backup may be saved or not. This reads all tables of all tenants.
+    Backup(Backup),
+    /// Restore a tenant from a file of `backup`, into a database that does not have it
+    ///
+    /// Answers, ETags, API keys and the history are the same as before. Nothing of the tenant is executed, and no key is valid, until
+    /// everything is there. The same command continues one that was interrupted.
+    Restore(Restore),
     /// Create the tables (on AWS, the template creates them)
     #[command(subcommand)]
     Tables(Tables),
@@ -62,6 +73,7 @@ impl Command {
                 matches!(command, Cancellations::Schedule(_) | Cancellations::Withdraw(_))
             }
             Self::Webhooks(command) => matches!(command, Webhooks::Add { .. } | Webhooks::Rotate { .. }),
+            Self::Restore(_) => true,
             _ => false,
         }
     }
@@ -84,8 +96,8 @@ impl Command {
             Self::Cancellations(command) => command.only_reads(),
             Self::History(command) => command.only_reads(),
             Self::Webhooks(command) => command.only_reads(),
-            Self::Tables(_) => false,
-            Self::Events(_) | Self::Doctor(_) => true,
+            Self::Tables(_) | Self::Restore(_) => false,
+            Self::Events(_) | Self::Doctor(_) | Self::Backup(_) => true,
         }
     }
 }
@@ -103,6 +115,8 @@ pub async fn run(command: Command, session: &mut Session<'_>) -> Result<(), Comm
         Command::Events(command) => events::run(command, session).await,
         Command::History(command) => history::run(command, session).await,
         Command::Webhooks(command) => webhooks::run(command, session).await,
+        Command::Backup(command) => backup::run(command, session).await,
+        Command::Restore(command) => backup::restore(command, session).await,
         Command::Tables(command) => tables::run(command, session).await,
         Command::Doctor(command) => doctor::run(command, session).await,
     }

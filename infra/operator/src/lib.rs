@@ -21,6 +21,7 @@ mod command;
 mod error;
 mod session;
 
+mod backup;
 mod cancellations;
 mod doctor;
 mod events;
@@ -40,6 +41,7 @@ pub mod openapi;
 pub mod private;
 pub mod terminal;
 
+pub use self::backup::{Backup, Restore};
 pub use self::cancellations::{
     Cancellations, ListDue, PausedTenants, Report, ScheduleMany, ScheduleWhen, WithdrawMany,
 };

@@ -11,6 +11,7 @@
 
 mod admin;
 pub mod answer;
+pub mod backup;
 pub mod commit;
 pub mod compression;
 pub mod deliveries;

@@ -1,6 +1,7 @@
 //! The operator's commands, on the database of a running service. They run as a process or, if the time matters, with a stopped
 //! clock.
 
+mod backup;
 mod cancellations;
 mod doctor;
 mod events;

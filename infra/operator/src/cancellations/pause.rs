@@ -93,6 +93,22 @@ pub(super) async fn pause(
     session.conclude(&paused, || paused.iter().map(PausedTenant::text).collect::<Text>(), outcome)
 }
 
+/// Asks before the cancellations of these tenants that are due are executed, if there are any.
+pub(crate) async fn confirm_executions(
+    session: &mut Session<'_>,
+    store: &Admin,
+    tenants: &[TenantId],
+) -> Result<(), CommandError> {
+    let due = Index::read(store, session.now(), None).await?.entries;
+    match due.iter().filter(|entry| tenants.contains(&entry.due.tenant)).count() {
+        0 => Ok(()),
+        count => {
+            let what = format!("This executes {} within a minute", counted(count, "due cancellation"));
+            session.confirm(false, what).await
+        }
+    }
+}
+
 pub(super) async fn resume(
     session: &mut Session<'_>,
     tenants: PausedTenants,
@@ -101,14 +117,8 @@ pub(super) async fn resume(
     let store = session.store();
     let (found, unreadable) = tenants.read(&store).await?;
     if !yes {
-        let due = Index::read(&store, session.now(), None).await?.entries;
-        let is_due = |id: &TenantId| due.iter().filter(|entry| entry.due.tenant == *id).count();
-        let paused = found.iter().filter(|tenant| tenant.paused.is_some());
-        let count: usize = paused.map(|tenant| is_due(&tenant.id)).sum();
-        if count > 0 {
-            let what = format!("This executes {} within a minute", counted(count, "due cancellation"));
-            session.confirm(false, what).await?;
-        }
+        let paused = found.iter().filter(|tenant| tenant.paused.is_some()).map(|tenant| tenant.id.clone());
+        confirm_executions(session, &store, &paused.collect::<Vec<_>>()).await?;
     }
     let mut resumed = Vec::new();
     for Tenant { id, .. } in found {
