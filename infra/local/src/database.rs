@@ -14,6 +14,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use operator::private;
+use streams::Positions;
+
+use crate::event_source::published_in;
 
 /// The folder for the data that outlives the service. While the service runs, no other process may use it.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub enum FolderError {
 
 /// The file of the database.
 const DATABASE: &str = "dynamodb.sqlite";
+/// The file with the place in the stream up to which changes are published.
+pub const CHECKPOINTS: &str = "events-delivered.json";
 /// The file of the queue of deliveries.
 pub const QUEUE: &str = "webhooks.sqlite";
 /// All files that may be in the folder. Earlier versions created some of them readable for everybody.
@@ -49,7 +54,7 @@ const FILES: [&str; 9] = [
     "dynamodb.sqlite-wal",
     "dynamodb.sqlite-shm",
     "demo-api-key",
-    "events-delivered.json",
+    CHECKPOINTS,
     QUEUE,
     "webhooks.sqlite-wal",
     "webhooks.sqlite-shm",
@@ -95,7 +100,7 @@ pub fn serve(
     stop: CancellationToken,
 ) -> Result<JoinHandle<Result<(), String>>, String> {
     let database = match folder {
-        Some(folder) => open(&folder.file(DATABASE))?,
+        Some(folder) => open(&folder.file(DATABASE), &published_in(&folder.file(CHECKPOINTS)))?,
         None => in_memory()?,
     };
     Ok(serve_opened(listener, database, stop))
@@ -110,14 +115,41 @@ pub fn serve_opened(
     tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, stop.cancelled_owned()))
 }
 
-fn open(file: &Path) -> Result<Database, String> {
+fn open(file: &Path, published: &Positions) -> Result<Database, String> {
     let path = utf8(file)?;
     let failed = |error: &dyn Error| format!("cannot open {path}: {error}");
     let database = Database::new(path).map_err(|error| failed(&error))?;
     Connection::open(file)
-        .and_then(|connection| connection.execute_batch(STREAM_INDEX))
+        .and_then(|connection| {
+            connection.execute_batch(STREAM_INDEX)?;
+            forget(&connection, published)
+        })
         .map_err(|error| failed(&error))?;
     Ok(database)
+}
+
+/// Removes the changes of a shard before a number that are older than 24 hours.
+const REMOVE_OLD_CHANGES: &str = "DELETE FROM _stream_records WHERE shard_id = ?1 \
+    AND CAST(sequence_number AS INTEGER) < CAST(?2 AS INTEGER) AND created_at < unixepoch() - 86400";
+/// Removes the item before and after the change with a number, if that is older than 24 hours.
+const EMPTY_LAST_CHANGE: &str = "UPDATE _stream_records SET new_image = NULL, old_image = NULL WHERE shard_id = ?1 \
+    AND CAST(sequence_number AS INTEGER) = CAST(?2 AS INTEGER) AND created_at < unixepoch() - 86400 \
+    AND (new_image IS NOT NULL OR old_image IS NOT NULL)";
+
+/// Removes the changes that the streams have kept for 24 hours, as DynamoDB does, if they are published. The last one that is published
+/// stays, without the item before and after it, because its number counts. If there are some, the file is compacted: until then it
+/// still holds what was removed or erased.
+fn forget(connection: &Connection, published: &Positions) -> rusqlite::Result<()> {
+    let mut changed = 0;
+    for (shard, number) in published {
+        for statement in [REMOVE_OLD_CHANGES, EMPTY_LAST_CHANGE] {
+            changed += connection.execute(statement, (shard, number))?;
+        }
+    }
+    if changed > 0 {
+        connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
+    }
+    Ok(())
 }
 
 /// Creates a database in memory, with the same index as one in a file.
@@ -128,7 +160,7 @@ pub fn in_memory() -> Result<Database, String> {
     let failed = |error: &dyn Error| format!("cannot open a database: {error}");
     let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
     let file = folder.path().join("empty.sqlite");
-    drop(open(&file)?);
+    drop(open(&file, &Positions::new())?);
     let database = Database::memory().map_err(|error| failed(&error))?;
     database.restore_from(utf8(&file)?).map_err(|error| failed(&error))?;
     Ok(database)

@@ -187,6 +187,12 @@ impl EventSource {
     }
 }
 
+/// Returns the place up to which everything is published, according to the file of a source that has ended.
+#[must_use]
+pub fn published_in(file: &Path) -> Positions {
+    read(file).unwrap_or_default().into_values().flatten().collect()
+}
+
 fn read(file: &Path) -> Option<Checkpoints> {
     let checkpoints = fs::read(file).ok().map(|text| serde_json::from_slice(&text));
     let unusable =

@@ -20,6 +20,7 @@ const MOST_OF_A_GROUP: u32 = 20;
 
 const SCHEMA: &str = "
     PRAGMA journal_mode = WAL;
+    PRAGMA secure_delete = ON;
     CREATE TABLE IF NOT EXISTS messages
         (id TEXT PRIMARY KEY, body TEXT NOT NULL, of_group TEXT NOT NULL, due INTEGER NOT NULL, times INTEGER NOT NULL) STRICT;
     CREATE INDEX IF NOT EXISTS due_of_group ON messages (of_group, due);";

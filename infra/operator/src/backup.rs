@@ -56,12 +56,13 @@ pub(crate) async fn run(backup: Backup, session: &mut Session<'_>) -> Result<(),
     let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(&target).map_err(|error| failed(error.error))?;
+    let tally = BackupTally { tenant, file: backup.file.clone(), items };
+    let row = |(part, count): (&BackupPart, &u64)| [part.to_string(), count.to_string()];
+    session.print(&tally, || table(["PART", "#ITEMS"], tally.items.iter().map(row)))?;
     session.note(
         "The file has personal data, and the secrets of webhooks. It does not have attempts to post events.",
     );
-    let tally = BackupTally { tenant, file: backup.file.clone(), items };
-    let row = |(part, count): (&BackupPart, &u64)| [part.to_string(), count.to_string()];
-    session.print(&tally, || table(["PART", "#ITEMS"], tally.items.iter().map(row)))
+    Ok(())
 }
 
 /// Writes the whole backup. Returns the number of items of each part.

@@ -68,7 +68,9 @@ impl Command {
     pub fn ends_by_itself(&self) -> bool {
         match self {
             Self::Keys(command) => matches!(command, Keys::Create { .. } | Keys::Rotate { .. }),
-            Self::Subscriptions(command) => matches!(command, Subscriptions::Import(_)),
+            Self::Subscriptions(command) => {
+                matches!(command, Subscriptions::Import(_) | Subscriptions::Erase(_))
+            }
             Self::Cancellations(command) => {
                 matches!(command, Cancellations::Schedule(_) | Cancellations::Withdraw(_))
             }
@@ -90,9 +92,12 @@ impl Command {
         match self {
             Self::Tenants(command) => matches!(command, Tenants::List | Tenants::Show { .. }),
             Self::Keys(command) => matches!(command, Keys::List { .. } | Keys::Activity { .. }),
-            Self::Subscriptions(command) => {
-                !matches!(command, Subscriptions::Import(_) | Subscriptions::Index { dry_run: false, .. })
-            }
+            Self::Subscriptions(command) => !matches!(
+                command,
+                Subscriptions::Import(_)
+                    | Subscriptions::Erase(_)
+                    | Subscriptions::Index { dry_run: false, .. }
+            ),
             Self::Cancellations(command) => command.only_reads(),
             Self::History(command) => command.only_reads(),
             Self::Webhooks(command) => command.only_reads(),

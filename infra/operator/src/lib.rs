@@ -51,7 +51,7 @@ pub use self::error::CommandError;
 pub use self::events::Events;
 pub use self::keys::{Expiry, Keys, NamedKey};
 pub use self::session::{QUEUE_VARIABLE, SCHEDULE_VARIABLE, Session};
-pub use self::subscriptions::{Find, Import, List, Subscriptions};
+pub use self::subscriptions::{Erase, Find, Import, List, Subscriptions};
 pub use self::tables::Tables;
 pub use self::tenants::Tenants;
 pub use self::webhooks::Webhooks;

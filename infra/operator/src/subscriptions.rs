@@ -1,5 +1,6 @@
-//! Subscriptions: import, export, find, list, show and history.
+//! Subscriptions: import, export, find, list, show, history and erasure.
 
+mod erase;
 mod export;
 mod find;
 mod history;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use domain::identifiers::{SubscriptionName, TenantId};
 
+pub use self::erase::Erase;
 pub use self::find::Find;
 pub use self::import::Import;
 pub use self::list::List;
@@ -57,6 +59,13 @@ pub enum Subscriptions {
     ///
     /// This reads the table until the page is full: with a filter that few subscriptions pass, the whole table.
     List(List),
+    /// Erase everything personal of cancelled subscriptions, which can't be undone
+    ///
+    /// Ids, status, dates and the reason's code stay, and the API keys and operators of each change. Everything else goes: from the
+    /// subscription with members that this service does not know, from its history, from recorded answers, and from the events and
+    /// attempts that are kept for webhooks. Receivers get an event with the cause ERASED. Recorded answers are searched, at the cost
+    /// of reading the tenants' requests of a day. --cancelled-before reads the whole table.
+    Erase(Erase),
     /// Have the search indexes hold every subscription
     ///
     /// Imports do that by themselves. This is for subscriptions that an earlier version of this service stored, and for those whose
@@ -109,6 +118,7 @@ pub(crate) async fn run(command: Subscriptions, session: &mut Session<'_>) -> Re
         Subscriptions::Export { file, tenant } => export::run(session, tenant, file).await,
         Subscriptions::Find(find) => find::run(find, session).await,
         Subscriptions::List(list) => list::run(list, session).await,
+        Subscriptions::Erase(erase) => erase::run(erase, session).await,
         Subscriptions::Index { tenant, dry_run } => index::run(session, tenant, dry_run).await,
         Subscriptions::Show { name, tenant } => show::run(session, tenant, name).await,
         Subscriptions::History { name, tenant, verify } => history::run(session, tenant, name, verify).await,

@@ -10,10 +10,10 @@ use strum::VariantArray;
 use uuid::{Uuid, uuid};
 
 use crate::cancellation::{CancellationState, Reason};
-use crate::identifiers::{CancellationId, TenantId};
+use crate::identifiers::{CancellationId, SubscriptionId, TenantId};
 use crate::origin::{Cause, Origin};
 use crate::standing::Standing;
-use crate::stored::StoredSubscription;
+use crate::stored::{Revision, StoredSubscription};
 use crate::subscription::{Status, Subscription};
 
 /// The source of the events, as EventBridge names it.
@@ -103,13 +103,12 @@ pub fn decide_event(
     let occurred_at = match cause {
         Cause::Executed => after.document.cancelled_at,
         Cause::Imported => None,
-        Cause::Scheduled | Cause::Replaced | Cause::Withdrawn => after.document.updated_at,
+        Cause::Scheduled | Cause::Replaced | Cause::Withdrawn | Cause::Erased => after.document.updated_at,
     };
     let cancellation = event_cancellation(before, &after);
     let StoredSubscription { document: data, revision, .. } = after;
-    let name = format!("{tenant}#{}/{revision}/{}", data.subscription_id, r#type.as_str());
     Some(Event {
-        event_id: Uuid::new_v5(&NAMESPACE, name.as_bytes()),
+        event_id: event_id(tenant, data.subscription_id, &revision, r#type),
         r#type,
         version: revision.version,
         cause,
@@ -117,6 +116,13 @@ pub fn decide_event(
         cancellation,
         data,
     })
+}
+
+/// The id of the event of this type about the change that made this revision, if there is one.
+#[must_use]
+pub fn event_id(tenant: &TenantId, id: SubscriptionId, revision: &Revision, r#type: EventType) -> Uuid {
+    let name = format!("{tenant}#{id}/{revision}/{}", r#type.as_str());
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
 impl StoredSubscription {
@@ -184,7 +190,6 @@ mod tests {
     use crate::cancellation::Cancellation;
     use crate::origin::{Author, Cause};
     use crate::standing::IndexEntry;
-    use crate::stored::Revision;
 
     const AT: &str = "2026-02-01T00:00:05Z";
     const ID: &str = "00000000-0000-4000-8000-000000000001";

@@ -199,6 +199,7 @@ fn time_of_change(
     // `updatedAt` may be later than the change: it always grows, also after another clock wrote it.
     match cause {
         Cause::Imported => origin.and_then(|origin| origin.at),
+        Cause::Erased => updated_at,
         Cause::Executed => kept.and_then(|kept| kept.executed_at).or(updated_at),
         Cause::Withdrawn => kept.and_then(|kept| kept.withdrawn_at).or(updated_at),
         Cause::Scheduled => kept.map(|kept| kept.requested_at).or(updated_at),
@@ -214,6 +215,7 @@ fn usual_source(cause: Cause) -> Source {
         Cause::Scheduled | Cause::Replaced | Cause::Withdrawn => Source::Api,
         Cause::Executed => Source::Schedule,
         Cause::Imported => Source::Import,
+        Cause::Erased => Source::Operator,
     }
 }
 

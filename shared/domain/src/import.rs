@@ -29,7 +29,7 @@ pub enum Existing {
     /// The stored subscription stays as it is.
     Keep,
     /// The imported document replaces the stored one, unless that would undo or change a pending or executed cancellation, or bring
-    /// a withdrawn one back.
+    /// back a withdrawn one, or what was erased.
     Update,
     /// The imported document and its cancellation replace the stored ones. If the document has no cancellation, none is pending
     /// afterwards.
@@ -235,10 +235,11 @@ fn decide_replacement(
     if keeps_cancellation && is_same(stored_document, &document) {
         return ImportDecision::Unchanged;
     }
+    let is_erased = stored.origin.as_ref().is_some_and(|origin| origin.cause == Cause::Erased);
     let undoes_cancellation = !keeps_cancellation && !matches!(stage, Stage::None | Stage::Forgotten);
     let keep = match existing {
         Existing::Keep => true,
-        Existing::Update => undoes_cancellation,
+        Existing::Update => undoes_cancellation || is_erased,
         Existing::Overwrite => false,
     };
     if keep {

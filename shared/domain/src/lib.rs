@@ -38,6 +38,7 @@ pub mod withdraw;
 pub mod details;
 pub mod preview;
 
+pub mod erase;
 pub mod event;
 pub mod history;
 pub mod webhook;

@@ -26,6 +26,8 @@ pub enum Cause {
     Executed,
     /// An import, or another system that writes into the table; or the repair of a write that scheduled and withdrew nothing.
     Imported,
+    /// Everything personal was erased.
+    Erased,
 }
 
 /// The part of the service, or of its surroundings, that made a change.

@@ -96,7 +96,9 @@ impl Admin {
 }
 
 /// Returns the subscription that made the condition of its write fail.
-fn current(conditions: Vec<Option<FailedCondition>>) -> Result<Option<Box<StoredSubscription>>, StoreError> {
+pub(super) fn current(
+    conditions: Vec<Option<FailedCondition>>,
+) -> Result<Option<Box<StoredSubscription>>, StoreError> {
     let failed = conditions.into_iter().flatten().next();
     let FailedCondition(item) = failed.ok_or(StoreError::Conflict)?;
     Ok(item.map(read_subscription).transpose()?.map(Box::new))

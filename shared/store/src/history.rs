@@ -193,7 +193,7 @@ struct HistoryItem {
     pending_status: Option<PendingStatus>,
 }
 
-fn history_item(key: &str, entry: &HistoryEntry) -> Result<Item, StoreError> {
+pub(super) fn history_item(key: &str, entry: &HistoryEntry) -> Result<Item, StoreError> {
     let HistoryEntry {
         revision,
         follows,

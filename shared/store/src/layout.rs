@@ -2,7 +2,7 @@
 //!
 //! | table | key `pk`, and the range key of the last three | attributes |
 //! |---|---|---|
-//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `changedBy` (what made that write), `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending; `msisdn` and `customerId` (hashes, for the indexes of those names) |
+//! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `changedBy` (what made that write), `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending; `msisdn` and `customerId` (hashes, for the indexes of those names); `erasedAt` once everything personal is erased |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
 //! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
 //! | tenants | `<tenant>` | `name`, `timeZone`; `pausedAt` and `pausedBy` while its cancellations are paused |
@@ -46,6 +46,7 @@ pub(super) const DUE_SHARD: &str = "dueShard";
 pub(super) const DUE_AT: &str = "dueAt";
 pub(super) const MSISDN: &str = "msisdn";
 pub(super) const CUSTOMER_ID: &str = "customerId";
+pub(super) const ERASED_AT: &str = "erasedAt";
 
 // The members of a document that are read or written individually.
 pub(super) const STATUS: &str = "status";

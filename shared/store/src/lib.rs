@@ -17,6 +17,7 @@ pub mod compression;
 pub mod deliveries;
 mod document;
 pub mod due;
+pub mod erase;
 pub mod history;
 pub mod import;
 pub mod inspect;

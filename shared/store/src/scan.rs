@@ -197,7 +197,7 @@ impl Admin {
         Ok(entries.iter().map(details).collect())
     }
 
-    async fn scan_subscriptions(
+    pub(super) async fn scan_subscriptions(
         &self,
         kind: &str,
         projection: Option<&str>,

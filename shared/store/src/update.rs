@@ -21,8 +21,8 @@ use super::document::{document_attribute, stored_attribute};
 use super::items::{attribute, changed_by, due_shard, instant, number, text};
 use super::layout::{
     CANCELLATION, CANCELLATION_ID, CANCELLED_AT, CHANGED_BY, DOCUMENT, DUE_AT, DUE_SHARD, EFFECTIVE_AT,
-    EXECUTED_AT, PENDING_MSISDN, PENDING_PRODUCT_OFFERING, PENDING_STATUS, PK, SCHEDULED_AT, STATUS,
-    STATUS_IN_EXPRESSIONS, UPDATED_AT, VERSION, WRITE_ID, subscription_key,
+    ERASED_AT, EXECUTED_AT, PENDING_MSISDN, PENDING_PRODUCT_OFFERING, PENDING_STATUS, PK, SCHEDULED_AT,
+    STATUS, STATUS_IN_EXPRESSIONS, UPDATED_AT, VERSION, WRITE_ID, subscription_key,
 };
 use super::search::attributes;
 
@@ -106,7 +106,10 @@ impl ItemUpdate {
         update.set(WRITE_ID, attribute(write_id)?);
         update.set(CHANGED_BY, changed_by(write_id, origin)?);
         match document {
-            DocumentChange::Whole(document) => update.set(DOCUMENT, document_attribute(document)?),
+            DocumentChange::Whole(document) => {
+                update.set(DOCUMENT, document_attribute(document)?);
+                update.edit(ERASED_AT, Edit::Remove);
+            }
             DocumentChange::Members(edits) => {
                 for (name, edit) in members(edits)? {
                     if !matches!(edit, Edit::Keep) {

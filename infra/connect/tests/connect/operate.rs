@@ -4,6 +4,7 @@
 mod backup;
 mod cancellations;
 mod doctor;
+mod erase;
 mod events;
 mod history;
 mod import;

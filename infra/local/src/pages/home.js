@@ -282,6 +282,7 @@ const CHANGES = {
   WITHDRAWN: "Cancellation withdrawn",
   EXECUTED: "Cancellation executed",
   IMPORTED: "Imported",
+  ERASED: "Erased",
 };
 const SOURCES = { SCHEDULE: "the schedule", IMPORT: "an import", OPERATOR: "an operator" };
 

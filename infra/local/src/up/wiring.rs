@@ -17,7 +17,7 @@ use super::running::{Addresses, Stops};
 use super::{Options, StartError};
 use crate::bus::{self, Bus};
 use crate::console::{self, Console};
-use crate::database::{Folder, QUEUE};
+use crate::database::{CHECKPOINTS, Folder, QUEUE};
 use crate::event_source::EventSource;
 use crate::queue::Queue;
 use crate::queue_source::QueueSource;
@@ -101,7 +101,7 @@ impl Wiring {
         let aws = aws.sdk_config();
         let (bus, failed) = (bus::NAME.to_owned(), bus::FAILED_EVENTS.to_owned());
         let publisher = Publisher::new(store("publish-events"), &aws, bus, &aws, failed);
-        let file = folder.map(|folder| folder.file("events-delivered.json"));
+        let file = folder.map(|folder| folder.file(CHECKPOINTS));
         let events = EventSource::begin(publisher, database.endpoint.clone(), stream_arn, file).await?;
         Ok(Sources { events, deliveries })
     }

@@ -89,8 +89,9 @@ pub(super) async fn pause(
         });
     }
     let outcome = session.complain(&unreadable);
+    session.conclude(&paused, || paused.iter().map(PausedTenant::text).collect::<Text>(), outcome)?;
     session.note("A sweep under way notices this within 5 seconds. Callers can still cancel and withdraw.");
-    session.conclude(&paused, || paused.iter().map(PausedTenant::text).collect::<Text>(), outcome)
+    Ok(())
 }
 
 /// Asks before the cancellations of these tenants that are due are executed, if there are any.

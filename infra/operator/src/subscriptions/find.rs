@@ -3,8 +3,8 @@
 use clap::Args;
 use domain::identifiers::{ReferenceId, TenantId};
 use domain::search::Search;
-use domain::subscription::Subscription;
-use store::{Patience, try_again};
+use domain::stored::StoredSubscription;
+use store::{Admin, Patience, try_again};
 
 use super::rows::rows;
 use crate::arguments::{TENANT_VARIABLE, find_tenant, parse_tenant};
@@ -53,20 +53,30 @@ pub(super) async fn run(Find { tenant, text }: Find, session: &mut Session<'_>) 
     let search = text.search().ok_or(CommandError::Usage("there is no text to search for"))?;
     let store = session.store();
     let tenant = find_tenant(&store, tenant).await?.id;
-    let (mut found, mut unreadable, mut after): (Vec<Subscription>, _, _) = (Vec::new(), Vec::new(), None);
+    let (found, unreadable) = find_all(&store, &tenant, &search).await?;
+    let found: Vec<_> = found.into_iter().map(|stored| stored.document).collect();
+    let outcome = session.complain(&unreadable);
+    session.conclude(&found, || rows(found.iter()), outcome)
+}
+
+/// Finds all subscriptions. Also returns the keys of those that can't be read.
+pub(super) async fn find_all(
+    store: &Admin,
+    tenant: &TenantId,
+    search: &Search,
+) -> Result<(Vec<StoredSubscription>, Vec<String>), CommandError> {
+    let (mut found, mut unreadable, mut after) = (Vec::new(), Vec::new(), None);
     loop {
         let read = || async {
-            let hits = store.hits(&tenant, &search, after, PAGE).await?;
-            Ok((store.found(&tenant, &search, &hits.ids).await?, hits.last))
+            let hits = store.hits(tenant, search, after, PAGE).await?;
+            Ok((store.found(tenant, search, &hits.ids).await?, hits.last))
         };
         let (page, last) = try_again(Patience::OfCommand, read).await?;
-        found.extend(page.found.into_iter().map(|stored| stored.document));
+        found.extend(page.found);
         unreadable.extend(page.unreadable);
         after = last;
         if after.is_none() {
-            break;
+            return Ok((found, unreadable));
         }
     }
-    let outcome = session.complain(&unreadable);
-    session.conclude(&found, || rows(found.iter()), outcome)
 }

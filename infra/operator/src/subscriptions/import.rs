@@ -57,7 +57,7 @@ enum OnExisting {
     /// Keep the stored subscription as it is
     Keep,
     /// Replace the document by that of the file, unless this would undo or change a cancellation that is pending or has taken
-    /// effect, or bring back one that was withdrawn
+    /// effect, or bring back one that was withdrawn, or what was erased
     Update,
     /// Replace the document and the cancellation by those of the file; if the file has no cancellation, the stored one is undone
     Overwrite,

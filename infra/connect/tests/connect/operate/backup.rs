@@ -114,6 +114,7 @@ async fn a_restored_tenant_gives_the_same_answers_with_the_same_keys_and_history
     // The date arrives.
     there.set_clock("2026-02-01T12:00:00Z").await;
     assert_eq!(there.execute().await["executed"], 1);
+    there.until_recorded(ACTIVATED, 3).await;
     let verified = connect(&there, &["subscriptions", "history", ACTIVATED, "--tenant", "demo", "--verify"]);
     assert_eq!(verified.code, 0, "{verified:?}");
 }
