@@ -146,6 +146,7 @@ async fn command(engine: &Engine, tables: TableNames) -> Duration {
         schedule: None,
         clock: Clock::system(),
         json: true,
+        asks: false,
         out: &mut out,
         notes: &mut notes,
         stop: CancellationToken::new(),

@@ -9,6 +9,8 @@ use domain::calendar::IANA_RELEASE;
 use local::up::Options;
 use url::Url;
 
+use crate::console::ConsoleOptions;
+
 /// The version, and the release of the time zone database: both decide when a cancellation takes effect.
 static VERSION: LazyLock<String> =
     LazyLock::new(|| format!("{} (time zones: IANA {IANA_RELEASE})", env!("CARGO_PKG_VERSION")));
@@ -45,6 +47,11 @@ pub(crate) enum Command {
     Up(Box<Options>),
     #[command(flatten)]
     Operate(operator::Command),
+    /// Open the console: tenants, keys, webhooks, subscriptions and their cancellations, in a browser on this machine
+    ///
+    /// Prints a link that is good once. The console uses the same database and the same credentials as the other commands, and only
+    /// reads unless --allow-changes is given. It listens on the loopback interface only.
+    Console(ConsoleOptions),
     /// Print the completions of a shell
     ///
     /// For bash: connect completions bash > ~/.local/share/bash-completion/completions/connect

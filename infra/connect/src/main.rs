@@ -3,6 +3,7 @@
 //! The service on one machine is in `local`, the commands are in `operator`. This crate has the parts that only a process needs.
 
 mod command_line;
+mod console;
 mod help;
 mod operate;
 mod output;
@@ -16,6 +17,7 @@ use clap::Parser;
 use local::up;
 
 use self::command_line::{Command, CommandLine};
+use self::console::console;
 use self::operate::operate;
 use self::output::fail;
 use self::serve::serve;
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     match command {
         Some(Command::Operate(command)) => operate(command, global),
         Some(Command::Up(options)) => serve(*options, global),
+        Some(Command::Console(options)) => console(&options, global),
         Some(Command::Completions { shell }) => help::completions(shell),
         Some(Command::Man { folder }) => help::man(&folder),
         // `connect` alone means `connect up` with every option at its default.

@@ -5,7 +5,9 @@ use std::process::{self, ExitCode};
 use std::time::Duration;
 
 use local::{bus, up};
+use operator::terminal;
 use operator::{CommandError, QUEUE_VARIABLE, SCHEDULE_VARIABLE, Session};
+use serde_json::json;
 use service::clock::Clock;
 use service::deliver::DeliveryQueue;
 use service::endpoint::Endpoint;
@@ -22,12 +24,9 @@ use crate::signals::{Signals, output_is_closed};
 pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitCode {
     log(LevelFilter::WARN);
     let queue = queue(global.dynamodb_endpoint.is_some());
-    let endpoint = match global.dynamodb_endpoint.map_or_else(Endpoint::from_env, |url| Ok(Endpoint::at(url)))
-    {
+    let endpoint = match endpoint(global.dynamodb_endpoint) {
         Ok(endpoint) => endpoint,
-        Err(missing) => {
-            return fail(format!("error: {missing}; or name the database with --dynamodb-endpoint"), 1);
-        }
+        Err(missing) => return fail(format!("error: {missing}"), 1),
     };
     let only_reads = command.only_reads();
     let proxy = endpoint.proxy();
@@ -38,14 +37,25 @@ pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitC
         Err(error) => {
             let through = proxy.filter(|_| error.is_unavailable());
             let through = through.map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
-            fail(format!("error: {error}{through}"), error.exit_code())
+            let (message, code) = (format!("{error}{through}"), error.exit_code());
+            if global.json {
+                let line = terminal::json(&json!({"error": message, "exitCode": code})).unwrap_or_default();
+                return fail(line, code);
+            }
+            fail(format!("error: {message}"), code)
         }
     }
 }
 
+/// Returns the database at a URL, or that of the environment.
+pub(crate) fn endpoint(url: Option<String>) -> Result<Endpoint, String> {
+    let endpoint = url.map_or_else(Endpoint::from_env, |url| Ok(Endpoint::at(url)));
+    endpoint.map_err(|missing| format!("{missing}; or name the database with --dynamodb-endpoint"))
+}
+
 /// Returns the queue of deliveries, if it is known: the one that the environment names, or that of the service on this machine if
 /// the database is chosen by its URL.
-fn queue(of_this_machine: bool) -> Option<DeliveryQueue> {
+pub(crate) fn queue(of_this_machine: bool) -> Option<DeliveryQueue> {
     let url = variable(QUEUE_VARIABLE).or_else(|| of_this_machine.then(|| bus::WEBHOOKS.to_owned()))?;
     let default = format!("http://127.0.0.1:{}{}", up::defaults().port, bus::PATH);
     let sqs = match Endpoint::from_env_of("SQS") {
@@ -78,6 +88,7 @@ async fn until_stopped(
         schedule: variable(SCHEDULE_VARIABLE),
         clock: Clock::system(),
         json,
+        asks: true,
         out: &mut out,
         notes: &mut notes,
         stop: stop.clone(),

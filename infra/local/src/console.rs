@@ -1,9 +1,12 @@
-//! The console, which only exists on one machine: a movable clock, sweeps on request, deliveries that are shown and sent again, the
+//! The console: the operator's commands for a page ([`commands`]), also without the service ([`alone`]). And what only exists with the
+//! service on one machine: a movable clock, sweeps on request, deliveries that are shown and sent again, the
 //! stand-ins for AWS, and the status.
 //!
 //! Only users of this machine can use it: [`server`](crate::server) refuses all others.
 
+pub mod alone;
 mod clock;
+pub mod commands;
 mod deliveries;
 
 use std::sync::Arc;
@@ -24,6 +27,7 @@ use store::{Admin, StoreError};
 
 pub use self::clock::check_instant;
 use self::clock::moved;
+use self::commands::Commands;
 use self::deliveries::ShownEvent;
 use crate::bus::{self, Bus};
 use crate::pages;
@@ -46,6 +50,8 @@ pub struct Console {
     pub scheduler: Arc<Scheduler>,
     /// The bus, which takes events.
     pub bus: Arc<Bus>,
+    /// The operator's commands. On a database that others use too, `connect console` has them, behind a secret link.
+    pub commands: Option<Commands>,
 }
 
 /// Most subscriptions in a status.
@@ -54,6 +60,7 @@ const SHOWN: usize = 20;
 /// Creates the routes under `/_local/`, and those of the pages.
 pub fn routes(console: Console) -> Router {
     let bus = bus::routes(Arc::clone(&console.bus));
+    let commands = console.commands.clone().map(commands::routes).unwrap_or_default();
     Router::new()
         .route("/_local/status", get(status))
         .route("/_local/api-key", get(api_key))
@@ -64,6 +71,7 @@ pub fn routes(console: Console) -> Router {
         .route("/_local/events/{event_id}/resend", post(deliveries::send_again))
         .with_state(Arc::new(console))
         .merge(bus)
+        .merge(commands)
         .merge(pages::routes())
 }
 

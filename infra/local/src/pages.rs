@@ -1,8 +1,8 @@
-//! Pages for people on one machine: an overview of the service, with a clock to move; the API reference, from
+//! Pages for people on one machine: an overview of the service, with a clock to move; the console; the API reference, from
 //! `infra/openapi.yaml`; an index of all problems; and a page about each, to which its `type` links.
 //!
 //! The pages are part of the binary and load nothing from elsewhere. They use the API, with the demo key, and the routes of
-//! [`console`](crate::console).
+//! [`console`](crate::console). `pages/lit-html.js` is lit-html 3.3.3 as npm has it: it renders the console.
 
 mod problems;
 
@@ -17,6 +17,7 @@ use operator::openapi;
 
 const HOME: &str = include_str!("pages/home.html");
 const DOCS: &str = include_str!("pages/docs.html");
+const CONSOLE: &str = include_str!("pages/console.html");
 
 /// Content security policy: the pages neither load from nor send to other origins. The reference needs inline styles.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -34,8 +35,21 @@ pub fn routes() -> Router {
         .route("/openapi.yaml", get(text("application/yaml", openapi::TEXT)))
         .route("/pages/home.js", get(text("text/javascript", include_str!("pages/home.js"))))
         .route("/pages/docs.js", get(text("text/javascript", include_str!("pages/docs.js"))))
-        .route("/pages/style.css", get(text("text/css", include_str!("pages/style.css"))))
         .route("/pages/scalar.js", get(scalar))
+        .layer(map_response(restrict))
+        .merge(console_routes())
+}
+
+/// Creates the routes of the console's page.
+pub fn console_routes() -> Router {
+    let script = |script| get(text("text/javascript", script));
+    Router::new()
+        .route("/console", get(Html(CONSOLE)))
+        .route("/pages/console.js", script(include_str!("pages/console.js")))
+        .route("/pages/console-views.js", script(include_str!("pages/console-views.js")))
+        .route("/pages/console-words.js", script(include_str!("pages/console-words.js")))
+        .route("/pages/lit-html.js", script(include_str!("pages/lit-html.js")))
+        .route("/pages/style.css", get(text("text/css", include_str!("pages/style.css"))))
         .layer(map_response(restrict))
 }
 

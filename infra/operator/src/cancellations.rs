@@ -1,5 +1,6 @@
 //! Cancellations: upcoming, due and executed ones, many at once, and the repair of contradictions.
 
+mod batches;
 mod change;
 mod due;
 mod index;
@@ -24,7 +25,7 @@ pub(crate) use self::rederive::misplaced;
 use self::repair::Part;
 pub(crate) use self::repair::contradictory;
 pub use self::report::Report;
-use crate::arguments::{Operator, parse_tenant};
+use crate::arguments::{Operator, TENANT_VARIABLE, parse_tenant};
 use crate::{CommandError, Session};
 
 /// Commands on cancellations.
@@ -38,6 +39,15 @@ pub enum Cancellations {
     /// --batch and date continues one that was interrupted: a line that the batch has done is not done again. A cancellation that is
     /// pending already is replaced, unless it has the same date and reason.
     Schedule(ScheduleMany),
+    /// List the batches of a tenant, the latest first, and what became of their cancellations
+    ///
+    /// Only the latest cancellation of each subscription counts. This reads the whole table: its cost grows with the subscriptions of
+    /// all tenants.
+    Batches {
+        /// Tenant of the batches
+        #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
+        tenant: TenantId,
+    },
     /// Withdraw many pending cancellations: those of a batch, or those that an API key has requested
     ///
     /// Each is withdrawn as by a request of the API. Cancellations that were executed stay, and so do those that were requested
@@ -118,7 +128,7 @@ pub enum Cancellations {
     },
     /// Count cancellations by month and reason
     ///
-    /// Counts executed and pending cancellations by their date. A cancellation without a promised date counts by its instant, in
+    /// Counts executed, pending and withdrawn cancellations by their date: the latest one of each subscription. A cancellation without a promised date counts by its instant, in
     /// the time zone that its tenant has now. A cancellation that had taken effect when it was imported is not counted. This
     /// reads the whole table: its cost grows with the subscriptions of all tenants.
     Report(Report),
@@ -128,7 +138,7 @@ impl Cancellations {
     /// Returns true if the command changes nothing.
     pub(crate) fn only_reads(&self) -> bool {
         match self {
-            Self::Due(_) | Self::Lag | Self::Report(_) => true,
+            Self::Due(_) | Self::Batches { .. } | Self::Lag | Self::Report(_) => true,
             Self::Rederive { dry_run, .. } | Self::Repair { dry_run, .. } => *dry_run,
             Self::Pause { .. } | Self::Resume { .. } => false,
             Self::Run { .. } | Self::Schedule(_) | Self::Withdraw(_) => false,
@@ -139,6 +149,7 @@ impl Cancellations {
 pub(crate) async fn run(command: Cancellations, session: &mut Session<'_>) -> Result<(), CommandError> {
     match command {
         Cancellations::Due(arguments) => due::list(session, arguments).await,
+        Cancellations::Batches { tenant } => batches::list(session, tenant).await,
         Cancellations::Schedule(arguments) => many::schedule(session, arguments).await,
         Cancellations::Withdraw(arguments) => many::withdraw(session, arguments).await,
         Cancellations::Pause { tenants, operator } => pause::pause(session, &operator, tenants).await,

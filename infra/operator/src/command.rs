@@ -86,6 +86,24 @@ impl Command {
         matches!(self, Self::Events(Events::Tail { .. }))
     }
 
+    /// Returns true if a page may run the command: it uses no file of this machine, and ends.
+    #[must_use]
+    pub fn is_for_a_page(&self) -> bool {
+        match self {
+            Self::Subscriptions(command) => !matches!(
+                command,
+                Subscriptions::Import(_) | Subscriptions::Export { .. } | Subscriptions::Index { .. }
+            ),
+            Self::Cancellations(command) => {
+                !matches!(command, Cancellations::Schedule(_) | Cancellations::Withdraw(_))
+            }
+            Self::Tenants(_) | Self::Keys(_) | Self::Webhooks(_) | Self::Doctor(_) => true,
+            Self::Events(_) | Self::History(_) | Self::Tables(_) | Self::Backup(_) | Self::Restore(_) => {
+                false
+            }
+        }
+    }
+
     /// Returns true if the command changes nothing. Then it is a success if the reader of its output stops early.
     #[must_use]
     pub fn only_reads(&self) -> bool {

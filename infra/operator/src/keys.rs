@@ -7,12 +7,15 @@ mod revoke;
 mod rotate;
 mod shown;
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
 use clap::Subcommand;
 use domain::api_key::{ApiKey, KeyState, Scope};
 use domain::identifiers::{KeyId, TenantId};
+use domain::tenant::Tenant;
 use service::ids;
-use store::Admin;
+use store::{Admin, Patience, try_again};
 
 pub use self::arguments::{Expiry, NamedKey};
 use self::arguments::{future, parse_key, parse_scope};
@@ -44,6 +47,12 @@ pub enum Keys {
         /// Tenant of the keys
         #[arg(long, value_parser = parse_tenant, env = TENANT_VARIABLE, hide_env_values = true)]
         tenant: TenantId,
+        /// Also show the day, in the tenant's time zone, of the last change that each key has requested
+        ///
+        /// From the history, which has a change within seconds. Reads are not in it: the log has those. This reads the whole history:
+        /// its cost grows with the changes of all tenants.
+        #[arg(long)]
+        last_used: bool,
     },
     /// Give an API key more scopes, from the next request on
     ///
@@ -120,7 +129,7 @@ pub(crate) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), 
         Keys::Create { tenant, name, scopes, expires } => {
             create(session, &store, tenant, name, scopes, expires).await
         }
-        Keys::List { tenant } => list(session, &store, tenant).await,
+        Keys::List { tenant, last_used } => list(session, &store, tenant, last_used).await,
         Keys::Grant { key, tenant, scopes } => {
             let key = key.of(&tenant)?;
             grant::run(session, &store, tenant, key, &scopes).await
@@ -165,14 +174,52 @@ async fn create(
     reveal(session, &token, key, now)
 }
 
-async fn list(session: &mut Session<'_>, store: &Admin, tenant: TenantId) -> Result<(), CommandError> {
+async fn list(
+    session: &mut Session<'_>,
+    store: &Admin,
+    tenant: TenantId,
+    last_used: bool,
+) -> Result<(), CommandError> {
     let tenant = find_tenant(store, tenant).await?;
     let page = store.api_keys(&tenant.id).await?;
-    let keys: Vec<_> =
+    let mut unreadable = page.unreadable;
+    let mut keys: Vec<_> =
         page.found.into_iter().map(|(id, key)| ShownKey::new(id, key, session.now())).collect();
-    let outcome = session.complain(&page.unreadable);
-    let heading = ["KEY", "NAME", "TOKEN", "SCOPES", "CREATED", "EXPIRES", "STATE"];
-    session.conclude(&keys, || table(heading, keys.iter().map(ShownKey::row)), outcome)
+    if last_used {
+        let (last, malformed) = last_changes(store, &tenant).await?;
+        keys.iter_mut().for_each(|key| key.note_use(&last));
+        unreadable.extend(malformed);
+    }
+    let outcome = session.complain(&unreadable);
+    let text = || {
+        if last_used {
+            let heading = ["KEY", "NAME", "TOKEN", "SCOPES", "CREATED", "EXPIRES", "STATE", "LAST CHANGE"];
+            return table(heading, keys.iter().map(ShownKey::row_with_use));
+        }
+        let heading = ["KEY", "NAME", "TOKEN", "SCOPES", "CREATED", "EXPIRES", "STATE"];
+        table(heading, keys.iter().map(ShownKey::row))
+    };
+    session.conclude(&keys, text, outcome)
+}
+
+/// Returns the day of the last change that each key has requested. Also returns the keys of the entries that can't be read.
+async fn last_changes(
+    store: &Admin,
+    tenant: &Tenant,
+) -> Result<(BTreeMap<KeyId, NaiveDate>, Vec<String>), CommandError> {
+    let (mut last, mut unreadable, mut next) = (BTreeMap::new(), Vec::new(), None);
+    loop {
+        let page = try_again(Patience::OfCommand, || store.changes_by_keys(&tenant.id, next.clone())).await?;
+        for (key, at) in page.found {
+            let day = tenant.time_zone.local_date(at);
+            last.entry(key).and_modify(|known: &mut NaiveDate| *known = day.max(*known)).or_insert(day);
+        }
+        unreadable.extend(page.unreadable);
+        next = page.next;
+        if next.is_none() {
+            return Ok((last, unreadable));
+        }
+    }
 }
 
 /// Finds a key that is valid now.

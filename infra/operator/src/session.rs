@@ -37,6 +37,8 @@ pub struct Session<'s> {
     pub clock: Clock,
     /// True if the result is printed as JSON.
     pub json: bool,
+    /// True if questions may be asked on the terminal.
+    pub asks: bool,
     /// Standard output: the result.
     pub out: &'s mut (dyn Write + Send),
     /// Standard error: notes, warnings and questions.
@@ -101,7 +103,7 @@ impl Session<'_> {
         if yes {
             return Ok(());
         }
-        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if !self.asks || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return Err(CommandError::NobodyToAsk(what));
         }
         self.note(&format!("{what}. Continue? [y/N]"));

@@ -173,6 +173,44 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// Reads a page of the changes that API keys of a tenant have requested, in no particular order: the key, and the time.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn changes_by_keys(
+        &self,
+        tenant: &TenantId,
+        page: Option<NextPage>,
+    ) -> Result<Page<(KeyId, DateTime<Utc>)>, StoreError> {
+        let of_keys = format!("begins_with({PK}, :{PK}) AND attribute_exists({REQUESTED_BY}.{KEY_ID})");
+        let request = self.client.scan().table_name(&self.tables.history).filter_expression(of_keys);
+        let request = request
+            .projection_expression(format!("{PK}, {REQUESTED_BY}.{KEY_ID}, #{AT}"))
+            .expression_attribute_names(format!("#{AT}"), AT)
+            .expression_attribute_values(format!(":{PK}"), text(tenant_prefix(tenant)))
+            .set_exclusive_start_key(page.map(|NextPage(key)| key));
+        let output = request.send().await.map_err(StoreError::from_sdk)?;
+        let page = Page {
+            found: output.items.unwrap_or_default(),
+            unreadable: Vec::new(),
+            next: output.last_evaluated_key.map(NextPage),
+        };
+        Ok(page.read(|item| {
+            let RequestOfKey { requested_by, at } = from_item(item).ok()?;
+            Some((requested_by.key_id?, at))
+        }))
+    }
+}
+
+/// The part of an entry that tells which key has requested the change, and when.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestOfKey {
+    requested_by: Requester,
+    at: DateTime<Utc>,
+}
+
 /// An item of the history.
 #[skip_serializing_none]
 #[derive(Serialize, Deserialize)]

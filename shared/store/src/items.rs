@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Utc};
 use domain::api_key::{ApiKey, Scope};
 use domain::calendar::TimeZone;
-use domain::cancellation::{Cancellation, Reason};
+use domain::cancellation::{Cancellation, CancellationState, Reason};
 use domain::document::StoredValue;
 use domain::execute::DueCancellation;
 use domain::identifiers::{CancellationId, KeyId, ReferenceId, SubscriptionId, TenantId, WriteId};
@@ -242,21 +242,19 @@ pub(super) fn read_due(entry: &Item) -> Option<DueCancellation> {
     })
 }
 
-/// Reads a cancellation for counting, by the status that the subscription has now. The inner `None` is a cancellation that does not count, because it neither is pending nor has
-/// taken effect. The outer `None` is an item that can't be read.
+/// Reads a cancellation for counting, by the status that the subscription has now. The inner `None` is a cancellation that does not
+/// count, because its state is unclear. The outer `None` is an item that can't be read.
 pub(super) fn read_reported(item: Item) -> Option<Option<Reported>> {
     let tenant = tenant_of(key_of(&item)).parse().ok()?;
     let (claims, kept) = read_claims(item.into())?;
     let KeptOnly { scheduled_at, effective_at, reason, withdrawn_at, .. } = kept?;
-    if withdrawn_at.is_some() {
-        return Some(None);
-    }
-    let took_effect = match claims.standing() {
-        Standing::Pending => false,
-        Standing::NotPending if claims.status == Status::Cancelled => true,
+    let state = match claims.standing() {
+        Standing::NotPending if withdrawn_at.is_some() => CancellationState::Withdrawn,
+        Standing::Pending => CancellationState::Pending,
+        Standing::NotPending if claims.status == Status::Cancelled => CancellationState::Executed,
         Standing::NotPending | Standing::Contradictory(_) => return Some(None),
     };
-    Some(Some(Reported { tenant, reason, scheduled_at, effective_at, took_effect }))
+    Some(Some(Reported { tenant, reason, scheduled_at, effective_at, state }))
 }
 
 /// Reads the details of an entry of the index from the item that it names; `None` if the pending cancellation of that item is

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use domain::cancellation::Reason;
+use domain::cancellation::{CancellationState, Reason};
 use domain::execute::DueCancellation;
 use domain::identifiers::{SubscriptionId, TenantId, WriteId};
 use domain::standing::Standing;
@@ -43,7 +43,7 @@ pub struct EntryDetails {
     pub standing: Option<Standing>,
 }
 
-/// A cancellation that is pending or has taken effect, for counting.
+/// The latest cancellation of a subscription, for counting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reported {
     /// The tenant.
@@ -54,8 +54,8 @@ pub struct Reported {
     pub scheduled_at: Option<NaiveDate>,
     /// The instant at which it takes effect, or did.
     pub effective_at: DateTime<Utc>,
-    /// True if the cancellation has taken effect.
-    pub took_effect: bool,
+    /// The state of the cancellation.
+    pub state: CancellationState,
 }
 
 impl Page<Item> {
@@ -167,7 +167,7 @@ impl Admin {
         Ok(Page { found: found.into_iter().filter(is_contradictory).collect(), unreadable, next })
     }
 
-    /// Reads a page of the cancellations that are pending or have taken effect, of a tenant or of all.
+    /// Reads a page of the latest cancellations of subscriptions, of a tenant or of all: pending, executed or withdrawn.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.

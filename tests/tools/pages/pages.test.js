@@ -1,64 +1,19 @@
-// The pages of a running service, as a person uses them, in headless Chromium. CONNECT_URL is the URL of the service, and
-// CHROMIUM the path of the browser. With SCREENSHOTS, pictures are put into that folder.
+// The pages of a running service, as a person uses them. CONNECT_URL is the URL of the service.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { AxeBuilder } from "@axe-core/playwright";
-import { chromium } from "playwright-core";
+import { test } from "node:test";
+import { NARROW, WIDE, barriers, fits, openAt, screenshots } from "./browser.js";
 
 const url = process.env.CONNECT_URL;
-const screenshots = process.env.SCREENSHOTS;
-const NARROW = { width: 400, height: 800 };
-const WIDE = { width: 1400, height: 900 };
-let browser;
-
-before(async () => {
-  const quiet = ["quic", "background-networking", "component-update", "sync"].map((what) => `--disable-${what}`);
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--lang=en-US", "--no-sandbox", "--disable-gpu", "--no-first-run", ...quiet],
-  });
-});
-
-after(() => browser.close());
-
-/** Opens a page. The test fails if it loads anything of another origin, on an error, and on a violation of its policy. */
-async function open(test, path, options = {}) {
-  const context = await browser.newContext({ viewport: WIDE, locale: "en-US", ...options });
-  const page = await context.newPage();
-  const faults = [];
-  page.on("request", (request) => {
-    if (!/^(data|blob):/.test(request.url()) && new URL(request.url()).origin !== new URL(url).origin) {
-      faults.push(`loads ${request.url()}`);
-    }
-  });
-  page.on("pageerror", (error) => faults.push(error.message));
-  page.on("console", (message) => {
-    if (/Content Security Policy/.test(message.text())) faults.push(message.text());
-  });
-  test.after(async () => {
-    await context.close();
-    assert.deepEqual(faults, []);
-  });
-  await page.goto(url + path);
-  return page;
-}
+const open = (test, path, options) => openAt(url, test, path, options);
 
 const row = (page, name) => page.locator("#rows").getByRole("row").filter({ hasText: name });
 const cells = (row) => row.getByRole("cell").allTextContents();
-
-/** Returns the violations of WCAG 2.1 AA on a page, which make it hard to read or use. */
-async function barriers(page) {
-  const { violations } = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]).analyze();
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join("; ")}`);
-}
 
 /** Goes to a section of the reference. A section is rendered only when it is needed. */
 async function openSection(page, name) {
   await page.getByRole("link", { name }).first().click();
   await page.getByRole("heading", { name }).waitFor();
 }
-
-const fits = (page) => page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
 
 test("the reference sends a key of its own with each change", async (t) => {
   const page = await open(t, "/docs");
@@ -229,6 +184,22 @@ test("the clock turns by a month and by 24 hours", async (t) => {
   assert.match(new Date(month).toISOString(), /^2026-03-31T22:00/);
   await page.getByRole("button", { name: "+24 h" }).click();
   await page.waitForFunction((before) => Date.parse(document.getElementById("now").textContent) >= before + 86_400_000, month);
+});
+
+test("the clock goes to a date, says what takes effect on the way, and comes back", async (t) => {
+  await fetch(`${url}/_local/clock`, { method: "POST", body: JSON.stringify({ now: "2026-04-15T12:00:00Z" }) });
+  const page = await open(t, "/");
+  const subscription = row(page, "rid_crm-1005");
+  await subscription.getByRole("button", { name: /^Cancel/ }).click();
+  await page.getByRole("button", { name: "Cancel the subscription" }).click();
+  await subscription.getByText("CANCELLED on 2026-04-16").waitFor();
+  await page.getByLabel("Clock date").fill("2026-05-01");
+  await page.getByText("1 cancellation takes effect on the way.").waitFor();
+  await page.getByRole("button", { name: "Go to its beginning" }).click();
+  await page.getByRole("status").getByText("1 executed.").waitFor();
+  assert.match(await page.locator("#now").textContent(), /^2026-04-30T22:00/);
+  await page.getByRole("button", { name: "Back to the real time" }).click();
+  await page.waitForFunction(() => Math.abs(Date.parse(document.getElementById("now").textContent) - Date.now()) < 60_000);
 });
 
 test("a service that is gone is said to be gone", async (t) => {

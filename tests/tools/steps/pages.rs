@@ -4,25 +4,39 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use harness::receiver::Receiver;
+use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::connect::{Connect, command};
 use crate::process::Process;
 use crate::step::Step;
 use crate::tools::{on_path, package, tools};
 
-/// Runs `tests/tools/pages/pages.test.js`. Puts pictures of the pages into `folder`, if it is given.
+/// Runs the tests in `tests/tools/pages`. Puts pictures of the pages into `folder`, if it is given.
 pub async fn run(folder: Option<&Path>) -> Step {
     let chromium = chromium().await?;
     tools("npm").await?;
     let receiver = Receiver::start();
     let now = ["--memory", "--now", "2026-01-31T22:30:00Z", "--time-zone", "Europe/Stockholm"];
     let service = Connect::start(&[&now[..], &["--webhook", &receiver.url]].concat()).await?;
+    // A second console, which only reads.
+    let mut console = Process::start_piped(&mut service.command(&["console", "--json"])?)?;
+    let link = console.lines()?.next_line().await?.ok_or("the console does not start")?;
+    let link: Value = serde_json::from_str(&link)?;
     let mut node = command("node");
-    node.args(["--test", "tests/tools/pages/pages.test.js"])
-        .env("CHROMIUM", chromium)
-        .env("CONNECT_URL", &service.api)
-        .env("SCREENSHOTS", folder.unwrap_or(Path::new("")));
+    // One file after the other, because they share the service.
+    node.args([
+        "--test",
+        "--test-concurrency=1",
+        "tests/tools/pages/pages.test.js",
+        "tests/tools/pages/console.test.js",
+    ])
+    .env("CHROMIUM", chromium)
+    .env("CONNECT_URL", &service.api)
+    .env("CONSOLE_URL", link["consoleUrl"].as_str().ok_or("the console names no link")?)
+    .env("SCREENSHOTS", folder.unwrap_or(Path::new("")));
     Process::show(&mut node).await?;
+    console.end(Signal::TERM).await?;
     service.stop().await
 }
 

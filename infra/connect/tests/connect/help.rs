@@ -48,8 +48,8 @@ fn each_shell_gets_completions_and_each_command_a_man_page() {
     let folder = tempfile::tempdir().unwrap();
     run(&["man", folder.path().to_str().unwrap()]);
     let pages = std::fs::read_dir(folder.path()).unwrap().count();
-    // Also of `completions` and `man`, which are not the operator's.
-    assert_eq!(pages, commands().len() + 2);
+    // Also of `completions`, `man` and `console`, which are not the operator's.
+    assert_eq!(pages, commands().len() + 3);
     let page = std::fs::read_to_string(folder.path().join("connect-keys-rotate.1")).unwrap();
     assert!(page.contains("Create an API key that replaces another"), "{page}");
 }

@@ -25,7 +25,7 @@ use ::store::tables::TableNames;
 use clap::{CommandFactory, Parser};
 use harness::{Service, cancel_next_day, instant, variables_of};
 use operator::Session;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,12 @@ impl Said {
     fn failed(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
         let last = self.notes.lines().last().unwrap_or_default();
-        last.strip_prefix("error: ").unwrap_or_else(|| panic!("{last}")).to_owned()
+        let in_json = |json: Value| {
+            assert_eq!(json["exitCode"], code);
+            json["error"].as_str().map(str::to_owned)
+        };
+        let error = last.strip_prefix("error: ").map(str::to_owned);
+        error.or_else(|| in_json(serde_json::from_str(last).ok()?)).unwrap_or_else(|| panic!("{last}"))
     }
 }
 
@@ -102,6 +107,7 @@ async fn connect_in(service: &Service, tables: &TableNames, now: &str, arguments
         schedule: None,
         clock: Clock::stopped(instant(now)),
         json: line.json,
+        asks: false,
         out: &mut out,
         notes: &mut notes,
         stop: CancellationToken::new(),
@@ -248,6 +254,15 @@ async fn a_failing_command_prints_one_clear_line() {
         assert_eq!(said.notes.lines().count(), 1, "{said:?}");
         assert_eq!(said.failed(code), line, "{arguments:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_json_an_error_is_json_too() {
+    let service = Service::start().await;
+    let said = connect(&service, &["tenants", "show", "nobody", "--json"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    let error: Value = serde_json::from_str(&said.notes).unwrap();
+    assert_eq!(error, json!({"error": "there is no tenant nobody", "exitCode": 1}));
 }
 
 #[test]

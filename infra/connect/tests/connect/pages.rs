@@ -20,7 +20,10 @@ async fn status(service: &Service) -> Value {
 #[tokio::test]
 async fn the_pages_are_served_with_a_policy_that_allows_only_their_own_origin() {
     let service = Service::start().await;
-    for path in ["/", "/docs", "/openapi.yaml", "/pages/home.js", "/pages/docs.js", "/pages/style.css"] {
+    let scripts = ["home", "docs", "console", "console-views", "console-words", "lit-html"];
+    let scripts = scripts.map(|name| format!("/pages/{name}.js"));
+    let pages = ["/", "/console", "/docs", "/openapi.yaml", "/pages/style.css"].map(str::to_owned);
+    for path in pages.iter().chain(&scripts) {
         let answer = Client::new().get(format!("{}{path}", service.api_url)).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         assert!(
@@ -30,6 +33,17 @@ async fn the_pages_are_served_with_a_policy_that_allows_only_their_own_origin() 
     let (status, renderer) = get(&service, "/pages/scalar.js").await;
     assert_eq!(status, 200);
     assert!(renderer.contains("createApiReference"));
+}
+
+/// Every program of this machine can use the embedded database. Another one may belong to others.
+#[tokio::test]
+async fn the_service_has_a_console_only_with_the_embedded_database() {
+    if std::env::var("DYNAMODB_ENDPOINT").is_ok() {
+        return;
+    }
+    let (database, service, _wire) = Service::start_wired().await;
+    assert_eq!(get(&database, "/_console/about").await.0, 200);
+    assert_eq!(get(&service, "/_console/about").await.0, 404);
 }
 
 #[tokio::test]

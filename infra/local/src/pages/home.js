@@ -339,6 +339,31 @@ async function execute() {
   say(`${executed} executed${failed ? `, ${failed} failed` : ""}.`);
 }
 
+const turn = element("turn");
+
+/** Returns the instant at which a date begins in the tenant's time zone. */
+function beginning(date) {
+  const utc = Date.parse(`${date}T00:00:00Z`);
+  const there = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium", timeZone: service.timeZone }).format(utc);
+  return new Date(utc - (Date.parse(`${there.replace(" ", "T")}Z`) - utc)).toISOString();
+}
+
+/** Says how many cancellations take effect before the clock shows the date that is chosen. */
+async function onTheWay() {
+  const say = (text) => { element("on-the-way").textContent = text; };
+  const { value } = turn.date;
+  say("");
+  if (!value) return;
+  const parts = ["cancellations", "due", "--tenant", service.tenant, "--to", value, "--summary"];
+  const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ arguments: parts }) };
+  const response = await fetch("/_console/run", request);
+  // With another database, this service has no console.
+  if (!response.ok) return;
+  const { result = [] } = await response.json();
+  const count = result.reduce((sum, day) => sum + day.count, 0);
+  say(count === 1 ? "1 cancellation takes effect on the way." : `${count} cancellations take effect on the way.`);
+}
+
 /** Runs what a click asks for, and says what went wrong. */
 const saying = (action) => async (happened) => {
   happened.preventDefault();
@@ -351,6 +376,13 @@ const saying = (action) => async (happened) => {
   }
 };
 const on = (id, event, action) => element(id).addEventListener(event, saying(action));
+on("turn", "change", onTheWay);
+on("turn", "submit", async () => {
+  await move({ now: beginning(turn.date.value) });
+  turn.reset();
+  element("on-the-way").textContent = "";
+});
+on("reset", "click", () => move({ now: new Date().toISOString() }));
 
 on("next-day", "click", () => move({ now: service.nextDay.instant }));
 on("next-month", "click", () => move({ now: service.nextMonth.instant }));

@@ -16,6 +16,7 @@ use super::database::OpenDatabase;
 use super::running::{Addresses, Stops};
 use super::{Options, StartError};
 use crate::bus::{self, Bus};
+use crate::console::commands::Commands;
 use crate::console::{self, Console};
 use crate::database::{CHECKPOINTS, Folder, QUEUE};
 use crate::event_source::EventSource;
@@ -107,8 +108,26 @@ impl Wiring {
     }
 
     /// Creates the console of this service.
-    pub(super) fn console(&self, options: &Options, store: Admin, addresses: Addresses) -> Console {
+    pub(super) fn console(
+        &self,
+        options: &Options,
+        endpoint: Endpoint,
+        store: Admin,
+        addresses: Addresses,
+    ) -> Console {
+        let sqs = Endpoint::local(format!("{}{}", addresses.api_url, bus::PATH)).sdk_config();
+        let commands = Commands {
+            endpoint,
+            tables: options.tables.clone(),
+            queue: Some(DeliveryQueue::new(&sqs, bus::WEBHOOKS.to_owned())),
+            schedule: None,
+            clock: self.scheduler.service.clock.clone(),
+            may_change: true,
+            place: "This machine".to_owned(),
+            api_url: Some(addresses.api_url.clone()),
+        };
         Console {
+            commands: options.dynamodb_endpoint.is_none().then_some(commands),
             addresses,
             store,
             database: options.keeping(),

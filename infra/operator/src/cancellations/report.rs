@@ -1,11 +1,11 @@
-//! `cancellations report`: counts executed and pending cancellations by month and reason.
+//! `cancellations report`: counts executed, pending and withdrawn cancellations by month and reason.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{Datelike, Months, NaiveDate};
 use clap::Args;
 use domain::calendar::TimeZone;
-use domain::cancellation::Reason;
+use domain::cancellation::{CancellationState, Reason};
 use domain::identifiers::TenantId;
 use serde::Serialize;
 use store::{NextPage, Patience, try_again};
@@ -47,11 +47,19 @@ struct Count {
     executed: u64,
     /// Number of pending cancellations.
     pending: u64,
+    /// Number of cancellations that were withdrawn.
+    withdrawn: u64,
 }
 
 impl Count {
+    /// Number of cancellations that have taken effect, or will.
     fn all(&self) -> u64 {
         self.executed + self.pending
+    }
+
+    /// Formats the counts.
+    fn numbers(&self) -> [String; 3] {
+        [self.executed, self.pending, self.withdrawn].map(|count| count.to_string())
     }
 
     fn reason(&self) -> String {
@@ -95,12 +103,13 @@ pub(crate) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
                 reason: cancellation.reason,
                 executed: 0,
                 pending: 0,
+                withdrawn: 0,
             };
             let count = counts.entry((new.month.clone(), new.reason())).or_insert(new);
-            if cancellation.took_effect {
-                count.executed += 1;
-            } else {
-                count.pending += 1;
+            match cancellation.state {
+                CancellationState::Executed => count.executed += 1,
+                CancellationState::Pending => count.pending += 1,
+                CancellationState::Withdrawn | CancellationState::Replaced => count.withdrawn += 1,
             }
         }
         unreadable.extend(page.unreadable);
@@ -114,9 +123,10 @@ pub(crate) async fn run(report: Report, session: &mut Session<'_>) -> Result<(),
     if report.csv {
         let reason = |count: &Count| count.reason.map(|reason| reason.to_string()).unwrap_or_default();
         let row = |count: &Count| {
-            [count.month.clone(), reason(count), count.executed.to_string(), count.pending.to_string()]
+            let [executed, pending, withdrawn] = count.numbers();
+            [count.month.clone(), reason(count), executed, pending, withdrawn]
         };
-        let heading = ["month", "reason", "executed", "pending"];
+        let heading = ["month", "reason", "executed", "pending", "withdrawn"];
         return outcome.and(print_csv(session, heading, counts.iter().map(row)));
     }
     session.conclude(&counts, || text(&counts, from, report.to), outcome)
@@ -130,14 +140,16 @@ fn first_of_month(date: NaiveDate) -> NaiveDate {
 fn text(counts: &[Count], from: NaiveDate, to: Option<NaiveDate>) -> Text {
     let range = to.map_or_else(|| format!("from {from}"), |to| format!("from {from} to {to}"));
     let total: u64 = counts.iter().map(Count::all).sum();
-    if total == 0 {
+    let withdrawn: u64 = counts.iter().map(|count| count.withdrawn).sum();
+    if counts.is_empty() {
         return format!("no cancellations {range}").into();
     }
     let months: BTreeSet<&str> = counts.iter().map(|count| count.month.as_str()).collect();
     let rows = counts.iter().map(|count| {
-        [count.month.clone(), count.reason(), count.executed.to_string(), count.pending.to_string()]
+        let [executed, pending, withdrawn] = count.numbers();
+        [count.month.clone(), count.reason(), executed, pending, withdrawn]
     });
-    let by_month = table(["MONTH", "REASON", "#EXECUTED", "#PENDING"], rows);
+    let by_month = table(["MONTH", "REASON", "#EXECUTED", "#PENDING", "#WITHDRAWN"], rows);
 
     let bars = |of: &dyn Fn(&Count) -> String, name: &'static str, by_size: bool| {
         let mut totals: BTreeMap<String, u64> = BTreeMap::new();
@@ -157,7 +169,8 @@ fn text(counts: &[Count], from: NaiveDate, to: Option<NaiveDate>) -> Text {
     if months.len() > 1 {
         text = text.and("").and(bars(&|count| count.month.clone(), "MONTH", false));
     }
-    text.and("").and(format!("{} {range}", counted(total, "cancellation")))
+    let withdrawn = if withdrawn == 0 { String::new() } else { format!(", and {withdrawn} withdrawn") };
+    text.and("").and(format!("{} {range}{withdrawn}", counted(total, "cancellation")))
 }
 
 /// Draws a bar, to the eighth of a character. A count above zero has at least one eighth.

@@ -1,6 +1,8 @@
 //! A key as it is printed. Its token is printed once, when the key is created. It can't be shown again.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
 use domain::api_key::{ApiKey, KeyState, Token};
 use domain::identifiers::KeyId;
 use serde::Serialize;
@@ -19,6 +21,9 @@ pub(super) struct ShownKey {
     expires_at: Option<String>,
     revoked_at: Option<String>,
     state: KeyState,
+    /// The day of the last change that the key has requested, if that was asked for and there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used: Option<NaiveDate>,
     /// The token, only when the key is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
@@ -35,6 +40,7 @@ impl ShownKey {
             created_at: instant(key.created_at),
             expires_at: key.expires_at.map(instant),
             revoked_at: key.revoked_at.map(instant),
+            last_used: None,
             token: None,
         }
     }
@@ -42,6 +48,17 @@ impl ShownKey {
     /// Says what the key may do.
     pub(super) fn granted(&self) -> String {
         format!("the key {} has the scopes {}", self.key_id, self.scopes.join(", "))
+    }
+
+    /// Notes the day of its last change.
+    pub(super) fn note_use(&mut self, last: &BTreeMap<KeyId, NaiveDate>) {
+        self.last_used = last.get(&self.key_id).copied();
+    }
+
+    /// Formats the key as a row of the table of keys, with the day of its last change.
+    pub(super) fn row_with_use(&self) -> [String; 8] {
+        let [key, name, token, scopes, created, expires, state] = self.row();
+        [key, name, token, scopes, created, expires, state, or_nothing(self.last_used)]
     }
 
     /// Formats the key as a row of the table of keys.

@@ -1,7 +1,7 @@
 //! Cancellations: upcoming, due and executed ones, and the repair of contradictions.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use harness::{ACTIVATED, ACTIVATED_TOO, BLOCKED, PAUSED, Service, cancel_at};
+use harness::{ACTIVATED, ACTIVATED_TOO, BLOCKED, PAUSED, PENDING, Service, cancel_at};
 use serde_json::{Value, json};
 
 use super::{connect, connect_at};
@@ -173,28 +173,29 @@ async fn cancellations_are_counted_by_month_and_reason() {
     let now = "2026-01-31T23:00:00Z";
     connect_at(&service, now, &["cancellations", "run"]).await.done();
     assert_eq!(service.cancel(ACTIVATED_TOO, &cancel_at("2026-03-01")).await.status, 200);
+    assert_eq!(service.cancel(PENDING, &cancel_at("2026-03-01")).await.status, 200);
+    assert_eq!(service.withdraw(PENDING).await.status, 200);
 
     // They were executed in the last hour of January in UTC, which is 1 February in the tenant's calendar.
     let range = ["--from", "2026-02-01", "--to", "2026-02-28"];
     let report = |options: &[&'static str]| [&["cancellations", "report"][..], options].concat();
     let counts = connect_at(&service, now, &report(&[&range[..], &["--json"]].concat())).await.json();
     let expected = json!([
-        {"month": "2026-02", "reason": "NO_NEED", "executed": 1, "pending": 1},
-        {"month": "2026-02", "reason": "OTHER", "executed": 1, "pending": 0},
+        {"month": "2026-02", "reason": "NO_NEED", "executed": 1, "pending": 1, "withdrawn": 0},
+        {"month": "2026-02", "reason": "OTHER", "executed": 1, "pending": 0, "withdrawn": 0},
     ]);
     assert_eq!(counts, expected);
 
     let csv = connect_at(&service, now, &report(&["--csv"])).await.done();
-    let expected =
-        "month,reason,executed,pending\n2026-02,NO_NEED,1,1\n2026-02,OTHER,1,0\n2026-03,NO_NEED,0,1";
+    let expected = "month,reason,executed,pending,withdrawn\n2026-02,NO_NEED,1,1,0\n2026-02,OTHER,1,0,0\n2026-03,NO_NEED,0,1,1";
     assert_eq!(csv, expected);
 
     let text = connect_at(&service, now, &report(&["--to", "2026-12-31"])).await.done();
     let row = |nth: usize| text.lines().nth(nth).unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!(row(1), ["2026-02", "NO_NEED", "1", "1"]);
+    assert_eq!(row(1), ["2026-02", "NO_NEED", "1", "1", "0"]);
     let bars = text.lines().filter(|line| line.contains('█')).map(|line| line.matches('█').count());
     assert_eq!(bars.collect::<Vec<_>>(), [40, 13, 40, 13], "{text}");
-    assert!(text.ends_with("4 cancellations from 2025-02-01 to 2026-12-31"), "{text}");
+    assert!(text.ends_with("4 cancellations from 2025-02-01 to 2026-12-31, and 1 withdrawn"), "{text}");
 
     let of = |tenant: &'static str| report(&["--to", "2026-12-31", "--json", "--tenant", tenant]);
     service.add_tenant("other", &[]).await;

@@ -290,4 +290,14 @@ async fn the_activity_of_a_key_is_every_change_that_was_requested_with_it() {
         "{said:?}"
     );
     assert!(said.out.starts_with("AT") && said.out.contains("agent-17"), "{said:?}");
+
+    // In Stockholm it was before midnight.
+    let list = ["keys", "list", "--tenant", "demo", "--last-used", "--json"];
+    let keys = connect_at(&service, START, &list).await.json();
+    let last_used = |id: &str| {
+        let key = keys.as_array().unwrap().iter().find(|key| key["keyId"] == *id).unwrap();
+        key.get("lastUsed").cloned()
+    };
+    assert_eq!(last_used(&id), Some(json!("2026-01-31")));
+    assert_eq!(last_used("read"), None);
 }

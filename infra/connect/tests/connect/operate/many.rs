@@ -324,6 +324,13 @@ async fn a_batch_is_withdrawn_and_nothing_else() {
     for kept in [PENDING, BLOCKED] {
         assert_eq!(batches.cancellation(kept).await["state"], "PENDING");
     }
+    // The third one is of a caller by now.
+    let list = ["cancellations", "batches", "--tenant", "demo", "--json"];
+    let expected = json!([{
+        "batch": "b-1", "requestedAt": "2026-01-31T22:30:00Z", "requestedBy": "anna", "from": "2026-02-01", "to": "2026-02-01",
+        "pending": 0, "executed": 0, "withdrawn": 2,
+    }]);
+    assert_eq!(connect(service, &list).json(), expected);
     let (said, _) = batches.run("withdraw", &["--batch", "b-1", "--yes"]).await;
     assert_eq!(said.json()["lines"], 0);
 }
