@@ -10,16 +10,20 @@ use local::up::Options;
 use url::Url;
 
 use crate::console::ConsoleOptions;
+use crate::profile;
 
-/// The version, and the release of the time zone database: both decide when a cancellation takes effect.
-static VERSION: LazyLock<String> =
-    LazyLock::new(|| format!("{} (time zones: IANA {IANA_RELEASE})", env!("CARGO_PKG_VERSION")));
+/// The version with its commit and target, and the release of the time zone database: both decide when a cancellation takes effect.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let build = [env!("CONNECT_COMMIT"), env!("CONNECT_TARGET")].map(str::to_owned);
+    let build = build.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    format!("{} ({build}, time zones: IANA {IANA_RELEASE})", env!("CARGO_PKG_VERSION"))
+});
 
 /// The cancellation service of a telecom operator's API
 ///
 /// Without a command, the whole service runs on this machine. The other commands use the DynamoDB that --dynamodb-endpoint
-/// names, or otherwise the environment (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), and the tables that
-/// SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE, TENANTS_TABLE and HISTORY_TABLE name.
+/// names, or otherwise that of AWS, with the credentials that the AWS CLI uses (environment, AWS_PROFILE, single sign-on), and the
+/// tables that SUBSCRIPTIONS_TABLE, IDEMPOTENCY_TABLE, TENANTS_TABLE and HISTORY_TABLE name.
 ///
 /// The exit code is 0 for success, 1 for a failure, and 2 for wrong usage.
 #[derive(Parser)]
@@ -36,6 +40,9 @@ pub(crate) struct Global {
     /// DynamoDB to use, instead of the one in the environment or the embedded one of `up`
     #[arg(long, value_name = "URL", global = true, value_parser = parse_endpoint)]
     pub(crate) dynamodb_endpoint: Option<String>,
+    /// Profile with the environment of a stack, from ~/.config/connect/config.toml
+    #[arg(long, value_name = "NAME", global = true, env = profile::VARIABLE, hide_env_values = true)]
+    pub(crate) profile: Option<String>,
     /// Print JSON, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,

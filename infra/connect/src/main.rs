@@ -2,11 +2,14 @@
 //!
 //! The service on one machine is in `local`, the commands are in `operator`. This crate has the parts that only a process needs.
 
+mod aws;
 mod command_line;
 mod console;
 mod help;
 mod operate;
 mod output;
+mod pager;
+mod profile;
 mod serve;
 mod signals;
 mod usage;
@@ -24,6 +27,11 @@ use self::serve::serve;
 use self::usage::usage;
 
 fn main() -> ExitCode {
+    match profile::apply() {
+        Ok(None) => {}
+        Ok(Some(code)) => return code,
+        Err(error) => return fail(format!("error: {error}"), 2),
+    }
     let CommandLine { command, global } = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         Err(error) if error.use_stderr() => return fail(usage(&error), 2),

@@ -15,16 +15,18 @@ use service::environment::{table_names, variable};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
+use crate::aws;
 use crate::command_line::Global;
 use crate::output::{fail, log};
+use crate::pager;
 use crate::signals::{Signals, output_is_closed};
 
 /// Runs a command, and prints its error.
 #[tokio::main]
 pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitCode {
     log(LevelFilter::WARN);
-    let queue = queue(global.dynamodb_endpoint.is_some());
-    let endpoint = match endpoint(global.dynamodb_endpoint) {
+    let queue = queue(global.dynamodb_endpoint.is_some()).await;
+    let endpoint = match endpoint(global.dynamodb_endpoint).await {
         Ok(endpoint) => endpoint,
         Err(missing) => return fail(format!("error: {missing}"), 1),
     };
@@ -48,17 +50,29 @@ pub(crate) async fn operate(command: operator::Command, global: Global) -> ExitC
 }
 
 /// Returns the database at a URL, or that of the environment.
-pub(crate) fn endpoint(url: Option<String>) -> Result<Endpoint, String> {
-    let endpoint = url.map_or_else(Endpoint::from_env, |url| Ok(Endpoint::at(url)));
-    endpoint.map_err(|missing| format!("{missing}; or name the database with --dynamodb-endpoint"))
+pub(crate) async fn endpoint(url: Option<String>) -> Result<Endpoint, String> {
+    match url {
+        // A database of this machine takes any credentials.
+        Some(url) if variable("AWS_PROFILE").is_none() => Ok(Endpoint::at(url)),
+        Some(url) => Ok(Endpoint { url: Some(url), ..aws::endpoint(aws::DYNAMODB).await? }),
+        None => {
+            let endpoint = aws::endpoint(aws::DYNAMODB).await;
+            endpoint.map_err(|missing| format!("{missing}; or name the database with --dynamodb-endpoint"))
+        }
+    }
 }
 
 /// Returns the queue of deliveries, if it is known: the one that the environment names, or that of the service on this machine if
 /// the database is chosen by its URL.
-pub(crate) fn queue(of_this_machine: bool) -> Option<DeliveryQueue> {
+pub(crate) async fn queue(of_this_machine: bool) -> Option<DeliveryQueue> {
     let url = variable(QUEUE_VARIABLE).or_else(|| of_this_machine.then(|| bus::WEBHOOKS.to_owned()))?;
     let default = format!("http://127.0.0.1:{}{}", up::defaults().port, bus::PATH);
-    let sqs = match Endpoint::from_env_of("SQS") {
+    let found = if of_this_machine && variable("AWS_PROFILE").is_none() {
+        Endpoint::from_env_of(aws::SQS).map_err(|missing| missing.to_string())
+    } else {
+        aws::endpoint(aws::SQS).await
+    };
+    let sqs = match found {
         Ok(endpoint) if endpoint.url.is_none() && of_this_machine => {
             Endpoint { url: Some(default), ..endpoint }
         }
@@ -80,7 +94,13 @@ async fn until_stopped(
     let signals = Signals::listen()?;
     let stop = CancellationToken::new();
     let (ends_by_itself, goes_on) = (command.ends_by_itself(), command.goes_on());
-    let (mut out, mut notes) = (io::stdout(), io::stderr());
+    let (mut stdout, mut notes) = (io::stdout(), io::stderr());
+    let mut pager = if command.only_reads() && !goes_on && !json { pager::start() } else { None };
+    let mut to_pager = pager.as_mut().and_then(|pager| pager.stdin.take());
+    let out: &mut (dyn Write + Send) = match &mut to_pager {
+        Some(to_pager) => to_pager,
+        None => &mut stdout,
+    };
     let mut session = Session {
         endpoint,
         tables: table_names(),
@@ -89,13 +109,13 @@ async fn until_stopped(
         clock: Clock::system(),
         json,
         asks: true,
-        out: &mut out,
+        out,
         notes: &mut notes,
         stop: stop.clone(),
     };
     tokio::spawn(end_at_signals(signals, stop.clone(), ends_by_itself, goes_on));
     let running = operator::run(command, &mut session);
-    tokio::select! {
+    let outcome = tokio::select! {
         outcome = running => outcome,
         () = stop.cancelled(), if !ends_by_itself => match goes_on {
             true => Ok(()),
@@ -103,7 +123,13 @@ async fn until_stopped(
         },
         // Such a command would only notice it when it prints again.
         () = output_is_closed(), if goes_on => Ok(()),
+    };
+    drop(to_pager);
+    if let Some(mut pager) = pager {
+        // The reader decides when to go on.
+        let _ = pager.wait();
     }
+    outcome
 }
 
 /// Asks the command to stop at the first signal.

@@ -82,7 +82,7 @@ pub async fn start_by(options: &Options, clock: Clock) -> Result<Running, StartE
         }
         None => None,
     };
-    let console = wiring.console(options, database.endpoint, database.store, addresses.clone());
+    let console = wiring.console(options, database.endpoint, database.store, addresses.clone(), &stops.work);
     let tasks = wiring.run(options, api, console, sources, &stops);
     stop_on_error.disarm();
     Ok(Running { addresses, example, stops, tasks, database: database.embedded, _folder: folder })

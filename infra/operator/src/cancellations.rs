@@ -61,11 +61,16 @@ pub enum Cancellations {
         /// The tenants
         #[command(flatten)]
         tenants: PausedTenants,
+        /// The tenant has moved to another stack: nothing of it is executed here any more, no alarm tells of it, and it can't be resumed
+        #[arg(long)]
+        moved: bool,
         /// The author of the pause
         #[command(flatten)]
         operator: Operator,
     },
     /// Resume cancellations that were paused: those that are due are executed within a minute
+    ///
+    /// With --all, only the tenants are resumed that were paused with --all. The others are named.
     Resume {
         /// The tenants
         #[command(flatten)]
@@ -152,7 +157,9 @@ pub(crate) async fn run(command: Cancellations, session: &mut Session<'_>) -> Re
         Cancellations::Batches { tenant } => batches::list(session, tenant).await,
         Cancellations::Schedule(arguments) => many::schedule(session, arguments).await,
         Cancellations::Withdraw(arguments) => many::withdraw(session, arguments).await,
-        Cancellations::Pause { tenants, operator } => pause::pause(session, &operator, tenants).await,
+        Cancellations::Pause { tenants, moved, operator } => {
+            pause::pause(session, &operator, tenants, moved).await
+        }
         Cancellations::Resume { tenants, yes } => pause::resume(session, tenants, yes).await,
         Cancellations::Run { operator } => run::run(session, &operator).await,
         Cancellations::Lag => lag::say(session).await,

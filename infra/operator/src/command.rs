@@ -86,7 +86,7 @@ impl Command {
         matches!(self, Self::Events(Events::Tail { .. }))
     }
 
-    /// Returns true if a page may run the command: it uses no file of this machine, and ends.
+    /// Returns true if a page may run the command: it uses no file of this machine, not even standard input, and ends.
     #[must_use]
     pub fn is_for_a_page(&self) -> bool {
         match self {
@@ -97,7 +97,8 @@ impl Command {
             Self::Cancellations(command) => {
                 !matches!(command, Cancellations::Schedule(_) | Cancellations::Withdraw(_))
             }
-            Self::Tenants(_) | Self::Keys(_) | Self::Webhooks(_) | Self::Doctor(_) => true,
+            Self::Keys(command) => !command.reads_input(),
+            Self::Tenants(_) | Self::Webhooks(_) | Self::Doctor(_) => true,
             Self::Events(_) | Self::History(_) | Self::Tables(_) | Self::Backup(_) | Self::Restore(_) => {
                 false
             }

@@ -123,6 +123,19 @@ pub enum Keys {
     },
 }
 
+impl Keys {
+    /// Returns true if the command reads a token from standard input.
+    pub(crate) fn reads_input(&self) -> bool {
+        match self {
+            Self::Create { .. } | Self::List { .. } => false,
+            Self::Grant { key, .. }
+            | Self::Rotate { key, .. }
+            | Self::Activity { key, .. }
+            | Self::Revoke { key, .. } => matches!(key, NamedKey::OfInput),
+        }
+    }
+}
+
 pub(crate) async fn run(command: Keys, session: &mut Session<'_>) -> Result<(), CommandError> {
     let (store, now) = (session.store(), session.now());
     match command {

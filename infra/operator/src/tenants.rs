@@ -5,7 +5,7 @@ use clap::Subcommand;
 use domain::api_key::KeyState;
 use domain::calendar::TimeZone;
 use domain::identifiers::TenantId;
-use domain::tenant::{Pause, Tenant};
+use domain::tenant::{Pause, PauseReason, Tenant};
 use serde::Serialize;
 
 use crate::arguments::{find_tenant, parse_name, parse_tenant};
@@ -75,9 +75,10 @@ impl ShownTenant {
 
     /// Notes the pause of the tenant's cancellations.
     fn note_pause(&self, session: &mut Session<'_>) {
-        if let Some(Pause { at, by }) = &self.paused {
+        if let Some(Pause { at, by, reason }) = &self.paused {
             let by = by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-            session.note(&format!("{}: cancellations paused since {}{by}", self.tenant, instant(*at)));
+            let moved = if *reason == PauseReason::Moved { ": it has moved" } else { "" };
+            session.note(&format!("{}: cancellations paused since {}{by}{moved}", self.tenant, instant(*at)));
         }
     }
 }

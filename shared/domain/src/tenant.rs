@@ -31,4 +31,21 @@ pub struct Pause {
     pub at: DateTime<Utc>,
     /// The operator who paused.
     pub by: Option<Actor>,
+    /// The reason, which decides what ends the pause.
+    pub reason: PauseReason,
+}
+
+/// The reason for a pause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum PauseReason {
+    /// An operator has paused this tenant.
+    #[default]
+    Tenant,
+    /// An operator has paused all tenants.
+    All,
+    /// The tenant has moved to another stack. It is never executed here again.
+    Moved,
+    /// A backup of this time is being restored.
+    Restoring(DateTime<Utc>),
 }

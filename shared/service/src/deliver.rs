@@ -218,6 +218,8 @@ impl Deliverer {
         let now = self.clock.now();
         match try_again(Patience::OfBus, || self.store.keep_event(&tenant, event_id, text, now)).await? {
             Kept::Done => {}
+            // It is about a subscription that was erased since. Its receivers get the event that says so.
+            Kept::Erased => return Ok(()),
             Kept::Refused => return Err(NotHandled::TooLarge(event_id)),
         }
         let begin = |id: WebhookId| Delivery::begin(tenant.clone(), id, event_id, r#type.clone(), now);

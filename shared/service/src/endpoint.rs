@@ -1,7 +1,7 @@
 //! The endpoint of AWS: its address, its certificates, and the credentials for it.
 //!
-//! Credentials come from the environment alone: Lambda puts them there, and looking elsewhere would only make a start slower. For
-//! the same reason, no certificate file is read by default: the roots of Amazon Trust Services, which vouch for the endpoints of
+//! A function has the credentials of its environment alone: Lambda puts them there, and looking elsewhere would only make a start
+//! slower. For the same reason, no certificate file is read by default: the roots of Amazon Trust Services, which vouch for the endpoints of
 //! AWS, are compiled in. No call waits without a limit: connecting, each attempt and each operation have time-outs, and the number
 //! of retries is limited.
 //!
@@ -44,7 +44,7 @@ pub struct Endpoint {
     /// The AWS region.
     pub region: String,
     /// The credentials that sign the requests.
-    pub credentials: Credentials,
+    pub credentials: SharedCredentialsProvider,
     /// The function that sends the requests. Their user agent names it, and so does CloudTrail.
     pub function: Option<AppName>,
     /// The root certificates that are trusted, in PEM; `None` means those of Amazon Trust Services.
@@ -68,20 +68,34 @@ impl Endpoint {
     /// # Errors
     /// The region or the credentials are not set, or the certificate file can't be used.
     pub fn from_env_of(service: &str) -> Result<Self, EnvironmentError> {
+        // Lambda sets the first. On a command line, often the second is set.
+        let region =
+            required("AWS_REGION").or_else(|missing| variable("AWS_DEFAULT_REGION").ok_or(missing))?;
+        let credentials = Credentials::new(
+            required("AWS_ACCESS_KEY_ID")?,
+            required("AWS_SECRET_ACCESS_KEY")?,
+            variable("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        Self::with(service, region, SharedCredentialsProvider::new(credentials))
+    }
+
+    /// Returns the endpoint of a service in this region, with these credentials. The rest is read from the environment.
+    ///
+    /// # Errors
+    /// The certificate file can't be used.
+    pub fn with(
+        service: &str,
+        region: String,
+        credentials: SharedCredentialsProvider,
+    ) -> Result<Self, EnvironmentError> {
         Ok(Self {
             url: variable(&format!("AWS_ENDPOINT_URL_{service}")).or_else(|| variable("AWS_ENDPOINT_URL")),
-            // Lambda sets the first. On a command line, often the second is set.
-            region: required("AWS_REGION")
-                .or_else(|missing| variable("AWS_DEFAULT_REGION").ok_or(missing))?,
-            credentials: Credentials::new(
-                required("AWS_ACCESS_KEY_ID")?,
-                required("AWS_SECRET_ACCESS_KEY")?,
-                variable("AWS_SESSION_TOKEN"),
-                None,
-                "environment",
-            ),
+            region,
+            credentials,
             function: variable("AWS_LAMBDA_FUNCTION_NAME").and_then(|name| AppName::new(name).ok()),
-            roots: variable("AWS_CA_BUNDLE").map(|file| certificates(&file)).transpose()?,
+            roots: roots_of_env()?,
         })
     }
 
@@ -100,6 +114,7 @@ impl Endpoint {
     pub fn local(url: String) -> Self {
         let credentials = Credentials::new("local", "local", None, None, "local");
         let region = "eu-north-1".to_owned();
+        let credentials = SharedCredentialsProvider::new(credentials);
         Self { url: Some(url), region, credentials, function: None, roots: None }
     }
 
@@ -139,7 +154,7 @@ impl Endpoint {
                 self.url.as_deref().is_some_and(is_on_this_machine),
             ))
             .region(Region::new(self.region.clone()))
-            .credentials_provider(SharedCredentialsProvider::new(self.credentials.clone()))
+            .credentials_provider(self.credentials.clone())
             .timeout_config(timeouts)
             // Bodies are short, and each attempt has a time-out. The protection would only take processor time.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -179,6 +194,19 @@ fn http_client(roots: &str, is_on_this_machine: bool) -> SharedHttpClient {
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls.clone()).build()
     })
+}
+
+/// Returns an HTTP client for services of AWS, with the certificates and the proxy of the environment.
+///
+/// # Errors
+/// The certificate file can't be used.
+pub fn https_client() -> Result<SharedHttpClient, EnvironmentError> {
+    Ok(http_client(roots_of_env()?.as_deref().unwrap_or(AMAZON_ROOTS), false))
+}
+
+/// Reads the certificates that `AWS_CA_BUNDLE` names.
+fn roots_of_env() -> Result<Option<String>, EnvironmentError> {
+    variable("AWS_CA_BUNDLE").map(|file| certificates(&file)).transpose()
 }
 
 /// Reads the certificates in a file: at least one, and each can be a root.

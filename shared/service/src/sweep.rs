@@ -59,6 +59,8 @@ pub struct Summary {
     pub not_yet: u64,
     /// Cancellations that an operator has paused. They stay in the index until they are resumed.
     pub paused: u64,
+    /// Cancellations of tenants that have moved to another stack, which has them too. They stay in the index.
+    pub moved: u64,
     /// Cancellations left for lack of time. Pages of the index that were not read are not counted.
     pub remaining: u64,
     /// Shards of the index that could not be read.
@@ -80,6 +82,7 @@ impl Summary {
             failed: self.failed + other.failed,
             not_yet: self.not_yet + other.not_yet,
             paused: self.paused + other.paused,
+            moved: self.moved + other.moved,
             remaining: self.remaining + other.remaining,
             unread_shards: self.unread_shards + other.unread_shards,
             lag_seconds: self.lag_seconds.max(other.lag_seconds),
@@ -100,6 +103,7 @@ impl Summary {
                 failed = self.failed,
                 notYet = self.not_yet,
                 paused = self.paused,
+                moved = self.moved,
                 remaining = self.remaining,
                 unreadShards = self.unread_shards,
                 lagSeconds = self.lag_seconds,
@@ -155,7 +159,7 @@ pub async fn sweep(
     // In a minute, a database may work again. An item at fault stays at fault.
     let Summary { unread_shards, failed, .. } = summary;
     let nothing_read = unread_shards == u64::from(DUE_SHARDS);
-    let other = summary.executed + summary.skipped + summary.not_yet + summary.paused;
+    let other = summary.executed + summary.skipped + summary.not_yet + summary.paused + summary.moved;
     let nothing_executed = failed > summary.malformed && other == 0;
     if nothing_read || nothing_executed {
         return Err(SweepError::DatabaseUnavailable { unread_shards, failed });
@@ -197,6 +201,8 @@ enum Outcome {
     NotYet,
     /// The tenant's cancellations are paused.
     Paused,
+    /// The tenant has moved to another stack.
+    Moved,
     Remaining,
 }
 
@@ -255,7 +261,8 @@ impl Sweep<'_> {
                 .buffer_unordered(EXECUTIONS_AT_ONCE);
             while let Some((outcome, late)) = outcomes.next().await {
                 summary.due += 1;
-                if !matches!(outcome, Outcome::Malformed | Outcome::NotYet | Outcome::Paused) {
+                if !matches!(outcome, Outcome::Malformed | Outcome::NotYet | Outcome::Paused | Outcome::Moved)
+                {
                     summary.lag_seconds = summary.lag_seconds.max(late.num_seconds());
                 }
                 match outcome {
@@ -265,6 +272,7 @@ impl Sweep<'_> {
                     Outcome::Failed => summary.failed += 1,
                     Outcome::NotYet => summary.not_yet += 1,
                     Outcome::Paused => summary.paused += 1,
+                    Outcome::Moved => summary.moved += 1,
                     Outcome::Malformed => {
                         summary.failed += 1;
                         summary.malformed += 1;
@@ -296,6 +304,7 @@ impl Sweep<'_> {
     async fn execute(&self, due: &DueCancellation) -> Outcome {
         let (tenant, subscription) = (&due.tenant, &due.subscription_id);
         let zone = match self.tenant(tenant).await {
+            Ok(Some(SweptTenant { has_moved: true, .. })) => return Outcome::Moved,
             Ok(Some(SweptTenant { is_paused: true, .. })) => return Outcome::Paused,
             Ok(Some(SweptTenant { time_zone, .. })) => time_zone,
             Ok(None) => {

@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use std::fmt;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
+use chrono::{DateTime, Utc};
 use domain::identifiers::TenantId;
-use domain::tenant::{Pause, Tenant};
+use domain::tenant::{Pause, PauseReason, Tenant};
 use dynamodb::{Item, refusal};
 use serde::{Deserialize, Serialize};
 use serde_dynamo::AttributeValue;
 
-use super::items::{read_tenant, tenant_item, text};
-use super::layout::{PAUSED_AT, PAUSED_BY, PK, tenant_key, tenant_prefix};
+use super::items::{pause_attributes, read_tenant, stored_reason, text};
+use super::layout::{DUE_AT, PAUSED_AT, PAUSED_BY, PAUSED_FOR, PK, RESTORING, tenant_key, tenant_prefix};
 use super::{Admin, NextPage, StoreError};
 
 /// The parts of a backup, in the order in which they are restored. The history comes before the subscriptions, so that their
@@ -89,8 +91,14 @@ impl BackupItem {
         }
     }
 
+    /// Returns true if the item is a subscription with a pending cancellation that is due by this time.
+    #[must_use]
+    pub fn is_due(&self, by: DateTime<Utc>) -> bool {
+        matches!(self.0.get(DUE_AT), Some(AttributeValue::S(at)) if at.parse().is_ok_and(|at: DateTime<Utc>| at <= by))
+    }
+
     fn is_pause(name: &str) -> bool {
-        [PAUSED_AT, PAUSED_BY].contains(&name)
+        [PAUSED_AT, PAUSED_BY, PAUSED_FOR, RESTORING].contains(&name)
     }
 
     /// Returns true if both are the same but for a pause.
@@ -135,11 +143,11 @@ pub enum Restored {
 /// Outcome of restoring a tenant, without what it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestoredTenant {
-    /// The tenant was added, and its cancellations are paused.
+    /// The tenant was added, and its cancellations are paused for the restore.
     Added,
-    /// The same tenant was there, with its cancellations paused: an earlier restore was interrupted.
-    Paused,
-    /// A tenant with this id is there, and was not added by an interrupted restore.
+    /// An earlier restore of this backup was interrupted.
+    Begun,
+    /// A tenant with this id is there, and is not being restored from this backup.
     Other,
 }
 
@@ -176,28 +184,80 @@ impl Admin {
         read_tenant(tenant.clone(), item.clone().into_item())
     }
 
-    /// Adds the tenant of a backup, paused: by the pause of the backup if there is one, or by `pause`.
+    /// Adds the tenant of a backup, with this pause, which is that of the restore.
     ///
     /// # Errors
     /// The database can't be reached, or refuses; or the item is malformed.
     pub async fn restore_tenant(
         &self,
-        tenant: &TenantId,
         item: BackupItem,
-        pause: Pause,
+        backup: DateTime<Utc>,
+        pause: &Pause,
     ) -> Result<RestoredTenant, StoreError> {
-        let saved = self.tenant_in(tenant, &item)?;
-        let paused = tenant_item(&Tenant { paused: saved.paused.or(Some(pause)), ..saved });
-        let mut whole = item.clone().into_item();
-        whole.extend(paused);
+        let mut whole = item.clone();
+        whole.0.retain(|name, _| !BackupItem::is_pause(name));
+        let mut whole = whole.into_item();
+        whole.extend(pause_attributes(pause));
+        let restoring = stored_reason(PauseReason::Restoring(backup));
+        whole.extend(restoring.clone().map(|restoring| (RESTORING.to_owned(), restoring)));
         match self.add(BackupPart::Tenant, whole).await? {
             None => Ok(RestoredTenant::Added),
             Some(there) => {
-                let is_paused = there.contains_key(PAUSED_AT);
-                let is_it = is_paused && BackupItem::from(there).is_but_for_a_pause(&item);
-                Ok(if is_it { RestoredTenant::Paused } else { RestoredTenant::Other })
+                let is_begun = there.get(RESTORING) == restoring.as_ref();
+                let is_it = is_begun && BackupItem::from(there).is_but_for_a_pause(&item);
+                Ok(if is_it { RestoredTenant::Begun } else { RestoredTenant::Other })
             }
         }
+    }
+
+    /// Ends a restore: puts the pause that the tenant is to have in place of that of the restore; `None` ends it. Returns false if an
+    /// operator has paused the tenant meanwhile: that pause stays.
+    ///
+    /// # Errors
+    /// The database can't be reached, or refuses.
+    pub async fn end_restore(
+        &self,
+        tenant: &TenantId,
+        backup: DateTime<Utc>,
+        pause: Option<&Pause>,
+    ) -> Result<bool, StoreError> {
+        let sets: Vec<_> = pause.map(pause_attributes).into_iter().flatten().collect();
+        let set = sets.iter().map(|(name, _)| format!("{name} = :{name}")).collect::<Vec<_>>().join(", ");
+        let gone = [PAUSED_AT, PAUSED_BY, PAUSED_FOR, RESTORING].into_iter();
+        let gone =
+            gone.filter(|name| !sets.iter().any(|(set, _)| set == name)).collect::<Vec<_>>().join(", ");
+        let clause =
+            |word: &str, parts: String| if parts.is_empty() { parts } else { format!("{word} {parts} ") };
+        let mut request = self
+            .client
+            .update_item()
+            .table_name(&self.tables.tenants)
+            .key(PK, text(tenant_key(tenant)))
+            .update_expression(clause("SET", set) + &clause("REMOVE", gone))
+            .condition_expression(format!("{PAUSED_FOR} = :restoring"))
+            .set_expression_attribute_values(
+                stored_reason(PauseReason::Restoring(backup))
+                    .map(|reason| Item::from([(":restoring".to_owned(), reason)])),
+            );
+        for (name, value) in sets {
+            request = request.expression_attribute_values(format!(":{name}"), value);
+        }
+        match request.send().await {
+            Ok(_) => return Ok(true),
+            Err(error) => match refusal(error)? {
+                UpdateItemError::ConditionalCheckFailedException(_) => {}
+                other => return Err(StoreError::from_refusal(&other)),
+            },
+        }
+        let request = self.client.update_item().table_name(&self.tables.tenants);
+        let request =
+            request.key(PK, text(tenant_key(tenant))).update_expression(format!("REMOVE {RESTORING}"));
+        request
+            .condition_expression(format!("attribute_exists({PK})"))
+            .send()
+            .await
+            .map_err(StoreError::from_sdk)?;
+        Ok(false)
     }
 
     /// Adds an item of a backup, unless its key is taken.

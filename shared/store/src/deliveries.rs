@@ -29,6 +29,8 @@ use super::{Admin, NextPage, Store, StoreError};
 pub enum Kept {
     /// The event is kept.
     Done,
+    /// The event is about a subscription that was erased since. It is not kept.
+    Erased,
     /// The database will never take this event.
     Refused,
 }
@@ -49,13 +51,19 @@ impl Store {
         let item = EventItem {
             pk: event_key(tenant, event_id),
             part: EVENT_PART.to_owned(),
-            event: ByteBuf::from(event),
+            event: Some(ByteBuf::from(event)),
             remove_at: remove_at(now),
         };
         let item = attribute_map(item)?;
-        match self.client.put_item().table_name(&self.tables.deliveries).set_item(Some(item)).send().await {
+        let request = self.client.put_item().table_name(&self.tables.deliveries).set_item(Some(item));
+        let unless_erased = format!("attribute_not_exists({PK}) OR attribute_exists(#{EVENT_PART})");
+        let request = request
+            .condition_expression(unless_erased)
+            .expression_attribute_names(format!("#{EVENT_PART}"), EVENT_PART);
+        match request.send().await {
             Ok(_) => Ok(Kept::Done),
             Err(error) => match refusal(error)? {
+                PutItemError::ConditionalCheckFailedException(_) => Ok(Kept::Erased),
                 PutItemError::ItemCollectionSizeLimitExceededException(_) => Ok(Kept::Refused),
                 other if other.code() == Some("ValidationException") => Ok(Kept::Refused),
                 other => Err(StoreError::from_refusal(&other)),
@@ -63,7 +71,7 @@ impl Store {
         }
     }
 
-    /// Reads an event that is kept.
+    /// Reads an event that is kept; `None` if it is not, or if it was erased.
     ///
     /// # Errors
     /// The database can't be reached, or refuses; or the event is malformed.
@@ -72,11 +80,15 @@ impl Store {
         let request = request.key(PK, text(event_key(tenant, event_id))).key(PART, text(EVENT_PART));
         let item = request.send().await.map_err(StoreError::from_sdk)?.item;
         let read = |item: Item| {
-            let item: EventItem = from_item(item).ok()?;
-            String::from_utf8(decompress(&item.event)?).ok()
+            let EventItem { event, .. } = from_item(item).ok()?;
+            Some(match event {
+                Some(event) => Some(String::from_utf8(decompress(&event)?).ok()?),
+                None => None,
+            })
         };
         let malformed = || StoreError::Defect(format!("the event {event_id} of {tenant} is malformed"));
-        item.map(|item| read(item).ok_or_else(malformed)).transpose()
+        let event = item.map(|item| read(item).ok_or_else(malformed)).transpose()?;
+        Ok(event.flatten())
     }
 
     /// Keeps an attempt.
@@ -159,8 +171,29 @@ fn milliseconds(at: DateTime<Utc>) -> String {
 struct EventItem {
     pk: String,
     part: String,
-    event: ByteBuf,
+    /// Absent after its subscription was erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<ByteBuf>,
     remove_at: i64,
+}
+
+/// Returns the mark in the place of an event that is erased.
+pub(super) fn erased_event(
+    tenant: &TenantId,
+    event_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Item, StoreError> {
+    attribute_map(EventItem {
+        pk: event_key(tenant, event_id),
+        part: EVENT_PART.to_owned(),
+        event: None,
+        remove_at: remove_at(now),
+    })
+}
+
+/// Returns true for the key of an event, false for that of an attempt.
+pub(super) fn is_event(key: &Item) -> bool {
+    key.get(PART).and_then(|part| part.as_s().ok()).is_some_and(|part| part == EVENT_PART)
 }
 
 /// An attempt, as it is kept.

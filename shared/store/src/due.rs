@@ -18,7 +18,7 @@ use dynamodb::{Item, Patience, refusal, try_again};
 use super::items::{
     cancellation_id, instant, key_of, number, read_due, read_subscription, read_swept_tenant, text,
 };
-use super::layout::{DUE_AT, DUE_SHARD, PAUSED_AT, PK, TIME_ZONE, tenant_key};
+use super::layout::{DUE_AT, DUE_SHARD, PAUSED_AT, PAUSED_FOR, PK, TIME_ZONE, tenant_key};
 use super::tables::DUE_INDEX;
 use super::update::ItemUpdate;
 use super::{NextPage, Store, StoreError};
@@ -46,6 +46,8 @@ pub struct SweptTenant {
     pub time_zone: TimeZone,
     /// True while no cancellation of the tenant is to be executed.
     pub is_paused: bool,
+    /// True if the tenant has moved to another stack.
+    pub has_moved: bool,
 }
 
 /// Outcome of an execution.
@@ -108,7 +110,7 @@ impl Store {
             .table_name(&self.tables.tenants)
             .key(PK, text(tenant_key(tenant)))
             .consistent_read(true)
-            .projection_expression(format!("{PK}, #{TIME_ZONE}, {PAUSED_AT}"))
+            .projection_expression(format!("{PK}, #{TIME_ZONE}, {PAUSED_AT}, {PAUSED_FOR}"))
             .expression_attribute_names(format!("#{TIME_ZONE}"), TIME_ZONE);
         let output = request.send().await.map_err(StoreError::from_sdk)?;
         output.item.map(|item| read_swept_tenant(tenant, &item)).transpose()

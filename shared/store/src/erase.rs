@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::commit::{Changing, current};
+use super::deliveries::{erased_event, is_event};
 use super::history::history_item;
 use super::items::{attribute, changed_by, instant, key_of, number, read_subscription, text};
 use super::layout::{
@@ -98,11 +99,22 @@ impl Admin {
         }
     }
 
-    /// Removes a kept event and the attempts to post it. Returns the number of items.
+    /// Removes the attempts to post an event, and puts a mark in the place of the event, so that it is not kept once more by a delivery
+    /// that is late. Returns the number of items that were there.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
-    pub async fn erase_event(&self, tenant: &TenantId, event_id: Uuid) -> Result<u64, StoreError> {
+    pub async fn erase_event(
+        &self,
+        tenant: &TenantId,
+        event_id: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let mark = self.client.put_item().table_name(&self.tables.deliveries);
+        mark.set_item(Some(erased_event(tenant, event_id, now)?))
+            .send()
+            .await
+            .map_err(StoreError::from_sdk)?;
         let query = self.client.query().table_name(&self.tables.deliveries).consistent_read(true);
         let query = query
             .key_condition_expression(format!("{PK} = :{PK}"))
@@ -110,7 +122,7 @@ impl Admin {
             .expression_attribute_values(format!(":{PK}"), text(event_key(tenant, event_id)));
         let items = query.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
         let mut removed = 0;
-        for key in items.map_err(StoreError::from_sdk)? {
+        for key in items.map_err(StoreError::from_sdk)?.into_iter().filter(|key| !is_event(key)) {
             let request = self.client.delete_item().table_name(&self.tables.deliveries);
             request.set_key(Some(key)).send().await.map_err(StoreError::from_sdk)?;
             removed += 1;

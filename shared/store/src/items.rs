@@ -18,7 +18,7 @@ use domain::origin::{Actor, Cause, Origin, Source};
 use domain::standing::{Claims, IndexEntry, Standing};
 use domain::stored::{Revision, StoredSubscription};
 use domain::subscription::{PendingStatus, Status, Subscription};
-use domain::tenant::{Pause, Tenant};
+use domain::tenant::{Pause, PauseReason, Tenant};
 use dynamodb::Item;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
@@ -29,8 +29,8 @@ use super::document::{assemble, read_document, stored_document, stored_value};
 use super::due::SweptTenant;
 use super::layout::{
     CANCELLATION_ID, CHANGED_BY, CREATED_AT, DOCUMENT, DUE_AT, DUE_SHARD, EXPIRES_AT, LAST_FOUR, NAME,
-    PAUSED_AT, PAUSED_BY, PK, REFERENCE_ID, REVOKED_AT, SCOPES, SECRET_HASH, SUBSCRIPTION_ID, TIME_ZONE,
-    VERSION, WRITE_ID, api_key_key, reference_key, tenant_key,
+    PAUSED_AT, PAUSED_BY, PAUSED_FOR, PK, REFERENCE_ID, REVOKED_AT, SCOPES, SECRET_HASH, SUBSCRIPTION_ID,
+    TIME_ZONE, VERSION, WRITE_ID, api_key_key, reference_key, tenant_key,
 };
 use super::scan::{EntryDetails, Reported};
 use super::tables::DUE_SHARDS;
@@ -305,12 +305,41 @@ struct TenantItem {
     time_zone: TimeZone,
     paused_at: Option<DateTime<Utc>>,
     paused_by: Option<Actor>,
+    paused_for: Option<String>,
 }
 
 pub(super) fn read_tenant(id: TenantId, item: Item) -> Result<Tenant, StoreError> {
-    let TenantItem { name, time_zone, paused_at, paused_by } = read(item, |key| format!("the tenant {key}"))?;
-    let paused = paused_at.map(|at| Pause { at, by: paused_by });
+    let TenantItem { name, time_zone, paused_at, paused_by, paused_for } =
+        read(item, |key| format!("the tenant {key}"))?;
+    let paused = paused_at.map(|at| Pause { at, by: paused_by, reason: pause_reason(paused_for.as_deref()) });
     Ok(Tenant { id, name, time_zone, paused })
+}
+
+const FOR_ALL: &str = "ALL";
+const MOVED: &str = "MOVED";
+pub(super) const RESTORE: &str = "RESTORE ";
+
+/// Reads the reason for a pause. One that is not known is that of the tenant alone, which only its name ends.
+fn pause_reason(text: Option<&str>) -> PauseReason {
+    match text {
+        Some(FOR_ALL) => PauseReason::All,
+        Some(MOVED) => PauseReason::Moved,
+        Some(text) => {
+            let backup = text.strip_prefix(RESTORE).and_then(|at| at.parse().ok());
+            backup.map_or(PauseReason::Tenant, PauseReason::Restoring)
+        }
+        None => PauseReason::Tenant,
+    }
+}
+
+/// Returns the reason for a pause as it is stored; `None` for that of a tenant alone.
+pub(super) fn stored_reason(reason: PauseReason) -> Option<AttributeValue> {
+    match reason {
+        PauseReason::Tenant => None,
+        PauseReason::All => Some(text(FOR_ALL)),
+        PauseReason::Moved => Some(text(MOVED)),
+        PauseReason::Restoring(backup) => Some(text(format!("{RESTORE}{}", backup.to_rfc3339()))),
+    }
 }
 
 /// Reads the part of a tenant that a sweep may read. The item may have no other attributes.
@@ -318,7 +347,9 @@ pub(super) fn read_swept_tenant(tenant: &TenantId, item: &Item) -> Result<SweptT
     let name = item.get(TIME_ZONE).and_then(|name| name.as_s().ok());
     let time_zone = name.and_then(|name| name.parse().ok());
     let time_zone = time_zone.ok_or_else(|| unreadable(&format!("the tenant {tenant}")))?;
-    Ok(SweptTenant { time_zone, is_paused: item.contains_key(PAUSED_AT) })
+    let moved =
+        item.get(PAUSED_FOR).and_then(|reason| reason.as_s().ok()).is_some_and(|reason| reason == MOVED);
+    Ok(SweptTenant { time_zone, is_paused: item.contains_key(PAUSED_AT), has_moved: moved })
 }
 
 pub(super) fn tenant_item(tenant: &Tenant) -> Item {
@@ -328,11 +359,17 @@ pub(super) fn tenant_item(tenant: &Tenant) -> Item {
         (NAME.to_owned(), text(name)),
         (TIME_ZONE.to_owned(), text(time_zone.name())),
     ]);
-    if let Some(Pause { at, by }) = paused {
-        item.insert(PAUSED_AT.to_owned(), instant(*at));
-        item.extend(by.as_ref().map(|by| (PAUSED_BY.to_owned(), text(by.to_string()))));
-    }
+    item.extend(paused.iter().flat_map(pause_attributes));
     item
+}
+
+/// Returns the attributes of a pause.
+pub(super) fn pause_attributes(pause: &Pause) -> Item {
+    let Pause { at, by, reason } = pause;
+    let mut attributes = HashMap::from([(PAUSED_AT.to_owned(), instant(*at))]);
+    attributes.extend(by.as_ref().map(|by| (PAUSED_BY.to_owned(), text(by.to_string()))));
+    attributes.extend(stored_reason(*reason).map(|reason| (PAUSED_FOR.to_owned(), reason)));
+    attributes
 }
 
 #[derive(Deserialize)]

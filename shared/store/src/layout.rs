@@ -5,7 +5,7 @@
 //! | subscriptions | `<tenant>#<subscriptionId>` | `document` (the wire shape, most of it compressed), `version`, `writeId`, `changedBy` (what made that write), `cancellationId` and `cancellation` once there was one, `dueShard` and `dueAt` while one is pending; `msisdn` and `customerId` (hashes, for the indexes of those names); `erasedAt` once everything personal is erased |
 //! | subscriptions | `<tenant>#rid_<referenceId>` | `subscriptionId`: a pointer, which makes reference ids unique and readable with consistency |
 //! | idempotency | `<tenant>#<key>` | `fingerprint`, `status`, `headers`, `body` (compressed), `requestId`, `expiresAt`, `removeAt` (epoch seconds, the latter DynamoDB's TTL) |
-//! | tenants | `<tenant>` | `name`, `timeZone`; `pausedAt` and `pausedBy` while its cancellations are paused |
+//! | tenants | `<tenant>` | `name`, `timeZone`; `pausedAt`, `pausedBy` and `pausedFor` (`ALL`, `MOVED`, or `RESTORE` and the time of a backup) while its cancellations are paused; `restoring` (the same) until a restore is complete |
 //! | tenants | `<tenant>#<keyId>` | `name`, `secretHash`, `lastFour`, `scopes`, `createdAt`, `expiresAt`, `revokedAt` |
 //! | history | `<tenant>#<subscriptionId>`, `<version>-<writeId>` with 20 digits | `follows` (the revision before), `at`, `cause`, `source`, `requestedBy`, `requestId`, `cancellation`, `state`, `replaced`, `status`, `pendingStatus` |
 //! | webhooks | `<tenant>`, `<webhookId>` | `url`, `events` (types; none means all), `addresses`, `secret`, `formerSecret` and `formerUntil` after a rotation, `disabledAt` and `disabledBy` while disabled, `createdAt` |
@@ -73,6 +73,8 @@ pub(super) const NAME: &str = "name";
 pub(super) const TIME_ZONE: &str = "timeZone";
 pub(super) const PAUSED_AT: &str = "pausedAt";
 pub(super) const PAUSED_BY: &str = "pausedBy";
+pub(super) const PAUSED_FOR: &str = "pausedFor";
+pub(super) const RESTORING: &str = "restoring";
 pub(super) const SECRET_HASH: &str = "secretHash";
 pub(super) const LAST_FOUR: &str = "lastFour";
 pub(super) const SCOPES: &str = "scopes";

@@ -4,20 +4,22 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem,
-    Update,
+    AttributeValue, Put, ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
 };
 use chrono::{DateTime, Utc};
 use domain::api_key::{ApiKey, Scope};
 use domain::calendar::TimeZone;
 use domain::identifiers::{KeyId, TenantId};
-use domain::tenant::{Pause, Tenant};
+use domain::tenant::{Pause, PauseReason, Tenant};
 use dynamodb::{Item, Patience, Transaction, Written, defect, invalid, refusal};
 
-use super::items::{api_key_item, instant, key_of, read_api_key, read_tenant, tenant_item, text};
+use super::items::{
+    RESTORE, api_key_item, instant, key_of, pause_attributes, read_api_key, read_tenant, stored_reason,
+    tenant_item, text,
+};
 use super::layout::{
-    EXPIRES_AT, PAUSED_AT, PAUSED_BY, PK, REVOKED_AT, SCOPES, TIME_ZONE, api_key_key, tenant_key,
-    tenant_prefix,
+    EXPIRES_AT, PAUSED_AT, PAUSED_BY, PAUSED_FOR, PK, RESTORING, REVOKED_AT, SCOPES, TIME_ZONE, api_key_key,
+    tenant_key, tenant_prefix,
 };
 use super::scan::Page;
 use super::{Admin, StoreError};
@@ -40,17 +42,6 @@ pub enum Paused {
     Now,
     /// They had been paused before, like this, and still are.
     Before(Pause),
-    /// The tenant does not exist.
-    NoTenant,
-}
-
-/// Outcome of resuming a tenant's cancellations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resumed {
-    /// They are resumed by this request.
-    Now,
-    /// They were not paused.
-    Before,
     /// The tenant does not exist.
     NoTenant,
 }
@@ -131,25 +122,38 @@ impl Admin {
         }
     }
 
-    /// Pauses the cancellations of a tenant: no sweep that reads the tenant from now on executes one.
+    /// Pauses the cancellations of a tenant: no sweep that reads the tenant from now on executes one. A pause that is there stays, but
+    /// that of a restore is replaced: then the restore does not end it. A tenant that has moved stays so.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
     pub async fn pause(&self, tenant: &TenantId, pause: &Pause) -> Result<Paused, StoreError> {
+        let sets: Vec<_> = pause_attributes(pause).into_iter().collect();
+        let change = sets.iter().map(|(name, _)| format!("{name} = :{name}")).collect::<Vec<_>>().join(", ");
+        let gone: Vec<_> = [PAUSED_BY, PAUSED_FOR]
+            .into_iter()
+            .filter(|name| !sets.iter().any(|(set, _)| set == name))
+            .collect();
+        let gone = if gone.is_empty() { String::new() } else { format!(" REMOVE {}", gone.join(", ")) };
+        // For a tenant that has moved, the pause that is there is replaced, whatever it is.
+        let may = match pause.reason {
+            PauseReason::Moved => String::new(),
+            _ => format!(" AND (attribute_not_exists({PAUSED_AT}) OR begins_with({PAUSED_FOR}, :restore))"),
+        };
         let mut request = self
             .client
             .update_item()
             .table_name(&self.tables.tenants)
             .key(PK, text(tenant_key(tenant)))
-            .condition_expression(format!("attribute_exists({PK}) AND attribute_not_exists({PAUSED_AT})"))
-            .expression_attribute_values(":at", instant(pause.at))
+            .update_expression(format!("SET {change}{gone}"))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        let mut change = format!("SET {PAUSED_AT} = :at");
-        if let Some(by) = &pause.by {
-            change += &format!(", {PAUSED_BY} = :by");
-            request = request.expression_attribute_values(":by", text(by.to_string()));
+        if !may.is_empty() {
+            request = request.expression_attribute_values(":restore", text(RESTORE));
         }
-        match request.update_expression(change).send().await {
+        for (name, value) in sets {
+            request = request.expression_attribute_values(format!(":{name}"), value);
+        }
+        match request.condition_expression(format!("attribute_exists({PK}){may}")).send().await {
             Ok(_) => Ok(Paused::Now),
             Err(error) => match refusal(error)? {
                 UpdateItemError::ConditionalCheckFailedException(failed) => {
@@ -161,26 +165,34 @@ impl Admin {
         }
     }
 
-    /// Resumes the cancellations of a tenant: the next sweep executes those that are due.
+    /// Ends this pause of a tenant's cancellations, if it is still that one: the next sweep executes those that are due. Returns false
+    /// if there is another one, or none; or if the tenant is being restored.
     ///
     /// # Errors
     /// The database can't be reached, or refuses.
-    pub async fn resume(&self, tenant: &TenantId) -> Result<Resumed, StoreError> {
+    pub async fn resume(&self, tenant: &TenantId, pause: &Pause) -> Result<bool, StoreError> {
+        let same = match stored_reason(pause.reason) {
+            Some(_) => format!("{PAUSED_FOR} = :reason"),
+            None => format!("attribute_not_exists({PAUSED_FOR})"),
+        };
         let request = self
             .client
             .update_item()
             .table_name(&self.tables.tenants)
             .key(PK, text(tenant_key(tenant)))
-            .update_expression(format!("REMOVE {PAUSED_AT}, {PAUSED_BY}"))
-            .condition_expression(format!("attribute_exists({PK})"))
-            .return_values(ReturnValue::UpdatedOld);
+            .update_expression(format!("REMOVE {PAUSED_AT}, {PAUSED_BY}, {PAUSED_FOR}"))
+            .condition_expression(format!(
+                "{PAUSED_AT} = :at AND {same} AND attribute_not_exists({RESTORING})"
+            ))
+            .expression_attribute_values(":at", instant(pause.at));
+        let request = match stored_reason(pause.reason) {
+            Some(reason) => request.expression_attribute_values(":reason", reason),
+            None => request,
+        };
         match request.send().await {
-            Ok(output) => {
-                let was_paused = output.attributes.is_some_and(|before| before.contains_key(PAUSED_AT));
-                Ok(if was_paused { Resumed::Now } else { Resumed::Before })
-            }
+            Ok(_) => Ok(true),
             Err(error) => match refusal(error)? {
-                UpdateItemError::ConditionalCheckFailedException(_) => Ok(Resumed::NoTenant),
+                UpdateItemError::ConditionalCheckFailedException(_) => Ok(false),
                 other => Err(StoreError::from_refusal(&other)),
             },
         }

@@ -11,7 +11,7 @@ use domain::calendar::{Calendar, TimeZone};
 use domain::change::Change;
 use domain::execute::{DueCancellation, Execution, decide_execution};
 use domain::origin::Author;
-use domain::tenant::Pause;
+use domain::tenant::{Pause, PauseReason};
 use futures::future::join_all;
 use harness::{
     ACTIVATED, ACTIVATED_TOO, BLOCKED, Fault, PAUSED, PENDING, START, Service, cancel_at, cancel_next_day,
@@ -25,7 +25,7 @@ use service::clock::{self, Clock};
 use service::ids;
 use service::sweep::Summary;
 use store::due::{DueEntry, Executed};
-use store::tenants::{Paused, Resumed};
+use store::tenants::Paused;
 
 /// Sweeps once, and returns the summary without the lag, which depends on how long the sweep takes.
 async fn execute(service: &Service) -> Value {
@@ -36,7 +36,7 @@ async fn execute(service: &Service) -> Value {
 
 fn summary(due: u64, executed: u64) -> Value {
     json!({
-        "due": due, "executed": executed, "skipped": 0, "failed": 0, "notYet": 0, "paused": 0, "remaining": 0, "unreadShards": 0,
+        "due": due, "executed": executed, "skipped": 0, "failed": 0, "notYet": 0, "paused": 0, "moved": 0, "remaining": 0, "unreadShards": 0,
     })
 }
 
@@ -103,12 +103,13 @@ async fn a_late_sweep_cancels_for_the_promised_instant() {
 #[tokio::test]
 async fn what_comes_due_in_a_pause_is_executed_when_it_is_over_for_the_promised_instant() {
     let service = Service::start().await;
-    let (demo, pause) = ("demo".parse().unwrap(), Pause { at: instant(START), by: "anna".parse().ok() });
+    let by = |by: &str| Pause { at: instant(START), by: by.parse().ok(), reason: PauseReason::Tenant };
+    let (demo, pause) = ("demo".parse().unwrap(), by("anna"));
     service.cancel(ACTIVATED, &cancel_next_day()).await;
     assert_eq!(service.admin().pause(&demo, &pause).await.unwrap(), Paused::Now);
     // The first pause counts.
-    let later = Pause { at: instant("2026-01-31T22:40:00Z"), by: None };
-    assert_eq!(service.admin().pause(&demo, &later).await.unwrap(), Paused::Before(pause));
+    let later = Pause { at: instant("2026-01-31T22:40:00Z"), ..by("ola") };
+    assert_eq!(service.admin().pause(&demo, &later).await.unwrap(), Paused::Before(pause.clone()));
 
     service.set_clock("2026-02-01T08:00:00Z").await;
     let waiting = service.execute().await;
@@ -123,12 +124,12 @@ async fn what_comes_due_in_a_pause_is_executed_when_it_is_over_for_the_promised_
     service.set_clock("2026-02-03T08:00:00Z").await;
     assert_eq!(execute(&service).await["paused"], 1);
 
-    assert_eq!(service.admin().resume(&demo).await.unwrap(), Resumed::Now);
-    assert_eq!(service.admin().resume(&demo).await.unwrap(), Resumed::Before);
+    assert!(!service.admin().resume(&demo, &later).await.unwrap(), "it is another pause");
+    assert!(service.admin().resume(&demo, &pause).await.unwrap());
+    assert!(!service.admin().resume(&demo, &pause).await.unwrap());
     assert_eq!(execute(&service).await, summary(1, 1));
     assert_eq!(service.get(ACTIVATED).await.json()["cancelledAt"], "2026-02-01T23:00:00Z");
     let nobody = "nobody".parse().unwrap();
-    assert_eq!(service.admin().resume(&nobody).await.unwrap(), Resumed::NoTenant);
     assert_eq!(service.admin().pause(&nobody, &later).await.unwrap(), Paused::NoTenant);
 }
 
@@ -142,14 +143,24 @@ async fn a_pause_of_one_tenant_does_not_delay_another() {
     let cancelled = service.cancel_as(ACTIVATED, &[("X-Api-Key", &north)], cancel.as_bytes()).await;
     assert_eq!(cancelled.status, 200);
     service.cancel(ACTIVATED, &cancel_next_day()).await;
-    let pause = Pause { at: instant(START), by: None };
-    service.admin().pause(&"demo".parse().unwrap(), &pause).await.unwrap();
+    let mut pause = Pause { at: instant(START), by: None, reason: PauseReason::Tenant };
+    let demo = "demo".parse().unwrap();
+    service.admin().pause(&demo, &pause).await.unwrap();
 
     service.set_clock("2026-02-02T08:00:00Z").await;
     let summary = service.execute().await;
     assert_eq!((&summary["executed"], &summary["paused"]), (&json!(1), &json!(1)));
     assert_eq!(service.get_as(&north, ACTIVATED).await.json()["status"], "CANCELLED");
     assert_eq!(service.get(ACTIVATED).await.json()["status"], "ACTIVATED");
+
+    // A tenant that has moved is not executed either, and no alarm tells of it.
+    pause.reason = PauseReason::Moved;
+    assert_eq!(service.admin().pause(&demo, &pause).await.unwrap(), Paused::Now);
+    let summary = service.execute().await;
+    assert_eq!(
+        (&summary["executed"], &summary["paused"], &summary["moved"]),
+        (&json!(0), &json!(0), &json!(1))
+    );
 }
 
 #[tokio::test]

@@ -104,7 +104,10 @@ fn each_function_lacks_the_rights_of_the_others() {
         granted["execute-cancellations"].iter().filter(|(_, what)| !what.starts_with("subscriptions"));
     assert_eq!(sweeps.cloned().collect::<Vec<_>>(), [("dynamodb:GetItem".to_owned(), "tenants".to_owned())]);
     let statement = resources("AWS::IAM::Role")["ExecuteCancellationsRole"].to_string();
-    assert!(statement.contains(r#""dynamodb:Attributes":["pk","timeZone","pausedAt"]"#), "{statement}");
+    assert!(
+        statement.contains(r#""dynamodb:Attributes":["pk","timeZone","pausedAt","pausedFor"]"#),
+        "{statement}"
+    );
     assert!(!may("publish-events", "", "subscriptions"));
 }
 

@@ -119,6 +119,7 @@ test("a command that uses files, or is not one, is refused", async () => {
     [["subscriptions", "export", "/tmp/x", "--tenant", "demo"], "this command runs in a terminal only"],
     [["backup", "/tmp/x", "--tenant", "demo"], "this command runs in a terminal only"],
     [["keys", "revoke", "-", "--tenant", "demo"], "this command runs in a terminal only"],
+    [["keys", "activity", " -", "--tenant", "demo"], "this command runs in a terminal only"],
     [["nonsense"], "unrecognized subcommand 'nonsense'"],
   ]) {
     assert.equal((await command(...parts)).error, why);
@@ -127,21 +128,26 @@ test("a command that uses files, or is not one, is refused", async () => {
 
 test("the link of a console is good once, and a console that only reads changes nothing", async (t) => {
   const at = (path) => new URL(path, link).href;
-  for (const path of ["/console", "/_console/about", "/pages/console.js", "/?token=guess"]) {
-    assert.equal((await fetch(at(path))).status, 403, path);
-  }
-  const page = await openAt(link.origin, t, `/${link.search}`);
+  const enter = (token) => fetch(at("/_console/enter"), { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token }) });
+  assert.equal((await fetch(at("/_console/about"))).status, 403);
+  assert.equal((await enter("guess")).status, 403);
+  const page = await openAt(link.origin, t, link.pathname + link.hash);
   await page.getByRole("heading", { name: "Tenants" }).waitFor();
   await page.getByText(/read-only$/).waitFor();
   assert.equal(page.url().includes("token"), false);
   assert.equal(await page.getByRole("button", { name: /^Pause/ }).count(), 0);
   const refused = await page.evaluate(async () => {
-    const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ arguments: ["cancellations", "pause", "--all"] }) };
+    const headers = { "Content-Type": "application/json", "X-Console-Session": sessionStorage.getItem("session") };
+    const request = { method: "POST", headers, body: JSON.stringify({ arguments: ["cancellations", "pause", "--all"] }) };
     const answer = await fetch("/_console/run", request);
     return [answer.status, (await answer.json()).error];
   });
   assert.deepEqual(refused, [403, "this console only reads; connect console --allow-changes allows more"]);
-  assert.equal((await fetch(link)).status, 403, "the link is good twice");
+  await page.reload();
+  await page.getByRole("heading", { name: "Tenants" }).waitFor();
+  assert.equal((await enter(new URLSearchParams(link.hash.split("?")[1]).get("token"))).status, 403, "the link is good twice");
+  const other = await openAt(link.origin, t, link.pathname + link.hash);
+  await other.getByRole("alert").getByText(/open in another window/).waitFor();
 });
 
 for (const colorScheme of ["light", "dark"]) {

@@ -1,5 +1,5 @@
-//! An import of a large file takes no more memory than that of a small one. After an interruption in the middle, the same
-//! command continues, with the same result.
+//! An import of a large file takes no more memory than that of a small one, and neither does a batch of cancellations. After an
+//! interruption in the middle of an import, the same command continues, with the same result.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,6 +34,13 @@ pub async fn run(lines: u64) -> Step {
     let ratio = most / least;
     println!("{ratio:.2} times the memory");
     expect("at most 1.2 times", true, ratio <= 1.2)?;
+
+    println!("--- more cancellations, the same memory");
+    let least = cancel_whole(&service, "small", folder.path(), fewer).await?;
+    let most = cancel_whole(&service, "large", folder.path(), lines).await?;
+    let ratio = most / least;
+    println!("{ratio:.2} times the memory");
+    expect("at most 1.2 times", true, ratio <= 1.2)?;
     service.stop().await?;
 
     println!("--- interrupted in the middle, and run again");
@@ -55,6 +62,27 @@ async fn import_whole(service: &Connect, tenant: &str, file: &Path, lines: u64) 
         tally["linesPerSecond"].as_f64().unwrap_or_default()
     );
     expect("added", lines.to_string(), tally["added"].to_string())?;
+    Ok(peak)
+}
+
+/// Cancels all subscriptions of a tenant as a batch. Returns the peak memory of the command in MiB.
+async fn cancel_whole(service: &Connect, tenant: &str, folder: &Path, lines: u64) -> Step<f64> {
+    let (file, results) = (folder.join(format!("{tenant}.lines")), folder.join(format!("{tenant}.results")));
+    let ids = (0..lines).map(|number| format!("rid_crm-{number}\n"));
+    std::fs::write(&file, ids.collect::<String>())?;
+    let paths = [&file, &results].map(|path| path.to_str().unwrap_or_default());
+    let schedule =
+        ["cancellations", "schedule", "--tenant", tenant, "--from", paths[0], "--results", paths[1]];
+    let more = ["--date", "2099-01-01", "--reason", "TEST_OR_MARKETING", "--yes", "--json"];
+    let command = &mut service.command(&[&schedule[..], &more].concat())?;
+    let (tally, code, peak) = finish(Process::start_piped(command)?).await?;
+    expect("exit code", 0, code)?;
+    expect("scheduled", lines.to_string(), tally["done"].to_string())?;
+    let seconds = tally["seconds"].as_f64().unwrap_or_default();
+    println!(
+        "{lines:>9} cancellations: {seconds:5.1} s, {:.0} a second, {peak:.0} MiB at most",
+        lines as f64 / seconds
+    );
     Ok(peak)
 }
 
@@ -92,12 +120,12 @@ fn start(service: &Connect, tenant: &str, file: &Path) -> Step<Process> {
     Process::start_piped(&mut service.command(&import)?)
 }
 
-/// Waits until an import ends. Returns its tally, its exit code, and its peak memory in MiB.
+/// Waits until a command ends. Returns its tally, its exit code, and its peak memory in MiB.
 async fn finish(mut process: Process) -> Step<(Value, i32, f64)> {
     let id = process.id()?;
     let (finished, peak) = tokio::join!(process.finish(), peak(id));
     let (output, status) = finished?;
-    let peak = peak.ok_or("the memory of the import could not be read")?;
+    let peak = peak.ok_or("the memory of the command could not be read")?;
     let tally = serde_json::from_str(&output).map_err(|error| process.failure(error))?;
     Ok((tally, status.code().unwrap_or(-1), peak as f64 / 1024.0))
 }

@@ -168,8 +168,10 @@ async fn a_new_tenant_can_cancel_and_its_cancellation_is_executed_on_its_date() 
 #[test]
 fn the_version_names_the_release_of_the_time_zone_database() {
     let output = Command::new(env!("CARGO_BIN_EXE_connect")).arg("--version").output().unwrap();
-    let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(Said::of(output).done(), format!("connect {version} (time zones: IANA {IANA_RELEASE})"));
+    let said = Said::of(output).done();
+    assert!(said.starts_with(&format!("connect {} (", env!("CARGO_PKG_VERSION"))), "{said}");
+    assert!(said.contains(std::env::consts::ARCH), "{said}");
+    assert!(said.ends_with(&format!(", time zones: IANA {IANA_RELEASE})")), "{said}");
 }
 
 /// Commands that fail, with their exit codes and the one line that they print.
@@ -284,9 +286,74 @@ fn a_command_without_a_subcommand_lists_its_subcommands() {
 fn a_command_without_a_database_names_the_missing_setting() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
     let said = Said::of(command.args(["tenants", "create", "acme"]).env_clear().output().unwrap());
-    let missing =
-        "the environment variable AWS_REGION is not set; or name the database with --dynamodb-endpoint";
+    let missing = "no region is known; set AWS_REGION, or AWS_PROFILE to a profile that has one; or name the database with \
+                   --dynamodb-endpoint";
     assert_eq!(said.failed(1), missing);
+}
+
+/// Returns a command on the database of a service, in an environment of its own.
+fn elsewhere(service: &Service, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connect"));
+    command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", &service.dynamodb_url).envs(variables_of(&service.tables));
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_and_region_come_from_a_profile_of_the_aws_cli() {
+    let service = Service::start().await;
+    let config =
+        file("[profile ops]\nregion = eu-north-1\naws_access_key_id = a\naws_secret_access_key = b\n");
+    let run = |profile: &str| {
+        let mut command = elsewhere(&service, &["tenants", "list"]);
+        Said::of(command.env("AWS_PROFILE", profile).env("AWS_CONFIG_FILE", config.path()).output().unwrap())
+    };
+    assert!(run("ops").done().contains("demo"));
+    let failed = run("nobody").failed(1);
+    assert!(failed.starts_with("no region is known"), "{failed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_of_connect_is_a_set_of_environment_variables() {
+    let service = Service::start().await;
+    let config = file(
+        "[stack]\nAWS_REGION = \"eu-north-1\"\nAWS_ACCESS_KEY_ID = \"a\"\nAWS_SECRET_ACCESS_KEY = \"b\"\nCONNECT_TENANT = \"demo\"\n\
+         [other]\nLD_PRELOAD = \"x\"\n",
+    );
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let mut command = elsewhere(&service, arguments);
+        command.env("CONNECT_CONFIG", config.path()).envs(variables.iter().copied());
+        Said::of(command.output().unwrap())
+    };
+    let listed = run(&["keys", "list", "--profile", "stack"], &[]).done();
+    assert!(listed.contains("subscriptions:read"), "{listed}");
+    assert_eq!(run(&["keys", "list"], &[("CONNECT_PROFILE", "stack")]).done(), listed);
+    // A variable that is set counts more.
+    let said = run(&["keys", "list", "--profile=stack"], &[("CONNECT_TENANT", "nobody")]);
+    assert_eq!(said.failed(1), "there is no tenant nobody");
+    assert!(run(&["keys", "list", "--profile", "none"], &[]).failed(2).ends_with("has no profile none"));
+    let failed = run(&["keys", "list", "--profile", "other"], &[]).failed(2);
+    assert!(failed.ends_with("connect does not read the variable LD_PRELOAD"), "{failed}");
+}
+
+/// `script` runs a command in a terminal of its own.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_output_goes_through_a_pager_in_a_terminal_only() {
+    let service = Service::start().await;
+    let list = ["subscriptions", "list", "--tenant", "demo", "--dynamodb-endpoint", &service.dynamodb_url];
+    let line = [&[env!("CARGO_BIN_EXE_connect")][..], &list].concat().join(" ");
+    let mut command = Command::new("script");
+    command
+        .args(["-qec", &line, "/dev/null"])
+        .env("PAGER", "sed s/^/paged:/")
+        .envs(variables_of(&service.tables));
+    let paged = Said::of(command.stdin(Stdio::null()).output().unwrap()).done();
+    assert!(paged.lines().all(|line| line.starts_with("paged:")) && paged.lines().count() == 9, "{paged}");
+    let mut command =
+        process(&service, &service.dynamodb_url, &["subscriptions", "list", "--tenant", "demo"]);
+    let plain = Said::of(command.env("PAGER", "sed s/^/paged:/").output().unwrap()).done();
+    assert!(!plain.contains("paged:"), "{plain}");
 }
 
 #[test]

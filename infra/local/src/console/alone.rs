@@ -1,17 +1,19 @@
 //! The console without the service: the same pages, on the database of a stack, with the operator's own credentials.
 //!
-//! Only who has the link that `connect console` prints gets in. Its token is good once, for one browser: it is exchanged for a cookie,
-//! which ends with the process.
+//! Only who has the link that `connect console` prints gets in. Its token is good once, for one window: the page exchanges it for the
+//! secret of a session, which it sends with each request, and which ends with the process. No cookie has that secret, because cookies
+//! of one host are for all ports.
 
 use std::sync::Arc;
 
-use axum::extract::{Query, Request, State};
-use axum::http::header::{COOKIE, SET_COOKIE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde::Deserialize;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -20,15 +22,15 @@ use uuid::Uuid;
 use super::commands::{self, Commands};
 use crate::{pages, server};
 
-/// The name of the cookie.
-const NAME: &str = "connect-console";
+/// The header with the secret of the session.
+const SESSION: &str = "x-console-session";
 
 /// The secrets of one run of the console.
 struct Admission {
     /// The token of the link, until it is used.
     token: Mutex<Option<String>>,
-    /// The value of the cookie.
-    cookie: String,
+    /// The secret of the session.
+    session: String,
 }
 
 /// Makes a secret that nobody guesses: 244 random bits.
@@ -37,54 +39,48 @@ pub fn secret() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
-/// Serves the console until `stop` is cancelled. `/?token=…` with this token lets one browser in.
+/// Serves the console until `stop` is cancelled. The page at `/#/?token=…` with this token gets in, once.
 pub async fn serve(listener: TcpListener, commands: Commands, token: String, stop: CancellationToken) {
-    let admission = Arc::new(Admission { token: Mutex::new(Some(token)), cookie: secret() });
+    let admission = Arc::new(Admission { token: Mutex::new(Some(token)), session: secret() });
+    let enter = post(enter).with_state(Arc::clone(&admission));
     let routes = commands::routes(commands)
-        .merge(pages::console_routes())
-        .layer(from_fn_with_state(Arc::clone(&admission), only_with_the_cookie))
-        .route("/", get(enter).with_state(admission));
+        .layer(from_fn_with_state(admission, only_in_the_session))
+        .route("/_console/enter", enter)
+        // The browser keeps what is behind the `#`.
+        .route("/", get(async || Redirect::to("/console")))
+        .merge(pages::console_routes());
+    let routes: Router = routes;
     server::serve(listener, routes, stop).await;
 }
 
 #[derive(Deserialize)]
-struct Link {
-    token: Option<String>,
+struct Entering {
+    token: String,
 }
 
-/// Exchanges the token of the link for the cookie.
+/// Exchanges the token of the link for the secret of the session.
 async fn enter(
     State(admission): State<Arc<Admission>>,
-    headers: HeaderMap,
-    Query(link): Query<Link>,
+    Json(Entering { token }): Json<Entering>,
 ) -> Response {
-    if has_cookie(&headers, &admission.cookie) {
-        return Redirect::to("/console").into_response();
-    }
-    let mut token = admission.token.lock().await;
-    if token.is_none() || *token != link.token {
+    let mut expected = admission.token.lock().await;
+    if expected.as_ref() != Some(&token) {
         return locked();
     }
-    *token = None;
-    let cookie = format!("{NAME}={}; HttpOnly; SameSite=Strict; Path=/", admission.cookie);
-    ([(SET_COOKIE, cookie)], Redirect::to("/console")).into_response()
+    *expected = None;
+    Json(json!({"session": admission.session})).into_response()
 }
 
-async fn only_with_the_cookie(
+async fn only_in_the_session(
     State(admission): State<Arc<Admission>>,
     request: Request,
     next: Next,
 ) -> Response {
-    if has_cookie(request.headers(), &admission.cookie) { next.run(request).await } else { locked() }
-}
-
-fn has_cookie(headers: &HeaderMap, cookie: &str) -> bool {
-    let texts = headers.get_all(COOKIE).iter().filter_map(|text| text.to_str().ok());
-    let mut cookies = texts.flat_map(|text| text.split(';')).map(str::trim);
-    cookies.any(|it| it.split_once('=').is_some_and(|(name, value)| name == NAME && value == cookie))
+    let session = request.headers().get(SESSION).map(|session| session.as_bytes());
+    if session == Some(admission.session.as_bytes()) { next.run(request).await } else { locked() }
 }
 
 fn locked() -> Response {
-    let why = "This console is open in another browser, or was restarted. Start connect console anew, and use its link.";
-    (StatusCode::FORBIDDEN, Html(why)).into_response()
+    let why = "this console is open in another window, or was restarted; start connect console anew, and use its link";
+    (StatusCode::FORBIDDEN, Json(json!({"error": why, "notes": []}))).into_response()
 }

@@ -41,6 +41,8 @@ pub struct Commands {
     pub place: String,
     /// The URL of the API, if it is known.
     pub api_url: Option<String>,
+    /// Cancelled when the process is to end: commands under way finish what they have begun.
+    pub stop: CancellationToken,
 }
 
 /// The command line of a page.
@@ -99,7 +101,7 @@ async fn run(State(commands): State<Arc<Commands>>, Json(Asked { arguments }): J
             return refused(StatusCode::BAD_REQUEST, line.trim_start_matches("error: ").to_owned());
         }
     };
-    if !command.is_for_a_page() || arguments.iter().any(|argument| argument == "-") {
+    if !command.is_for_a_page() {
         return refused(StatusCode::FORBIDDEN, "this command runs in a terminal only".to_owned());
     }
     if !command.only_reads() && !commands.may_change {
@@ -128,7 +130,7 @@ impl Commands {
             asks: false,
             out: &mut out,
             notes: &mut notes,
-            stop: CancellationToken::new(),
+            stop: self.stop.child_token(),
         };
         // Boxed, because the future of all commands is large.
         let outcome = Box::pin(operator::run(command, &mut session)).await;

@@ -196,10 +196,11 @@ function moment({ version, at, cause, source, requestedBy, requestId, cancellati
 /** API keys, and what one of them has requested. */
 const keys = {
   title: "Keys",
-  load: async ({ read, tenant, about }) => {
+  load: async ({ read, tenant, about, query }) => {
     const of = ["--tenant", tenant.tenant];
     if (about[0]) return { key: about[0], activity: await read("keys", "activity", about[0], ...of, "--since", "90d") };
-    return { keys: await read("keys", "list", ...of, "--last-used") };
+    // The whole history is read for the last changes.
+    return { keys: await read("keys", "list", ...of, ...(query.get("changes") ? ["--last-used"] : [])) };
   },
   show: ({ key, activity, keys: all }, context) => {
     const { zone, href, tenant, change, mayChange } = context;
@@ -229,7 +230,8 @@ const keys = {
       const { name } = Object.fromEntries(new FormData(event.target));
       change(["keys", "create", ...of, "--name", name], `The key ${name} is created.`);
     };
-    return html`${section(`API keys of ${tenant.name}`, table(["Key", "Scopes", "Created", "Expires", "Last change", "State", ""], all.map(row), "There is no key yet."))}
+    return html`${section(`API keys of ${tenant.name}`, table(["Key", "Scopes", "Created", "Expires", "Last change", "State", ""], all.map(row), "There is no key yet."),
+        html`<p><a href=${href("/keys", { changes: 1 })}>Show the day of each key's last change</a></p>`)}
       ${mayChange ? section("New key", html`<form class="find" @submit=${create}><label>Name <input name="name" required maxlength="64" autocomplete="off"></label><button class="primary">Create</button></form>`) : nothing}`;
   },
 };

@@ -11,8 +11,13 @@ class Offline extends Error {}
 /** A command failed. */
 class Failed extends Error {}
 
+/** The secret of the session, in this window only. The console of the service on this machine needs none. */
+const session = () => ({ "X-Console-Session": sessionStorage.getItem("session") ?? "" });
+
 async function ask(path, body) {
-  const request = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const request = body
+    ? { method: "POST", headers: { "Content-Type": "application/json", ...session() }, body: JSON.stringify(body) }
+    : { headers: session() };
   let response;
   try {
     response = await fetch(`/_console/${path}`, request);
@@ -27,11 +32,24 @@ async function ask(path, body) {
   }
 }
 
-/** Runs a command, and returns its result, also that of one that has done its work in part or found faults. */
+/** Faults of the commands of a view that have done their work in part. */
+let faults = [];
+
+/** Runs a command, and returns its result, also that of one that has done its work in part. */
 async function read(...parts) {
-  const { result, error, notes } = await ask("run", { arguments: parts });
+  const { result, error, notes = [] } = await ask("run", { arguments: parts });
   if (result === undefined) throw new Failed(error ?? notes.join(" "));
+  // The doctor's faults are its result.
+  if (error && parts[0] !== "doctor") faults.push(error, ...notes);
   return result;
+}
+
+/** Exchanges the token of the link for a session, and takes it out of the address. */
+async function enter(token) {
+  history.replaceState(null, "", "/console");
+  const { session: secret, error } = await ask("enter", { token });
+  if (error) throw new Failed(error);
+  sessionStorage.setItem("session", secret);
 }
 
 const say = (text) => { element("said").textContent = text; };
@@ -51,7 +69,8 @@ async function change(parts, done) {
     await go();
     say(done);
   } catch (error) {
-    say(`Not done: ${error.message}`);
+    // The request may have arrived, and its answer not.
+    say(error instanceof Offline ? "The console does not answer, so it is not known whether this was done." : `Not done: ${error.message}`);
   }
 }
 
@@ -118,8 +137,11 @@ async function go() {
   const show = (content) => { if (nth === asking) render(content, main); };
   main.setAttribute("aria-busy", "true");
   const late = setTimeout(() => show(html`<p class="loading">Loading…</p>`), 300);
+  faults = [];
   try {
+    if (query.has("token")) await enter(query.get("token"));
     const self = await ask("about");
+    if (self.error) throw new Failed(self.error);
     const tenants = await read("tenants", "list");
     element("offline").hidden = true;
     element("place").textContent = `${self.place}${self.mayChange ? "" : ", read-only"}`;
@@ -132,7 +154,8 @@ async function go() {
     const context = { read, change, copy, say, go, tenants, tenant, zone: tenant.timeZone, href, about, query, ...self };
     render(navigation({ tenants, tenant, href, name }), element("navigation"));
     const data = await view.load(context);
-    show(view.show(data, context));
+    const partly = faults.length ? html`<p role="alert" class="bad">Not everything could be read: ${faults.join(" ")}</p>` : nothing;
+    show(html`${partly}${view.show(data, context)}`);
     if (nth === asking) document.title = `${view.title ?? about[0]} · Connect Subscriptions`;
   } catch (error) {
     if (error instanceof Offline) {

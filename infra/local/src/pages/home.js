@@ -376,7 +376,9 @@ const saying = (action) => async (happened) => {
   }
 };
 const on = (id, event, action) => element(id).addEventListener(event, saying(action));
+// With another database, this service has no console.
 on("turn", "change", onTheWay);
+fetch("/_console/about").then(({ ok }) => { element("console").hidden = !ok; });
 on("turn", "submit", async () => {
   await move({ now: beginning(turn.date.value) });
   turn.reset();

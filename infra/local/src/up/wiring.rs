@@ -11,6 +11,7 @@ use service::publish::Publisher;
 use store::{Admin, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::database::OpenDatabase;
 use super::running::{Addresses, Stops};
@@ -114,6 +115,7 @@ impl Wiring {
         endpoint: Endpoint,
         store: Admin,
         addresses: Addresses,
+        stop: &CancellationToken,
     ) -> Console {
         let sqs = Endpoint::local(format!("{}{}", addresses.api_url, bus::PATH)).sdk_config();
         let commands = Commands {
@@ -125,6 +127,7 @@ impl Wiring {
             may_change: true,
             place: "This machine".to_owned(),
             api_url: Some(addresses.api_url.clone()),
+            stop: stop.clone(),
         };
         Console {
             commands: options.dynamodb_endpoint.is_none().then_some(commands),

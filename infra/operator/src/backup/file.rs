@@ -76,8 +76,17 @@ impl BackupLines {
     }
 }
 
-/// Reads a file to its end, and checks it. Returns its heading, its counts and the item of the tenant.
-pub(super) fn check(path: &Path) -> Result<(Heading, Counts, BackupItem), BackupFault> {
+/// A file that is a whole backup.
+pub(super) struct Checked {
+    pub(super) heading: Heading,
+    /// The item of the tenant.
+    pub(super) tenant: BackupItem,
+    /// The number of cancellations that are due.
+    pub(super) due: usize,
+}
+
+/// Reads a file to its end, and checks it.
+pub(super) fn check(path: &Path, now: DateTime<Utc>) -> Result<Checked, BackupFault> {
     let mut lines = BackupLines::open(path)?;
     let heading = match lines.next() {
         Ok(Some(LineOfBackup::Heading(heading))) => heading,
@@ -87,7 +96,7 @@ pub(super) fn check(path: &Path) -> Result<(Heading, Counts, BackupItem), Backup
     if heading.format > FORMAT {
         return Err(BackupFault::LaterFormat(heading.format));
     }
-    let (mut counts, mut tenant) = (Counts::new(), None);
+    let (mut counts, mut tenant, mut due) = (Counts::new(), None, 0);
     loop {
         match lines.next()? {
             Some(LineOfBackup::Item { part, item }) => {
@@ -95,6 +104,7 @@ pub(super) fn check(path: &Path) -> Result<(Heading, Counts, BackupItem), Backup
                     return Err(BackupFault::OfAnother(lines.number));
                 }
                 *counts.entry(part).or_default() += 1;
+                due += usize::from(item.is_due(now));
                 if part == BackupPart::Tenant {
                     tenant = Some(item);
                 }
@@ -105,5 +115,5 @@ pub(super) fn check(path: &Path) -> Result<(Heading, Counts, BackupItem), Backup
         }
     }
     let tenant = tenant.ok_or(BackupFault::Incomplete)?;
-    Ok((heading, counts, tenant))
+    Ok(Checked { heading, tenant, due })
 }

@@ -8,14 +8,14 @@ use std::time::Instant;
 
 use clap::Args;
 use domain::identifiers::TenantId;
-use domain::tenant::Pause;
+use domain::tenant::{Pause, PauseReason};
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use store::backup::{BackupItem, BackupPart, Restored, RestoredTenant};
 use store::{Admin, Patience, try_again};
 
-use super::file::{BackupFault, BackupLines, LineOfBackup, check};
+use super::file::{BackupFault, BackupLines, Checked, Heading, LineOfBackup, check};
 use crate::arguments::Operator;
 use crate::cancellations::confirm_executions;
 use crate::format::{counted, instant, table};
@@ -64,16 +64,17 @@ pub(crate) async fn run(restore: Restore, session: &mut Session<'_>) -> Result<(
         BackupFault::Unreadable(source) => CommandError::Read { path: path.clone(), source },
         fault => CommandError::Incomplete(format!("{}: {fault}", path.display())),
     };
-    let (heading, _, item) = check(path).map_err(faulty)?;
-    let (store, tenant) = (session.store(), heading.tenant);
+    let now = session.now();
+    let Checked { heading, tenant: item, due } = check(path, now).map_err(faulty)?;
+    let (store, tenant) = (session.store(), heading.tenant.clone());
     let saved = store.tenant_in(&tenant, &item)?;
     session.note(&format!("the backup of {tenant} is of {}", instant(heading.at)));
-    let pause = Pause { at: session.now(), by: Some(restore.operator.name()?) };
-    let restored =
-        try_again(Patience::OfCommand, || store.restore_tenant(&tenant, item.clone(), pause.clone()));
+    let by = Some(restore.operator.name()?);
+    let pause = Pause { at: now, by: by.clone(), reason: PauseReason::Restoring(heading.at) };
+    let restored = try_again(Patience::OfCommand, || store.restore_tenant(item.clone(), heading.at, &pause));
     let added = match restored.await? {
         RestoredTenant::Added => PartTally { added: 1, present: 0 },
-        RestoredTenant::Paused => PartTally { added: 0, present: 1 },
+        RestoredTenant::Begun => PartTally { added: 0, present: 1 },
         RestoredTenant::Other => return Err(CommandError::TenantExists(tenant)),
     };
     let mut tally = RestoreTally {
@@ -98,15 +99,18 @@ pub(crate) async fn run(restore: Restore, session: &mut Session<'_>) -> Result<(
             "{} not restored; the tenant stays paused",
             counted(others, "item")
         ))),
-        Ok(()) if !restore.paused && saved.paused.is_none() => {
-            let resumed = resume(session, &store, &tenant, restore.yes).await;
-            tally.paused = resumed.is_err();
-            resumed
+        Ok(()) => {
+            // A pause that was saved stays, and so does one that is asked for.
+            let asked = restore.paused.then_some(Pause { at: now, by, reason: PauseReason::Tenant });
+            let pause = saved.paused.or(asked);
+            let ended = end(session, &store, &heading, pause.as_ref(), due, restore.yes).await;
+            tally.paused = pause.is_some() || !matches!(ended, Ok(true));
+            ended.map(|_| ())
         }
-        other => other,
+        Err(error) => Err(error),
     };
     if tally.paused {
-        session.note(&format!("the cancellations of {tenant} are paused: connect cancellations resume"));
+        session.note(&format!("the cancellations of {tenant} are paused"));
     }
     let row = |(part, count): (&BackupPart, &PartTally)| {
         [part.to_string(), count.added.to_string(), count.present.to_string()]
@@ -114,18 +118,21 @@ pub(crate) async fn run(restore: Restore, session: &mut Session<'_>) -> Result<(
     session.conclude(&tally, || table(["PART", "#ADDED", "#PRESENT"], tally.items.iter().map(row)), outcome)
 }
 
-/// Resumes the tenant's cancellations, after a question if some are due.
-async fn resume(
+/// Ends the pause of the restore, and puts this one in its place. Without one, asks first if some cancellations are due. Returns false
+/// if an operator has paused the tenant meanwhile.
+async fn end(
     session: &mut Session<'_>,
     store: &Admin,
-    tenant: &TenantId,
+    heading: &Heading,
+    pause: Option<&Pause>,
+    due: usize,
     yes: bool,
-) -> Result<(), CommandError> {
-    if !yes {
-        confirm_executions(session, store, std::slice::from_ref(tenant)).await?;
+) -> Result<bool, CommandError> {
+    if pause.is_none() && !yes {
+        confirm_executions(session, due).await?;
     }
-    store.resume(tenant).await?;
-    Ok(())
+    let end = || store.end_restore(&heading.tenant, heading.at, pause);
+    Ok(try_again(Patience::OfCommand, end).await?)
 }
 
 /// Restores one part, several items at once, until its end, a failure or a signal.

@@ -7,7 +7,7 @@ use domain::calendar::Calendar;
 use domain::execute::DueCancellation;
 use domain::identifiers::TenantId;
 use domain::standing::Standing;
-use domain::tenant::Tenant;
+use domain::tenant::{PauseReason, Tenant};
 use store::Admin;
 use store::due::DueEntry;
 use store::scan::{EntryDetails, Page};
@@ -125,9 +125,11 @@ impl Zones {
         self.known.get(tenant).is_some_and(|tenant| tenant.paused.is_some())
     }
 
-    /// Returns the tenants whose cancellations are paused, in the order of their ids.
+    /// Returns the tenants whose cancellations are paused, and that have not moved, in the order of their ids.
     pub(crate) fn paused(&self) -> Vec<&Tenant> {
-        let mut paused: Vec<_> = self.known.values().filter(|tenant| tenant.paused.is_some()).collect();
+        let is_paused =
+            |tenant: &&Tenant| tenant.paused.as_ref().is_some_and(|pause| pause.reason != PauseReason::Moved);
+        let mut paused: Vec<_> = self.known.values().filter(is_paused).collect();
         paused.sort_by(|one, other| one.id.cmp(&other.id));
         paused
     }

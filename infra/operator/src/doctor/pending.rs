@@ -75,9 +75,10 @@ fn owned(index: &Index, zones: &Zones) -> Finding {
 }
 
 fn running(index: &Index, zones: &Zones, now: DateTime<Utc>) -> Finding {
-    let is_due = |entry: &&Entry| entry.due.effective_at <= now && zones.is_paused(&entry.due.tenant);
-    let due = index.entries.iter().filter(is_due).count();
     let paused = zones.paused();
+    let is_paused = |entry: &Entry| paused.iter().any(|tenant| tenant.id == entry.due.tenant);
+    let is_due = |entry: &&Entry| entry.due.effective_at <= now && is_paused(entry);
+    let due = index.entries.iter().filter(is_due).count();
     let since = |tenant: &&Tenant| {
         let since = tenant.paused.as_ref().map(|pause| format!(" since {}", instant(pause.at)));
         format!("{}{}", tenant.id, since.unwrap_or_default())

@@ -1,10 +1,12 @@
 //! `subscriptions erase`: removes everything personal from cancelled subscriptions, and from all that is stored about them.
 //!
-//! First the subscriptions are written, each with an entry in its history. Behind that entry, no earlier one is added to the history:
-//! now its entries are written again without what is personal. Then the events and attempts about it, and recorded answers. A
-//! subscription is noted as erased when all of this is done, so the same command continues one that was interrupted.
+//! Each subscription is written first, with an entry in its history. Behind that entry, no earlier one is added to the history: then
+//! its entries are written again without what is personal, and the events and attempts about it. Recorded answers come last, for all
+//! subscriptions. Then they are noted as erased. The ids are printed at the beginning, because afterwards neither a customer nor a
+//! reference id finds a subscription: with them, the command continues one that was interrupted.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 
 use chrono::NaiveDate;
 use clap::Args;
@@ -17,7 +19,7 @@ use domain::search::Search;
 use domain::stored::{Revision, StoredSubscription};
 use domain::subscription::Status;
 use domain::tenant::Tenant;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use serde::Serialize;
 use service::clock::Clock;
 use service::ids;
@@ -80,7 +82,7 @@ struct EraseTally {
     history_entries: u64,
     /// Recorded answers that were written again.
     answers: u64,
-    /// Kept events and attempts that were removed.
+    /// Attempts to post events that were removed. The events are too.
     deliveries: u64,
 }
 
@@ -102,6 +104,11 @@ pub(super) async fn run(erase: Erase, session: &mut Session<'_>) -> Result<(), C
         );
         if !chosen.is_empty() {
             session.confirm(erase.yes, what).await?;
+        }
+        let ids: Vec<_> = chosen.iter().map(|stored| stored.document.subscription_id.to_string()).collect();
+        // Those that were cancelled long ago are found again until everything is done.
+        if erase.cancelled_before.is_none() && !ids.is_empty() {
+            session.note(&format!("if this is interrupted, continue with these ids: {}", ids.join(" ")));
         }
         eraser.all(chosen, session, &mut tally).await
     };
@@ -160,7 +167,7 @@ impl EraseTally {
         let mut text = format!("{} {done}, {} refused", counted(erased.len(), "subscription"), refused.len());
         if !dry_run {
             text += &format!(
-                "; {history_entries} entries of the history, {answers} recorded answers, {deliveries} events and attempts"
+                "; {history_entries} entries of the history, {answers} recorded answers, {deliveries} attempts to post events"
             );
         }
         let why = |not: &NotErased| [not.subscription_id.to_string(), not.why.clone()];
@@ -202,23 +209,29 @@ impl Eraser {
         let chosen = stream::iter(chosen).take_until(session.stop.cancelled());
         let written = chosen.map(|stored| async {
             let id = stored.document.subscription_id;
-            Ok::<_, CommandError>((id, self.write(stored).await?))
+            let traces = match self.write(stored).await? {
+                Ok(revision) => Ok((self.traces(id, &revision).await?, revision)),
+                Err(why) => Err(why),
+            };
+            Ok::<_, CommandError>((id, traces))
         });
-        let written: Vec<_> = written.buffer_unordered(AT_ONCE).try_collect().await?;
-        let mut erased = Vec::new();
-        for (id, outcome) in written {
-            match outcome {
-                Ok(revision) => erased.push((id, revision)),
-                Err(why) => tally.refused.push(NotErased { subscription_id: id, why: why.to_string() }),
+        let mut written = pin!(written.buffer_unordered(AT_ONCE));
+        let (mut erased, mut failed) = (Vec::new(), Ok(()));
+        while let Some(next) = written.next().await {
+            match next {
+                Ok((id, Ok(((entries, deliveries), revision)))) => {
+                    tally.history_entries += entries;
+                    tally.deliveries += deliveries;
+                    erased.push((id, revision));
+                }
+                Ok((id, Err(why))) => {
+                    tally.refused.push(NotErased { subscription_id: id, why: why.to_string() })
+                }
+                // The others go on.
+                Err(error) if failed.is_ok() => failed = Err(error),
+                Err(_) => {}
             }
         }
-        let traces = stream::iter(&erased).map(|(id, revision)| self.traces(*id, revision));
-        let mut traces = traces.buffer_unordered(AT_ONCE);
-        while let Some((entries, deliveries)) = traces.try_next().await? {
-            tally.history_entries += entries;
-            tally.deliveries += deliveries;
-        }
-        drop(traces);
         let ids: BTreeSet<_> = erased.iter().map(|(id, _)| *id).collect();
         if !ids.is_empty() {
             tally.answers = self.answers(&ids).await?;
@@ -229,8 +242,9 @@ impl Eraser {
             try_again(Patience::OfCommand, note).await?;
         }
         tally.erased = ids.into_iter().collect();
+        failed?;
         match session.stop.is_cancelled() {
-            true => Err(CommandError::Incomplete("interrupted; the same command continues".to_owned())),
+            true => Err(CommandError::Incomplete("interrupted".to_owned())),
             false => Ok(()),
         }
     }
@@ -269,7 +283,7 @@ impl Eraser {
                 "the history of {tenant}#{id} lacks the last change; run the command again when events are not late"
             )));
         }
-        let (mut written, mut removed) = (0, 0);
+        let (mut written, mut removed, now) = (0, 0, self.clock.now());
         for entry in entries.iter().filter(|entry| entry.revision != *revision) {
             if entry.erased() != *entry {
                 try_again(Patience::OfCommand, || store.erase_entry(tenant, id, entry)).await?;
@@ -277,7 +291,7 @@ impl Eraser {
             }
             for kind in [EventType::Updated, EventType::Cancelled] {
                 let event = event_id(tenant, id, &entry.revision, kind);
-                removed += try_again(Patience::OfCommand, || store.erase_event(tenant, event)).await?;
+                removed += try_again(Patience::OfCommand, || store.erase_event(tenant, event, now)).await?;
             }
         }
         Ok((written, removed))

@@ -40,7 +40,9 @@ pub async fn resend(
     let head: Option<EventHead> = serde_json::from_str(&event).ok();
     let EventHead { r#type, .. } = head.ok_or(NotSent::NotKept(event_id))?;
     // For as long as its deliveries may take.
-    store.keep_event(tenant, event_id, &event, now).await?;
+    if store.keep_event(tenant, event_id, &event, now).await? == Kept::Erased {
+        return Err(NotSent::NotKept(event_id));
+    }
     let deliveries: Vec<_> = webhooks
         .iter()
         .filter(|webhook| webhook.disabled.is_none() && webhook.takes(&r#type))
@@ -65,7 +67,7 @@ pub async fn ping(
     let event = json!({"eventId": event_id, "type": PING, "occurredAt": now, "data": {"webhookId": webhook}});
     match store.keep_event(tenant, event_id, &event.to_string(), now).await? {
         Kept::Done => {}
-        Kept::Refused => return Err(NotSent::NotKept(event_id)),
+        Kept::Erased | Kept::Refused => return Err(NotSent::NotKept(event_id)),
     }
     // As if it were at its end: it is attempted once, whatever the health of the receiver.
     let begun = Delivery::begin(tenant.clone(), webhook, event_id, PING.to_owned(), now - LIFETIME);

@@ -17,7 +17,7 @@ use domain::calendar::Calendar;
 use domain::identifiers::TenantId;
 use domain::import::NewSubscription;
 use domain::origin::Author;
-use domain::tenant::{Pause, Tenant};
+use domain::tenant::{Pause, PauseReason, Tenant};
 use fastrand::Rng;
 use harness::instant;
 use lambda_runtime::{Context, LambdaEvent};
@@ -325,11 +325,12 @@ impl<'t> World<'t> {
         let (tenant, store): (TenantId, _) =
             (name.parse().unwrap(), Admin::from(self.service().store.clone()));
         let pauses = self.calmly(async move {
-            let paused = store.pause(&tenant, &Pause { at, by: None }).await.unwrap();
-            if paused != Paused::Now {
-                store.resume(&tenant).await.unwrap();
+            let pause = Pause { at, by: None, reason: PauseReason::Tenant };
+            match store.pause(&tenant, &pause).await.unwrap() {
+                Paused::Now => true,
+                Paused::Before(pause) => !store.resume(&tenant, &pause).await.unwrap(),
+                Paused::NoTenant => panic!("no tenant"),
             }
-            paused == Paused::Now
         });
         let pauses = pauses.await;
         self.figures.pauses += usize::from(pauses);
@@ -362,7 +363,10 @@ impl<'t> World<'t> {
         let store = Admin::from(self.service().store.clone());
         self.calmly(async move {
             for name in TENANTS {
-                store.resume(&name.parse().unwrap()).await.unwrap();
+                let tenant = name.parse().unwrap();
+                if let Some(pause) = store.tenant(&tenant).await.unwrap().unwrap().paused {
+                    assert!(store.resume(&tenant, &pause).await.unwrap());
+                }
             }
         })
         .await;

@@ -131,13 +131,38 @@ async fn nothing_is_executed_of_a_tenant_that_is_restored_paused() {
     };
     let swept = run(&["cancellations", "run", "--json"]).await.json();
     assert_eq!((&swept["executed"], &swept["paused"]), (&json!(0), &json!(1)));
-    // The same command goes on, and the tenant stays as it is.
-    let again = moved.restore(&["--paused"]).await.json();
-    assert_eq!(again["items"]["subscriptions"]["added"], 0);
+    // A tenant that is there is not restored once more, also if it is paused.
+    assert_eq!(moved.restore(&["--paused"]).await.failed(1), "there is a tenant demo already");
     assert_eq!(run(&["cancellations", "resume", "--tenant", "demo", "--yes"]).await.code, 0);
     assert_eq!(run(&["cancellations", "run", "--json"]).await.json()["executed"], 1);
-    // It is not there to be restored any more.
-    assert_eq!(moved.restore(&["--paused"]).await.failed(1), "there is a tenant demo already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_during_a_restore_outlives_it_and_nobody_resumes_before_its_end() {
+    let moved = Move::start().await;
+    moved.backup();
+    let wire = Wire::start(&moved.service.dynamodb_url).await;
+    wire.next("PutItem", [Fault::Pass, Fault::Pass, Fault::refusal("AccessDeniedException")]);
+    let mut command = process(&moved.service, &wire.url, &["restore", &moved.file(), "--as", "anna"]);
+    command.envs(variables_of(&moved.tables));
+    let said = Said::of(tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap());
+    assert_eq!(said.code, 1, "{said:?}");
+    let run = async |arguments: &[&str]| connect_in(&moved.service, &moved.tables, START, arguments).await;
+    let resumed = run(&["cancellations", "resume", "--tenant", "demo", "--yes"]).await;
+    assert!(resumed.out.contains("a restore of it is not complete"), "{resumed:?}");
+    assert_eq!(resumed.code, 1);
+    let pause = ["cancellations", "pause", "--tenant", "demo", "--as", "ola", "--json"];
+    assert_eq!(run(&pause).await.json()[0]["changed"], true);
+    assert_eq!(run(&["cancellations", "resume", "--tenant", "demo", "--yes"]).await.code, 1);
+    // The restore goes on, and its end does not end that pause.
+    assert_eq!(moved.restore(&[]).await.json()["paused"], true);
+    assert!(
+        run(&["tenants", "list"])
+            .await
+            .notes
+            .contains("demo: cancellations paused since 2026-01-31T22:30:00Z by ola")
+    );
+    assert_eq!(run(&["cancellations", "resume", "--tenant", "demo", "--yes"]).await.code, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

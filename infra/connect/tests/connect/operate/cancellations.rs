@@ -124,15 +124,29 @@ async fn paused_cancellations_wait_and_every_command_says_so() {
     assert_eq!(finding["what"], "1 tenant, with 2 cancellations due: demo since 2026-01-31T23:10:00Z");
 
     // Nobody answers the question here.
-    let resume = ["cancellations", "resume", "--all"];
+    // It was not paused with all.
+    let of_all = run(&["cancellations", "resume", "--all", "--yes"]).await.done();
+    assert!(of_all.starts_with("the cancellations of demo have been paused since"), "{of_all}");
+    let resume = ["cancellations", "resume", "--tenant", "demo"];
     assert!(run(&resume).await.failed(2).contains("This executes 2 due cancellations within a minute"));
     let resumed = run(&[&resume[..], &["--yes", "--json"]].concat()).await.json();
     assert_eq!(resumed, json!([{"tenant": "demo", "changed": true}]));
     assert_eq!(run(&resume).await.done(), "the cancellations of demo were not paused");
+    let all = ["cancellations", "pause", "--all", "--as", "ola", "--json"];
+    assert_eq!(run(&all).await.json()[0]["paused"]["reason"], "ALL");
+    assert_eq!(
+        run(&["cancellations", "resume", "--all", "--yes"]).await.done(),
+        "the cancellations of demo are resumed"
+    );
     let said = run(&["cancellations", "run"]).await.done();
     assert_eq!(said, "2 due: 2 executed, 0 skipped, 0 failed, 0 remaining");
     let nobody = ["cancellations", "resume", "--tenant", "nobody"];
     assert_eq!(run(&nobody).await.failed(1), "there is no tenant nobody");
+    // A tenant that has moved stays where it is.
+    assert_eq!(run(&[&pause[..], &["--moved"]].concat()).await.code, 0);
+    assert_eq!(run(&[&resume[..], &["--yes"]].concat()).await.failed(1), "the cancellations stay paused");
+    let doctor: Value = serde_json::from_str(&run(&["doctor", "--json"]).await.out).unwrap();
+    assert!(doctor.to_string().contains(r#"{"check":"paused","state":"ok""#), "{doctor}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
