@@ -19,6 +19,11 @@ use crate::step::{Step, expect};
 /// Number of lines that an import reads ahead. A file with fewer lines takes less memory.
 const READ_AHEAD: u64 = 2_000;
 
+/// Least number of lines with which cancellations are measured too, because that takes minutes.
+const WITH_CANCELLATIONS: u64 = 100_000;
+/// Number of cancellations of the small batch. The large one has ten times as many.
+const FEW_CANCELLATIONS: u64 = 3_000;
+
 /// Imports a file of `lines` lines, and one of a tenth of that, but of at least 3,000.
 pub async fn run(lines: u64) -> Step {
     let folder = tempfile::tempdir()?;
@@ -35,12 +40,14 @@ pub async fn run(lines: u64) -> Step {
     println!("{ratio:.2} times the memory");
     expect("at most 1.2 times", true, ratio <= 1.2)?;
 
-    println!("--- more cancellations, the same memory");
-    let least = cancel_whole(&service, "small", folder.path(), fewer).await?;
-    let most = cancel_whole(&service, "large", folder.path(), lines).await?;
-    let ratio = most / least;
-    println!("{ratio:.2} times the memory");
-    expect("at most 1.2 times", true, ratio <= 1.2)?;
+    if lines >= WITH_CANCELLATIONS {
+        println!("--- more cancellations, the same memory");
+        let least = cancel_some(&service, "small", folder.path(), FEW_CANCELLATIONS).await?;
+        let most = cancel_some(&service, "large", folder.path(), 10 * FEW_CANCELLATIONS).await?;
+        let ratio = most / least;
+        println!("{ratio:.2} times the memory");
+        expect("at most 1.2 times", true, ratio <= 1.2)?;
+    }
     service.stop().await?;
 
     println!("--- interrupted in the middle, and run again");
@@ -65,8 +72,8 @@ async fn import_whole(service: &Connect, tenant: &str, file: &Path, lines: u64) 
     Ok(peak)
 }
 
-/// Cancels all subscriptions of a tenant as a batch. Returns the peak memory of the command in MiB.
-async fn cancel_whole(service: &Connect, tenant: &str, folder: &Path, lines: u64) -> Step<f64> {
+/// Cancels the first subscriptions of a tenant as a batch. Returns the peak memory of the command in MiB.
+async fn cancel_some(service: &Connect, tenant: &str, folder: &Path, lines: u64) -> Step<f64> {
     let (file, results) = (folder.join(format!("{tenant}.lines")), folder.join(format!("{tenant}.results")));
     let ids = (0..lines).map(|number| format!("rid_crm-{number}\n"));
     std::fs::write(&file, ids.collect::<String>())?;

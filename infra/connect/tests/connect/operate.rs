@@ -302,8 +302,9 @@ fn elsewhere(service: &Service, arguments: &[&str]) -> Command {
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_and_region_come_from_a_profile_of_the_aws_cli() {
     let service = Service::start().await;
-    let config =
-        file("[profile ops]\nregion = eu-north-1\naws_access_key_id = a\naws_secret_access_key = b\n");
+    let config = file(
+        "[profile ops]\nregion = eu-north-1\naws_access_key_id = local\naws_secret_access_key = local\n",
+    );
     let run = |profile: &str| {
         let mut command = elsewhere(&service, &["tenants", "list"]);
         Said::of(command.env("AWS_PROFILE", profile).env("AWS_CONFIG_FILE", config.path()).output().unwrap())
@@ -317,7 +318,7 @@ async fn credentials_and_region_come_from_a_profile_of_the_aws_cli() {
 async fn a_profile_of_connect_is_a_set_of_environment_variables() {
     let service = Service::start().await;
     let config = file(
-        "[stack]\nAWS_REGION = \"eu-north-1\"\nAWS_ACCESS_KEY_ID = \"a\"\nAWS_SECRET_ACCESS_KEY = \"b\"\nCONNECT_TENANT = \"demo\"\n\
+        "[stack]\nAWS_REGION = \"eu-north-1\"\nAWS_ACCESS_KEY_ID = \"local\"\nAWS_SECRET_ACCESS_KEY = \"local\"\nCONNECT_TENANT = \"demo\"\n\
          [other]\nLD_PRELOAD = \"x\"\n",
     );
     let run = |arguments: &[&str], variables: &[(&str, &str)]| {

@@ -384,7 +384,7 @@ on("turn", "submit", async () => {
   turn.reset();
   element("on-the-way").textContent = "";
 });
-on("reset", "click", () => move({ now: new Date().toISOString() }));
+on("real-time", "click", () => move({ now: new Date().toISOString() }));
 
 on("next-day", "click", () => move({ now: service.nextDay.instant }));
 on("next-month", "click", () => move({ now: service.nextMonth.instant }));
