@@ -1,5 +1,7 @@
 //! Subscriptions: `export`, `show`, `find`, `list` and `index`.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::types::{AttributeValue, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate};
 use harness::{ACTIVATED, Service, cancel_next_day};
 use reqwest::Method;
@@ -198,6 +200,15 @@ async fn subscriptions_of_an_earlier_version_are_found_once_they_are_indexed() {
             .send()
             .await
             .unwrap();
+        // DynamoDB removes one index at a time.
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            looks.tick().await;
+            let found = dynamodb.describe_table().table_name(table).send().await.unwrap().table.unwrap();
+            if found.global_secondary_indexes().iter().all(|found| found.index_name() != Some(index)) {
+                break;
+            }
+        }
     }
     for item in service.scan(table).await {
         let update = dynamodb.update_item().table_name(table).key("pk", item["pk"].clone());
