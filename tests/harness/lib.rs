@@ -143,7 +143,7 @@ pub fn options() -> Options {
             answer: Duration::from_secs(60),
             backoff: SHORT,
             peace: SHORT,
-            quick: Duration::from_secs(60),
+            quick: TimeDelta::seconds(60),
         },
         publishes: false,
     }

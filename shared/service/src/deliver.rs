@@ -46,7 +46,7 @@ pub struct Limits {
     /// The times for which a receiver that fails again and again is left in peace.
     pub peace: Backoff,
     /// Longest time of an attempt that is not slow.
-    pub quick: Duration,
+    pub quick: TimeDelta,
 }
 
 impl Default for Limits {
@@ -56,7 +56,7 @@ impl Default for Limits {
             answer: Duration::from_secs(5),
             backoff: Backoff::default(),
             peace,
-            quick: Duration::from_secs(1),
+            quick: TimeDelta::seconds(1),
         }
     }
 }
@@ -266,7 +266,7 @@ impl Deliverer {
         }
         let post = Post { event_id: *event_id, r#type: &delivery.r#type, event: &event, at: now };
         let posted = self.sender.post(&webhook, &post).await;
-        turn.end(&posted.response, now);
+        turn.end(&posted.response, now, self.clock.now());
         self.follow(&delivery, posted, now).await
     }
 

@@ -9,6 +9,7 @@ use aws_lambda_events::sqs::SqsEvent;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::identifiers::{TenantId, WebhookId};
 use domain::webhook::{Attempt, Delivery, Webhook};
+use harness::receiver::Receiver;
 use harness::{SHORT, Service, Wire, instant, options, webhook};
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
@@ -91,6 +92,15 @@ impl Function {
         let begun: Vec<_> = self.take_sent().into_iter().map(|sent| sent.body).collect();
         assert_eq!(self.give(&begun).await, [0_usize; 0]);
         self.take_sent()
+    }
+
+    /// Posts an event to the only webhook, as the post of this number that its receiver gets. It takes two seconds by the clock.
+    async fn post_slowly(&self, receiver: &Receiver, number: usize) {
+        let meanwhile = async {
+            receiver.posted_at_all(number).await;
+            self.advance(TimeDelta::seconds(2));
+        };
+        tokio::join!(self.post(Uuid::new_v4()), meanwhile);
     }
 
     /// Returns the messages that the function put into the queue since the last call.

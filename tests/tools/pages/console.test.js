@@ -15,8 +15,8 @@ async function command(...parts) {
   return (await fetch(`${url}/_console/run`, request)).json();
 }
 
-async function api(path, body) {
-  const { apiKey } = await (await fetch(`${url}/_local/api-key`)).json();
+async function api(path, body, key) {
+  const apiKey = key ?? (await (await fetch(`${url}/_local/api-key`)).json()).apiKey;
   const headers = { "X-Api-Key": apiKey, "X-Actor": "agent-17", "Content-Type": "application/json" };
   const answer = await fetch(`${url}/subscriptions/${path}`, body ? { method: "POST", headers, body: JSON.stringify(body) } : { headers });
   return answer.json();
@@ -76,6 +76,21 @@ test("a leaked key is replaced in two clicks, and the new token is shown once", 
   await row.filter({ hasText: "Revoked" }).waitFor();
   assert.equal(await row.count(), 2);
   assert.equal((await page.content()).includes("ck_demo_"), false, "the token is still in the page");
+});
+
+test("the changes by a key are one click away", async (t) => {
+  const { result } = await command("keys", "create", "--tenant", "demo", "--name", "Shop");
+  await api(`${ID}/cancel`, { schedule: { type: "CancelAtDate", date: "2099-04-01" }, reason: "NO_NEED" }, result.token);
+  let activity = [];
+  while (activity.length === 0) {
+    activity = (await command("keys", "activity", result.keyId, "--tenant", "demo", "--since", "1d")).result;
+  }
+  const page = await open(t, "/keys");
+  await page.getByRole("link", { name: "Shop" }).click();
+  const row = page.getByRole("row").filter({ hasText: ID });
+  await row.getByText("2099-04-01").waitFor();
+  await row.getByText("agent-17").waitFor();
+  await row.getByRole("link", { name: ID }).waitFor();
 });
 
 test("a question that is not answered with the button changes nothing", async (t) => {

@@ -147,8 +147,8 @@ function show(subscription) {
   status.textContent = subscription.status;
   status.className = `status ${status.textContent}`;
   const change = subscription.pendingStatus;
-  pending.textContent = change ? `${change.status} on ${change.scheduledAt}` : "";
-  cancelled.textContent = subscription.cancelledAt ?? "";
+  pending.replaceChildren(...(change ? [`${change.status} on `, unbroken(change.scheduledAt)] : []));
+  cancelled.replaceChildren(...(subscription.cancelledAt ? [unbroken(subscription.cancelledAt)] : []));
   const [cancel, withdraw, history] = action.children;
   const wasThere = action.contains(document.activeElement);
   cancel.disabled = subscription.status === "CANCELLED";
@@ -160,6 +160,14 @@ function show(subscription) {
   if (wasThere && (document.activeElement?.disabled || document.activeElement?.hidden || document.activeElement === document.body)) {
     (cancel.disabled ? row : cancel).focus();
   }
+}
+
+/** Returns a date or an instant that stays on one line. */
+function unbroken(text) {
+  const added = document.createElement("span");
+  added.className = "date";
+  added.textContent = text;
+  return added;
 }
 
 function newRow(id) {

@@ -40,7 +40,7 @@ pub(super) struct Health {
     /// The times for which a receiver is left in peace, unless it asks for more.
     peace: Backoff,
     /// Longest time of an attempt that is not slow.
-    quick: Duration,
+    quick: TimeDelta,
     /// Told of each attempt that ends.
     changed: watch::Sender<()>,
 }
@@ -104,9 +104,9 @@ pub(super) struct Turn<'h> {
 }
 
 impl Turn<'_> {
-    /// Ends an attempt that began at this time.
-    pub(super) fn end(self, response: &Response, now: DateTime<Utc>) {
-        self.health.note(self.webhook, response, self.begun, now);
+    /// Ends an attempt that lasted from `now` until `ended`.
+    pub(super) fn end(self, response: &Response, now: DateTime<Utc>, ended: DateTime<Utc>) {
+        self.health.note(self.webhook, response, self.begun, now, ended - now);
     }
 }
 
@@ -120,7 +120,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Health {
-    pub(super) fn new(peace: Backoff, quick: Duration) -> Self {
+    pub(super) fn new(peace: Backoff, quick: TimeDelta) -> Self {
         Self { receivers: Mutex::default(), peace, quick, changed: watch::Sender::default() }
     }
 
@@ -171,23 +171,27 @@ impl Health {
         Turn { health: self, webhook, begun: Instant::now() }
     }
 
-    /// Notes the response to an attempt that began at this time.
-    fn note(&self, webhook: WebhookId, response: &Response, begun: Instant, now: DateTime<Utc>) {
+    /// Notes the response to an attempt that began at this time, and took this long.
+    fn note(
+        &self,
+        webhook: WebhookId,
+        response: &Response,
+        begun: Instant,
+        now: DateTime<Utc>,
+        took: TimeDelta,
+    ) {
         let has_failed = match response {
             Response::Status { status, .. } => matches!(status, 429 | 500..),
             Response::Nothing => true,
         };
-        let ended = Instant::now();
-        let took = ended - begun;
-        let slow = TimeDelta::from_std(took).unwrap_or_default() * PART;
-        let slow_until = (took > self.quick).then(|| now + slow);
+        let slow_until = (took > self.quick).then(|| now + took * PART);
         let mut receivers = self.receivers();
         let receiver = receivers.entry(webhook).or_default();
         let under_way = receiver.under_way;
         *receiver = if has_failed {
             let counts = receiver.failed_at.is_none_or(|last| last <= begun);
             let failures = receiver.failures.saturating_add(u32::from(counts));
-            let failed_at = if counts { Some(ended) } else { receiver.failed_at };
+            let failed_at = if counts { Some(Instant::now()) } else { receiver.failed_at };
             let peace = failures.checked_sub(FAILURES).map(|more| self.peace.pause(more, 0));
             let asked = response.retry_after().map(|asked| asked.min(LONGEST_ASKED));
             let until = peace.max(asked).map(|peace| now + peace).max(receiver.until);
@@ -219,7 +223,7 @@ mod tests {
 
     fn health() -> Health {
         let peace = Backoff { first: TimeDelta::seconds(5), longest: TimeDelta::minutes(1) };
-        Health::new(peace, Duration::from_secs(1))
+        Health::new(peace, TimeDelta::seconds(1))
     }
 
     fn status(status: u16, retry_after: Option<i64>) -> Response {
@@ -230,7 +234,7 @@ mod tests {
     fn after(responses: &[Response]) -> Health {
         let health = health();
         for response in responses {
-            health.begin_anyway(webhook()).end(response, now());
+            health.begin_anyway(webhook()).end(response, now(), now());
         }
         health
     }
@@ -253,11 +257,10 @@ mod tests {
     }
 
     /// Returns the health after a response that took this many milliseconds.
-    async fn after_milliseconds(milliseconds: u64, response: Response) -> Health {
+    fn after_milliseconds(milliseconds: i64, response: Response) -> Health {
         let health = health();
-        let turn = health.begin_anyway(webhook());
-        tokio::time::advance(Duration::from_millis(milliseconds)).await;
-        turn.end(&response, now());
+        let ended = now() + TimeDelta::milliseconds(milliseconds);
+        health.begin_anyway(webhook()).end(&response, now(), ended);
         health
     }
 
@@ -302,16 +305,16 @@ mod tests {
         let health = health();
         let together: Vec<_> = (0..10).map(|_| health.begin_anyway(webhook())).collect();
         for turn in together {
-            turn.end(&Response::Nothing, now());
+            turn.end(&Response::Nothing, now(), now());
         }
         assert_eq!(health.receivers()[&webhook()].failures, 1);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_receiver_takes_a_twentieth_of_the_time_from_others_and_a_batch_that_is_only_for_it() {
+    #[test]
+    fn a_slow_receiver_takes_a_twentieth_of_the_time_from_others_and_a_batch_that_is_only_for_it() {
         let (quick, slow) = (1000, 4000);
-        assert_eq!(at_once(&after_milliseconds(quick, status(204, None)).await, now()), 12);
-        let health = after_milliseconds(slow, status(204, None)).await;
+        assert_eq!(at_once(&after_milliseconds(quick, status(204, None)), now()), 12);
+        let health = after_milliseconds(slow, status(204, None));
         let after = |seconds| now() + TimeDelta::seconds(seconds);
         for (seconds, together, alone) in [(4, 0, 10), (79, 0, 10), (80, 12, 12)] {
             assert_eq!(begun(&health, false, after(seconds)), together, "{seconds}");
@@ -320,7 +323,7 @@ mod tests {
         let refused = health.try_begin(webhook(), false, after(4)).unwrap_err();
         assert_eq!(refused, Refused::Busy(after(80)));
 
-        let failed = after_milliseconds(slow, Response::Nothing).await;
+        let failed = after_milliseconds(slow, Response::Nothing);
         assert_eq!((begun(&failed, false, after(79)), begun(&failed, true, after(79))), (0, 2));
         assert_eq!(begun(&failed, false, after(80)), 2);
     }
@@ -346,7 +349,7 @@ mod tests {
         // Somebody answers meanwhile.
         let (begun, ()) = tokio::join!(begin(), async {
             tokio::task::yield_now().await;
-            first.end(&status(204, None), now());
+            first.end(&status(204, None), now(), now());
         });
         assert!(begun.is_ok());
     }

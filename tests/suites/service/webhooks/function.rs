@@ -1,7 +1,6 @@
 //! `deliver-webhooks`: the messages of the queue, and a database or a queue that refuses or fails.
 
 use std::slice::from_ref;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use domain::webhook::{Backoff, Disabled, DisabledBy, FormerSecret, LIFETIME, Outcome, Webhook};
@@ -352,18 +351,17 @@ async fn a_receiver_that_fails_again_and_again_is_left_in_peace() {
 
 #[tokio::test]
 async fn a_slow_receiver_waits_while_others_have_events() {
-    let function = Function::start_with(Limits { quick: Duration::from_millis(100), ..limits() }).await;
+    let function = Function::start().await;
     let (receiver, other) = (Receiver::start(), Receiver::start());
     receiver.next([Answer::Never]);
     let slow = function.webhook(&receiver.url).await;
+    function.post_slowly(&receiver, 1).await;
     function.webhook(&other.url).await;
-    function.post(Uuid::new_v4()).await;
-    receiver.posted_at_all(1).await;
     // Together with an event for another receiver, its event goes back. That is not a failure.
     let [waiting] = &function.post(Uuid::new_v4()).await[..] else { panic!("not slow") };
     assert_eq!((waiting.delivery.webhook_id, waiting.delivery.pauses), (slow.id, 0));
     assert!((10..60).contains(&waiting.delay), "{}", waiting.delay);
-    assert_eq!(other.taken(2).await.len(), 2);
+    assert_eq!(other.taken(1).await.len(), 1);
     assert_eq!(receiver.posted_at_all(1).await.len(), 1);
     // Alone, it is posted.
     let event_id = Uuid::new_v4();
@@ -376,14 +374,13 @@ async fn a_slow_receiver_waits_while_others_have_events() {
 /// At the end of its day, an event is posted to a receiver that is only slow, whoever else waits.
 #[tokio::test]
 async fn the_last_attempt_for_a_slow_receiver_does_not_wait_for_others() {
-    let function = Function::start_with(Limits { quick: Duration::from_millis(100), ..limits() }).await;
-    let (receiver, other) = (Receiver::start(), Receiver::start());
+    let function = Function::start().await;
+    let receiver = Receiver::start();
     function.webhook(&receiver.url).await;
-    function.webhook(&other.url).await;
     receiver.next([Answer::Status(500), Answer::Never]);
     let [last] = &function.post(Uuid::new_v4()).await[..] else { panic!("no second attempt") };
     function.advance(LIFETIME);
-    function.post(Uuid::new_v4()).await;
+    function.post_slowly(&receiver, 2).await;
     let next = event(Uuid::new_v4(), TYPE);
     assert_eq!(function.give(&[last.body.clone(), next]).await, [0_usize; 0]);
     assert_eq!(receiver.taken(1).await.len(), 1);

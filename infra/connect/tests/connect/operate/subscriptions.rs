@@ -1,8 +1,6 @@
 //! Subscriptions: `export`, `show`, `find`, `list` and `index`.
 
-use std::time::Duration;
-
-use aws_sdk_dynamodb::types::{AttributeValue, DeleteGlobalSecondaryIndexAction, GlobalSecondaryIndexUpdate};
+use aws_sdk_dynamodb::types::{AttributeValue, BillingMode, GlobalSecondaryIndex};
 use harness::{ACTIVATED, Service, cancel_next_day};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -190,29 +188,34 @@ async fn a_list_is_filtered_and_has_pages() {
 async fn subscriptions_of_an_earlier_version_are_found_once_they_are_indexed() {
     let service = Service::start().await;
     let (dynamodb, table) = (service.dynamodb(), &service.tables.subscriptions);
-    for index in ["msisdn", "customerId"] {
-        let delete = DeleteGlobalSecondaryIndexAction::builder().index_name(index).build().unwrap();
-        let update = GlobalSecondaryIndexUpdate::builder().delete(delete).build();
-        dynamodb
-            .update_table()
-            .table_name(table)
-            .global_secondary_index_updates(update)
-            .send()
-            .await
-            .unwrap();
-        // DynamoDB removes one index at a time.
-        let mut looks = tokio::time::interval(Duration::from_millis(20));
-        loop {
-            looks.tick().await;
-            let found = dynamodb.describe_table().table_name(table).send().await.unwrap().table.unwrap();
-            if found.global_secondary_indexes().iter().all(|found| found.index_name() != Some(index)) {
-                break;
-            }
-        }
-    }
-    for item in service.scan(table).await {
-        let update = dynamodb.update_item().table_name(table).key("pk", item["pk"].clone());
-        update.update_expression("REMOVE msisdn, customerId").send().await.unwrap();
+    let stored = service.scan("subscriptions").await;
+    let former = dynamodb.describe_table().table_name(table).send().await.unwrap().table.unwrap();
+    dynamodb.delete_table().table_name(table).send().await.unwrap();
+    let is_new = |name: &str| ["msisdn", "customerId"].contains(&name);
+    let due =
+        former.global_secondary_indexes().iter().find(|index| index.index_name() == Some("due")).unwrap();
+    let due = GlobalSecondaryIndex::builder()
+        .index_name("due")
+        .set_key_schema(due.key_schema.clone())
+        .set_projection(due.projection.clone())
+        .build()
+        .unwrap();
+    let attributes =
+        former.attribute_definitions().iter().filter(|attribute| !is_new(attribute.attribute_name()));
+    dynamodb
+        .create_table()
+        .table_name(table)
+        .billing_mode(BillingMode::PayPerRequest)
+        .set_key_schema(former.key_schema.clone())
+        .set_attribute_definitions(Some(attributes.cloned().collect()))
+        .global_secondary_indexes(due)
+        .set_stream_specification(former.stream_specification.clone())
+        .send()
+        .await
+        .unwrap();
+    for mut item in stored {
+        item.retain(|name, _| !is_new(name));
+        dynamodb.put_item().table_name(table).set_item(Some(item)).send().await.unwrap();
     }
     let doctor = connect_at(&service, harness::START, &["doctor"]).await;
     assert!(doctor.out.contains("it has no index msisdn, so no subscription is found by it"), "{doctor:?}");
