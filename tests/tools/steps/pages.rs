@@ -28,6 +28,8 @@ pub async fn run(folder: Option<&Path>) -> Step {
     node.args([
         "--test",
         "--test-concurrency=1",
+        // A test that waits for what does not come fails, and does not wait for ever.
+        "--test-timeout=120000",
         "tests/tools/pages/pages.test.js",
         "tests/tools/pages/console.test.js",
     ])
