@@ -34,6 +34,19 @@ fn every_help_text_is_as_it_was_read() {
     }
 }
 
+/// A terminal gets colours, and a program does not. `CLICOLOR_FORCE` stands in for a terminal.
+#[test]
+fn with_no_color_there_are_no_colours() {
+    let has_colours = |variables: &[(&str, &str)]| {
+        let mut help = Command::new(env!("CARGO_BIN_EXE_connect"));
+        help.arg("--help").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        help.envs(variables.iter().copied()).output().unwrap().stdout.contains(&0x1b)
+    };
+    assert!(!has_colours(&[]));
+    assert!(has_colours(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!has_colours(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+}
+
 #[test]
 fn each_shell_gets_completions_and_each_command_a_man_page() {
     let run = |arguments: &[&str]| {
