@@ -268,6 +268,7 @@ async fn an_interrupted_erasure_is_continued_with_the_ids_that_it_has_printed() 
     let service = Service::start_with(Options { publishes: true, ..options() }).await;
     service.import("demo", "ola", document(ID, 1)).await;
     cancel_and_execute(&service, ID).await;
+    service.until_recorded(ID, 5).await;
     let wire = Wire::start(&service.dynamodb_url).await;
     let erase_by = ["subscriptions", "erase", "--tenant", "demo", "--as", "anna", "--yes"];
     let find = ["--customer", &format!("c-{NAME}")];
