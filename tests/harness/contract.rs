@@ -59,6 +59,11 @@ impl Functions {
     pub async fn answer(&self, event: &str) -> Option<Response> {
         let mut event: Value = serde_json::from_str(event).ok()?;
         let route = event["routeKey"].as_str().unwrap_or_default().to_owned();
+        // API Gateway finds the route by the method, too.
+        let method = event.pointer("/requestContext/http/method").and_then(Value::as_str);
+        if route.split_once(' ').is_some_and(|(of_route, _)| Some(of_route) != method) {
+            return None;
+        }
         if let Some(key) = event.pointer_mut("/headers/x-api-key").filter(|key| *key == "") {
             *key = Value::from(self.api_key.as_str());
         }

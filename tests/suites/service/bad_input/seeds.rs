@@ -40,6 +40,16 @@ fn each_seed_event_gets_an_answer_of_the_contract() {
     }
 }
 
+/// The fuzzer makes such events of the seeds.
+#[test]
+fn an_event_with_another_method_than_its_route_is_not_one_of_api_gateway() {
+    for event in texts("event").filter(|event| event.contains("\"GET ")) {
+        let other = event.replace("\"GET\"", "\"POST\"");
+        assert_ne!(event, other);
+        assert!(fuzz::event(&other).is_none());
+    }
+}
+
 #[test]
 fn every_fuzz_target_has_a_test_here() {
     let targets = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/targets");
